@@ -1,1 +1,4 @@
-//! Placeholder until the first milestone lands.
+//! What one shard holds: tables, values, accounts. Single-threaded, no I/O, no wire format;
+//! time comes in as an argument.
+
+pub mod types;

@@ -1,0 +1,1 @@
+//! The data types behind the keys: pure structures, no keyspace, no clock.
