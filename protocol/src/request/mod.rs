@@ -1,0 +1,371 @@
+//! Requests: from bytes to arguments, in place.
+//!
+//! A request is a RESP array of bulk strings or an inline line. The parser looks only at the
+//! bytes it is given and remembers only offsets, so a buffer can be filled by reads split
+//! anywhere: the result is the same as if all had come at once, and no byte is looked at twice
+//! ([`RequestParser`]).
+//!
+//! As in Redis, the byte after a CR is skipped without a look, and so are the two bytes after
+//! a bulk string. Deliberate differences: a NUL byte is a byte like any other (Redis's search
+//! for a line end stops there and waits for more), and the line length limit does not depend on
+//! how the line was split into reads.
+
+mod inline;
+
+use memchr::memchr;
+
+pub use crate::args::{ArgRange, Args, ArgsBuf};
+use crate::number::parse_i64;
+
+/// Arguments that a client may send before it has authenticated.
+pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
+/// Bytes of one argument that a client may send before it has authenticated.
+pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16_384;
+/// Argument slots reserved on the word of a header alone.
+const RESERVED_ARGUMENTS_MAX: usize = 1024;
+
+/// What a request may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest argument in bytes: `proto-max-bulk-len`. Arguments at 4 GiB or more, or a
+    /// request that large in total, are refused whatever this says.
+    pub bulk_bytes_max: usize,
+    /// Most arguments in a request. Redis 7 allows 2³¹ − 1; earlier versions, and we, a 2²⁰.
+    pub arguments_max: usize,
+    /// Longest inline request, and longest line that announces a length, in bytes.
+    pub inline_bytes_max: usize,
+    /// Whether the client has passed the password; when not, it may send only
+    /// [`UNAUTHENTICATED_ARGUMENTS_MAX`] arguments of [`UNAUTHENTICATED_BULK_BYTES_MAX`] bytes.
+    pub authenticated: bool,
+}
+
+impl Limits {
+    /// The limits of a client that has not authenticated where that is required.
+    pub const fn unauthenticated() -> Self {
+        Self { authenticated: false, ..Self::DEFAULT }
+    }
+
+    const DEFAULT: Self = Self {
+        bulk_bytes_max: 512 * 1024 * 1024,
+        arguments_max: 1024 * 1024,
+        inline_bytes_max: 64 * 1024,
+        authenticated: true,
+    };
+
+    #[inline]
+    fn check_count(&self, count: i64) -> Result<usize, ProtocolError> {
+        let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
+        if count > self.arguments_max {
+            Err(ProtocolError::InvalidMultibulkLength)
+        } else if !self.authenticated && count > UNAUTHENTICATED_ARGUMENTS_MAX {
+            Err(ProtocolError::UnauthenticatedMultibulkLength)
+        } else {
+            Ok(count)
+        }
+    }
+
+    #[inline]
+    fn check_bulk(&self, bytes: i64) -> Result<usize, ProtocolError> {
+        match usize::try_from(bytes) {
+            Ok(bytes) if bytes > self.bulk_bytes_max => Err(ProtocolError::InvalidBulkLength),
+            Ok(bytes) if !self.authenticated && bytes > UNAUTHENTICATED_BULK_BYTES_MAX => {
+                Err(ProtocolError::UnauthenticatedBulkLength)
+            }
+            Ok(bytes) => Ok(bytes),
+            Err(_) => Err(ProtocolError::InvalidBulkLength),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What the front of a buffer holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A request of `consumed` bytes; its arguments are ranges of the buffer.
+    Complete {
+        /// Length of the request in bytes.
+        consumed: usize,
+    },
+    /// An inline request of `consumed` bytes. Quoted arguments differ from the bytes that were
+    /// sent, so the arguments are owned; there is at least one.
+    Inline {
+        /// Length of the line in bytes, its end included.
+        consumed: usize,
+        /// The arguments with quotes and escapes resolved.
+        args: Vec<Vec<u8>>,
+    },
+    /// An empty line or an array of no elements: nothing to do, and nothing to reply.
+    Empty {
+        /// Length in bytes.
+        consumed: usize,
+    },
+    /// The request goes on behind the end of the buffer.
+    Incomplete {
+        /// Bytes that the buffer must hold in total before anything more can be said. Exact for
+        /// the end of a bulk string; it is what a client announced, so a caller should not
+        /// allocate it blindly.
+        needed: usize,
+    },
+}
+
+/// Why the connection has to be closed. The text is Redis's, without the `-ERR ` in front.
+///
+/// One difference: a byte that is not ASCII is shown as the character of that number, where
+/// Redis repeats the byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// The count of an array is no number, or too large.
+    #[error("Protocol error: invalid multibulk length")]
+    InvalidMultibulkLength,
+    /// The length of a bulk string is no number, negative, or too large.
+    #[error("Protocol error: invalid bulk length")]
+    InvalidBulkLength,
+    /// An element of the array is not a bulk string; the byte found in place of `$`.
+    #[error("Protocol error: expected '$', got '{}'", char::from(*.0))]
+    ExpectedBulk(u8),
+    /// The line with the count of an array does not end.
+    #[error("Protocol error: too big mbulk count string")]
+    TooBigMultibulkCount,
+    /// The line with the length of a bulk string does not end.
+    #[error("Protocol error: too big bulk count string")]
+    TooBigBulkCount,
+    /// An inline request does not end.
+    #[error("Protocol error: too big inline request")]
+    TooBigInline,
+    /// An inline request has an open quote, or text right behind a closing one.
+    #[error("Protocol error: unbalanced quotes in request")]
+    UnbalancedQuotes,
+    /// More arguments than a client may send before it has authenticated.
+    #[error("Protocol error: unauthenticated multibulk length")]
+    UnauthenticatedMultibulkLength,
+    /// A longer argument than a client may send before it has authenticated.
+    #[error("Protocol error: unauthenticated bulk length")]
+    UnauthenticatedBulkLength,
+}
+
+/// Parses the request at the front of `buf` and forgets it: for buffers that usually hold whole
+/// requests. Where requests arrive in many reads, keep a [`RequestParser`].
+///
+/// `args` is cleared, then filled with the ranges of the arguments.
+///
+/// # Errors
+/// The connection's protocol error; the bytes cannot be interpreted any further.
+#[inline]
+pub fn parse(
+    buf: &[u8],
+    limits: &Limits,
+    args: &mut Vec<ArgRange>,
+) -> Result<Parsed, ProtocolError> {
+    RequestParser::default().parse(buf, limits, args)
+}
+
+/// Parses one request after another, and remembers how far it got in an incomplete one.
+///
+/// After [`Parsed::Incomplete`] the next call must get the same bytes again, followed by more
+/// (they may have moved in memory), and the same `args`. After any other answer the parser is
+/// at the start again: the next call gets the bytes behind the `consumed` ones.
+#[derive(Clone, Debug, Default)]
+pub struct RequestParser {
+    /// First byte that is not parsed yet; 0 at the start of a request.
+    position: usize,
+    /// Arguments still to come; only meaningful inside an array.
+    remaining: usize,
+    /// No line end lies before this byte; only meaningful when beyond `position`.
+    searched: usize,
+}
+
+impl RequestParser {
+    /// A parser at the start of a request.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether part of a request was parsed already.
+    pub fn is_inside(&self) -> bool {
+        self.position != 0
+    }
+
+    /// Parses on.
+    ///
+    /// # Errors
+    /// The connection's protocol error; the bytes cannot be interpreted any further.
+    #[inline]
+    pub fn parse(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        args: &mut Vec<ArgRange>,
+    ) -> Result<Parsed, ProtocolError> {
+        let (mut position, mut remaining) = if self.position != 0 {
+            (self.position, self.remaining)
+        } else {
+            args.clear();
+            match buf.first() {
+                Some(b'*') => {}
+                Some(_) => return self.parse_inline(buf, limits),
+                None => return Ok(Parsed::Incomplete { needed: 1 }),
+            }
+            let Some((count, position)) = self.read_count(buf, limits)? else {
+                return Ok(Parsed::Incomplete { needed: buf.len() + 1 });
+            };
+            if count == 0 {
+                self.searched = 0;
+                return Ok(Parsed::Empty { consumed: position });
+            }
+            args.reserve(count.min(RESERVED_ARGUMENTS_MAX));
+            (position, count)
+        };
+        while remaining > 0 {
+            let Some((bytes, start)) = self.read_bulk_length(buf, position, limits)? else {
+                self.position = position;
+                self.remaining = remaining;
+                return Ok(Parsed::Incomplete { needed: buf.len() + 1 });
+            };
+            // Both are below 2³² here, or the sum is refused: no overflow on 64 bits, and on
+            // 32 bits a buffer cannot hold what would overflow.
+            let end = start.saturating_add(bytes);
+            let next = end.saturating_add(2);
+            if next > u32::MAX as usize {
+                return Err(ProtocolError::InvalidBulkLength);
+            }
+            if next > buf.len() {
+                self.position = position;
+                self.remaining = remaining;
+                return Ok(Parsed::Incomplete { needed: next });
+            }
+            args.push(ArgRange { start: start as u32, end: end as u32 });
+            position = next;
+            remaining -= 1;
+        }
+        *self = Self::default();
+        Ok(Parsed::Complete { consumed: position })
+    }
+
+    /// The count behind `*` and where its line ends; `None` when the line is not complete.
+    #[inline]
+    fn read_count(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<(usize, usize)>, ProtocolError> {
+        if let Some((count, next)) = read_short_length(buf, 1) {
+            return Ok(Some((limits.check_count(count as i64)?, next)));
+        }
+        let too_big = ProtocolError::TooBigMultibulkCount;
+        let Some(end) = self.find_line_end(buf, 0, limits, too_big)? else { return Ok(None) };
+        let count = parse_i64(&buf[1..end]).ok_or(ProtocolError::InvalidMultibulkLength)?;
+        Ok(Some((limits.check_count(count)?, end + 2)))
+    }
+
+    /// The length behind the `$` at `position` and where the bytes start; `None` when the line
+    /// is not complete.
+    #[inline]
+    fn read_bulk_length(
+        &mut self,
+        buf: &[u8],
+        position: usize,
+        limits: &Limits,
+    ) -> Result<Option<(usize, usize)>, ProtocolError> {
+        if buf.get(position) == Some(&b'$')
+            && let Some((bytes, next)) = read_short_length(buf, position + 1)
+        {
+            return Ok(Some((limits.check_bulk(bytes as i64)?, next)));
+        }
+        self.read_bulk_length_slowly(buf, position, limits)
+    }
+
+    #[cold]
+    fn read_bulk_length_slowly(
+        &mut self,
+        buf: &[u8],
+        position: usize,
+        limits: &Limits,
+    ) -> Result<Option<(usize, usize)>, ProtocolError> {
+        let too_big = ProtocolError::TooBigBulkCount;
+        let Some(end) = self.find_line_end(buf, position, limits, too_big)? else {
+            return Ok(None);
+        };
+        if buf[position] != b'$' {
+            return Err(ProtocolError::ExpectedBulk(buf[position]));
+        }
+        let bytes = parse_i64(&buf[position + 1..end]).ok_or(ProtocolError::InvalidBulkLength)?;
+        Ok(Some((limits.check_bulk(bytes)?, end + 2)))
+    }
+
+    /// The CR of the line at `start`, once the byte behind it has arrived too.
+    fn find_line_end(
+        &mut self,
+        buf: &[u8],
+        start: usize,
+        limits: &Limits,
+        too_big: ProtocolError,
+    ) -> Result<Option<usize>, ProtocolError> {
+        let window_end = buf.len().min(start.saturating_add(limits.inline_bytes_max + 1));
+        let from = self.searched.clamp(start, window_end);
+        match memchr(b'\r', &buf[from..window_end]) {
+            Some(at) if from + at + 1 < buf.len() => Ok(Some(from + at)),
+            Some(at) => {
+                self.searched = from + at;
+                Ok(None)
+            }
+            None if buf.len() - start > limits.inline_bytes_max => Err(too_big),
+            None => {
+                self.searched = window_end;
+                Ok(None)
+            }
+        }
+    }
+
+    #[cold]
+    fn parse_inline(&mut self, buf: &[u8], limits: &Limits) -> Result<Parsed, ProtocolError> {
+        let window_end = buf.len().min(limits.inline_bytes_max + 1);
+        let from = self.searched.min(window_end);
+        let Some(at) = memchr(b'\n', &buf[from..window_end]) else {
+            if buf.len() > limits.inline_bytes_max {
+                return Err(ProtocolError::TooBigInline);
+            }
+            self.searched = window_end;
+            return Ok(Parsed::Incomplete { needed: buf.len() + 1 });
+        };
+        self.searched = 0;
+        let consumed = from + at + 1;
+        let args = inline::split(&buf[..consumed - 1]).ok_or(ProtocolError::UnbalancedQuotes)?;
+        if args.is_empty() {
+            return Ok(Parsed::Empty { consumed });
+        }
+        Ok(Parsed::Inline { consumed, args })
+    }
+}
+
+/// A length of one to nine digits and the offset behind its line; `None` for everything that
+/// deserves a closer look.
+#[inline(always)]
+fn read_short_length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let digits = buf.get(at..)?;
+    let first = digits.first()?.wrapping_sub(b'0');
+    if first > 9 {
+        return None;
+    }
+    let mut length = usize::from(first);
+    // The byte behind the CR must be there as well, so one is kept back.
+    let last = digits.len().saturating_sub(1).min(10);
+    for (i, &byte) in digits[..last].iter().enumerate().skip(1) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 && first != 0 {
+            length = length * 10 + usize::from(digit);
+        } else if byte == b'\r' {
+            return Some((length, at + i + 2));
+        } else {
+            return None;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Hash slots: which of the 16,384 slots a key belongs to.
+//!
+//! The slot is CRC16 (XMODEM: polynomial 0x1021, start 0, most significant bit first) of the
+//! key's hash tag, modulo the number of slots, as the Redis Cluster specification has it.
+
+use memchr::memchr;
+
+/// Number of hash slots.
+pub const SLOTS: u16 = 16_384;
+
+/// Bytes that one step of [`crc16`] takes.
+const STEP: usize = 8;
+const POLYNOMIAL: u16 = 0x1021;
+
+/// `TABLES[k][b]` is the CRC of byte `b` followed by `k` zero bytes: CRC is linear, so the CRC
+/// of eight bytes is the exclusive or of eight look-ups that do not wait for each other.
+static TABLES: [[u16; 256]; STEP] = tables();
+
+const fn tables() -> [[u16; 256]; STEP] {
+    let mut tables = [[0; 256]; STEP];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 != 0 { crc << 1 ^ POLYNOMIAL } else { crc << 1 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut zeros = 1;
+    while zeros < STEP {
+        let mut byte = 0;
+        while byte < 256 {
+            let crc = tables[zeros - 1][byte];
+            tables[zeros][byte] = crc << 8 ^ tables[0][(crc >> 8) as usize];
+            byte += 1;
+        }
+        zeros += 1;
+    }
+    tables
+}
+
+/// The slot of a key, below [`SLOTS`].
+///
+/// Only the hash tag counts, if there is one: keys with the same tag share a slot.
+#[inline]
+pub fn key_slot(key: &[u8]) -> u16 {
+    crc16(hash_tag(key)) % SLOTS
+}
+
+/// The part of a key that decides its slot: what stands between the first `{` and the first
+/// `}` behind it, if that is not empty; otherwise the whole key.
+#[inline]
+pub fn hash_tag(key: &[u8]) -> &[u8] {
+    let Some(open) = memchr(b'{', key) else { return key };
+    let tail = &key[open + 1..];
+    match memchr(b'}', tail) {
+        Some(close) if close > 0 => &tail[..close],
+        _ => key,
+    }
+}
+
+/// CRC16/XMODEM of the bytes.
+#[inline]
+pub fn crc16(bytes: &[u8]) -> u16 {
+    let (steps, rest) = bytes.as_chunks::<STEP>();
+    let mut crc = 0u16;
+    for step in steps {
+        let [high, low] = crc.to_be_bytes();
+        let [a, b, c, d, e, f, g, h] = *step;
+        crc = TABLES[7][usize::from(a ^ high)]
+            ^ TABLES[6][usize::from(b ^ low)]
+            ^ TABLES[5][usize::from(c)]
+            ^ TABLES[4][usize::from(d)]
+            ^ TABLES[3][usize::from(e)]
+            ^ TABLES[2][usize::from(f)]
+            ^ TABLES[1][usize::from(g)]
+            ^ TABLES[0][usize::from(h)];
+    }
+    for &byte in rest {
+        crc = crc << 8 ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)];
+    }
+    crc
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, bit by bit.
+    fn crc16_model(bytes: &[u8]) -> u16 {
+        bytes.iter().fold(0, |crc, &byte| {
+            (0..8).fold(crc ^ u16::from(byte) << 8, |crc: u16, _| {
+                if crc & 0x8000 != 0 { crc << 1 ^ POLYNOMIAL } else { crc << 1 }
+            })
+        })
+    }
+
+    #[test]
+    fn known_values() {
+        assert_eq!(crc16(b""), 0);
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(key_slot(b"foo"), 12_182);
+        assert_eq!(key_slot(b"bar"), 5_061);
+        assert_eq!(key_slot(b"hello"), 866);
+        assert_eq!(key_slot(b"somekey"), 11_058);
+        assert_eq!(key_slot(b"foo{hash_tag}"), 2_515);
+    }
+
+    #[test]
+    fn the_first_tag_counts_unless_it_is_empty() {
+        for (key, tag) in [
+            ("plain", "plain"),
+            ("{user1000}.following", "user1000"),
+            ("foo{}{bar}", "foo{}{bar}"),
+            ("foo{{bar}}zap", "{bar"),
+            ("foo{bar}{zap}", "bar"),
+            ("foo{bar", "foo{bar"),
+            ("foo}bar{x}", "x"),
+            ("{}", "{}"),
+            ("", ""),
+        ] {
+            assert_eq!(hash_tag(key.as_bytes()), tag.as_bytes(), "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_tables_agree_with_the_definition(bytes: Vec<u8>) {
+            prop_assert_eq!(crc16(&bytes), crc16_model(&bytes));
+            prop_assert!(key_slot(&bytes) < SLOTS);
+        }
+
+        #[test]
+        fn keys_of_one_tag_share_a_slot(tag in "[a-z0-9]{1,20}", a in "[^{]*", b in "[^{]*") {
+            let one = key_slot(format!("{a}{{{tag}}}{b}").as_bytes());
+            prop_assert_eq!(one, key_slot(tag.as_bytes()));
+        }
+    }
+}
