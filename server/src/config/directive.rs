@@ -33,6 +33,8 @@ pub struct Directive {
     pub no_effect: &'static str,
     /// One sentence for `--help` and the reference.
     pub doc: &'static str,
+    /// What else to say about a value that is accepted.
+    pub(super) caveat: Option<fn(&Value) -> Option<String>>,
     /// A check beyond the kind, which may also adjust the value.
     pub(super) check: Option<fn(Value) -> Result<Value, String>>,
     /// Copies the value into the field that the server reads.
@@ -138,6 +140,7 @@ impl Directive {
             secret: false,
             no_effect: "",
             doc,
+            caveat: None,
             check: None,
             field: None,
         }
@@ -234,6 +237,11 @@ impl Directive {
     /// Says why a value other than the default has no effect.
     pub(super) const fn no_effect(self, why: &'static str) -> Directive {
         Directive { no_effect: why, ..self }
+    }
+
+    /// Says of some values that they do less than they seem to.
+    pub(super) const fn caveat(self, caveat: fn(&Value) -> Option<String>) -> Directive {
+        Directive { caveat: Some(caveat), ..self }
     }
 
     /// Adds a check beyond the kind.

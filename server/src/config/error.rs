@@ -41,21 +41,21 @@ fn shown(file: Option<&PathBuf>) -> String {
     file.map(|path| format!(" {}", path.display())).unwrap_or_default()
 }
 
-/// A directive that was accepted but does not do what its value asks for.
+/// A directive that was accepted but does not do all that its value asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The directive.
     pub name: &'static str,
     /// The value, hidden if it is a secret.
     pub value: String,
-    /// Why it has no effect.
-    pub reason: &'static str,
+    /// What it does instead, as in "has no effect: …".
+    pub reason: String,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Warning { name, value, reason } = self;
-        write!(f, "'{name} {value}' is accepted but has no effect: {reason}")
+        write!(f, "'{name} {value}' is accepted, but {reason}")
     }
 }
 

@@ -103,7 +103,7 @@ impl<'a> Loader<'a> {
             _ => self.warnings.push(Warning {
                 name: known.name,
                 value: words.join(" "),
-                reason: known.no_effect,
+                reason: format!("has no effect: {}", known.no_effect),
             }),
         }
         Ok(())

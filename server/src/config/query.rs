@@ -46,7 +46,7 @@ impl Changed {
         self.before.is_empty()
     }
 
-    /// Directives that were set but have no effect.
+    /// What to say about directives that were set but do less than they seem to.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
@@ -128,17 +128,20 @@ impl Config {
         }
     }
 
-    /// The directive's warning, if its value is not the default and has no effect.
+    /// The directive's warning, if its value does less than it seems to.
     pub(super) fn warning(&self, id: DirectiveId) -> Option<Warning> {
         let directive = id.directive();
-        if directive.no_effect.is_empty() || self.is_default(id) {
-            return None;
-        }
+        let caveat = directive.caveat.and_then(|caveat| caveat(self.value_of(id)));
+        let reason = match directive.no_effect {
+            "" => caveat?,
+            _ if self.is_default(id) => return None,
+            why => format!("has no effect: {why}"),
+        };
         let value = match directive.secret {
             true => "(secret)".to_owned(),
             false => self.value_of(id).render(),
         };
-        Some(Warning { name: directive.name, value, reason: directive.no_effect })
+        Some(Warning { name: directive.name, value, reason })
     }
 
     /// Whether the value is the directive's default.

@@ -26,7 +26,8 @@ pub fn help() -> String {
             }
             let default = if directive.default.is_empty() { "\"\"" } else { directive.default };
             let name = format!("--{} {default}", directive.name);
-            let _ = writeln!(text, "  {name:<42} {}", directive.doc);
+            let gap = if name.len() > NAME_WIDTH { "\n".to_owned() + INDENT } else { " ".into() };
+            let _ = writeln!(text, "  {name:<NAME_WIDTH$}{gap}{}", directive.doc);
         }
     }
     text.push_str(
@@ -35,6 +36,10 @@ pub fn help() -> String {
     );
     text
 }
+
+/// Columns of `--help` for the flag; a longer one has its meaning on the next line.
+const NAME_WIDTH: usize = 42;
+const INDENT: &str = "                                             ";
 
 /// All directives as Markdown, a table per family.
 pub fn reference() -> String {

@@ -251,7 +251,8 @@ pub struct Settings {
     pub timeout_s: u32,
     pub maxclients: u32,
     pub protected_mode: bool,
-    pub requirepass: Option<String>,
+    /// Empty = no password is required.
+    pub requirepass: String,
     pub enable_debug_command: Allowed,
     pub enable_protected_configs: Allowed,
     pub http_port: u16,

@@ -14,7 +14,7 @@ pub enum Startup {
     Run {
         /// With this configuration,
         config: Box<Config>,
-        /// of which these lines have no effect.
+        /// of which these lines do less than they seem to.
         warnings: Vec<Warning>,
     },
     /// Print this help and end.

@@ -53,7 +53,7 @@ fn the_settings_hold_the_defaults_of_redis() {
     assert_eq!(config.latency_tracking_info_percentiles, [50.0, 99.0, 99.9]);
     assert_eq!(config.client_output_buffer_limits[1].hard_bytes, 256 << 20);
     assert_eq!(config.save.len(), 3);
-    assert!(config.protected_mode && config.requirepass.is_none());
+    assert!(config.protected_mode && config.requirepass.is_empty());
     assert!(config.shards >= 1);
 }
 
@@ -80,7 +80,7 @@ fn a_file_sets_values() {
     );
     assert_eq!((config.port, config.maxmemory), (7000, 64 << 20));
     assert_eq!(config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu);
-    assert_eq!(config.requirepass.as_deref(), Some("a b!"));
+    assert_eq!(config.requirepass, "a b!");
     assert_eq!(config.bind, ["127.0.0.1", "-::1"]);
     assert_eq!(config.hash_max_listpack_entries, 7);
     assert_eq!(config.unixsocketperm, 0o755);
@@ -176,13 +176,18 @@ fn help_and_version_start_no_server() {
 fn what_has_no_effect_warns_once_and_only_off_its_default() {
     let (_, warnings) = Config::from_text(
         "io-threads 4\nio-threads 5\ntls-port 0\nrename-command FLUSHALL \"\"\n\
-         masterauth hidden\nport 1",
+         masterauth hidden\nport 1\ndatabases 17",
     )
     .unwrap();
     let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert_eq!(texts.len(), 4, "{texts:?}");
     assert!(texts[0].starts_with("'rename-command FLUSHALL "));
-    assert!(texts.iter().any(|text| text.starts_with("'io-threads 5' is accepted but")));
+    assert!(
+        texts
+            .iter()
+            .any(|text| text.starts_with("'io-threads 5' is accepted, but has no effect: "))
+    );
+    assert!(texts.iter().any(|text| text.ends_with("but there are only 16 databases")));
     assert!(!texts.iter().any(|text| text.contains("hidden")));
 }
 

@@ -43,7 +43,7 @@ pub(super) const NETWORK: &[Directive] = &[
     .field(|s, v| s.protected_mode = v.flag()),
     Directive::text("requirepass", "", "Password of the default user; empty = none.")
         .secret()
-        .field(|s, v| s.requirepass = v.text_if_any()),
+        .field(|s, v| s.requirepass = v.text().to_owned()),
     Directive::text("aclfile", "", "File of the users; empty = users are in this file.")
         .startup()
         .field(|s, v| s.aclfile = v.text_if_any().map(Into::into)),

@@ -17,8 +17,8 @@ pub(super) const SHARDS: &[Directive] = &[
         .field(|s, v| s.shards = shard_count(v.number())),
     Directive::int("databases", (1, INT_MAX), "16", "Databases that SELECT can choose from.")
         .startup()
-        .check(at_most_16_databases)
-        .field(|s, v| s.databases = v.number()),
+        .caveat(only_16_databases)
+        .field(|s, v| s.databases = v.number::<u32>().min(DATABASES_MAX)),
     Directive::int("hz", (0, INT_MAX), "10", "How often a shard does its periodic work.")
         .unit("per second")
         .check(|value| match value {
@@ -148,16 +148,12 @@ fn not_both_save_and_nosave(value: Value) -> Result<Value, String> {
 }
 
 /// Databases are keyspaces inside a slot, and a slot has room for 16.
-fn at_most_16_databases(value: Value) -> Result<Value, String> {
-    match value {
-        Value::Int(databases) if databases > DATABASES_MAX => {
-            Err(format!("this server has at most {DATABASES_MAX} databases"))
-        }
-        _ => Ok(value),
-    }
-}
+const DATABASES_MAX: u32 = 16;
 
-const DATABASES_MAX: i64 = 16;
+fn only_16_databases(value: &Value) -> Option<String> {
+    let too_many = value.number::<u32>() > DATABASES_MAX;
+    too_many.then(|| format!("there are only {DATABASES_MAX} databases"))
+}
 
 fn shard_count(configured: usize) -> usize {
     match configured {
