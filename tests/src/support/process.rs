@@ -1,0 +1,192 @@
+//! Servers as child processes on a free loopback port, killed when dropped.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Client, Reply, Target};
+
+const START_WAIT_MAX: Duration = Duration::from_secs(20);
+const START_POLL: Duration = Duration::from_millis(2);
+const START_ATTEMPTS: usize = 5;
+
+/// Which program to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The installed `redis-server`.
+    Redis,
+    /// This workspace's `ballast`, with so many shard threads.
+    Ballast {
+        /// The `--shards` directive.
+        shards: usize,
+    },
+}
+
+/// A running server process.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    address: SocketAddr,
+    directory: PathBuf,
+}
+
+impl Process {
+    /// Starts a server with its defaults, no persistence, and the given further arguments, and
+    /// waits until it answers.
+    ///
+    /// # Errors
+    /// When the program is missing, exits, or does not answer in time; the text holds its log.
+    pub fn start(kind: &Kind, args: &[&str]) -> io::Result<Process> {
+        let mut last = io::Error::other("never tried");
+        // The port is free when picked, and may be gone when the child binds it.
+        for _ in 0..START_ATTEMPTS {
+            match Process::start_once(kind, args) {
+                Ok(process) => return Ok(process),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn start_once(kind: &Kind, args: &[&str]) -> io::Result<Process> {
+        let port = free_port()?;
+        let directory = fresh_directory()?;
+        let mut command = match kind {
+            Kind::Redis => {
+                let mut command = Command::new("redis-server");
+                command.args(["--save", "", "--bind", "127.0.0.1", "--loglevel", "warning"]);
+                command
+            }
+            Kind::Ballast { shards } => {
+                let mut command = Command::new(ballast_binary());
+                command.args(["--shards", &shards.to_string()]);
+                command
+            }
+        };
+        let log = File::create(directory.join("log"))?;
+        command.args(["--port", &port.to_string()]).args(args);
+        command.current_dir(&directory).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))
+        })?;
+        let mut process =
+            Process { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), directory };
+        process.wait_ready()?;
+        Ok(process)
+    }
+
+    fn wait_ready(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + START_WAIT_MAX;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("exited with {status}\n{}", self.log())));
+            }
+            if let Ok(mut client) = self.connect()
+                && client.call(&["PING"]).is_ok_and(|reply| reply == Reply::Simple(b"PONG".into()))
+            {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("no answer to PING\n{}", self.log())));
+            }
+            thread::park_timeout(START_POLL);
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its working directory, removed when it is dropped.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What it has written to its standard output and error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Target for Process {
+    fn connect(&self) -> io::Result<Client> {
+        Client::connect(self.address)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when the process has gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The version of the installed `redis-server`, if there is one.
+pub fn redis_version() -> Option<String> {
+    let output = Command::new("redis-server").arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_whitespace().find_map(|word| word.strip_prefix("v=")).map(str::to_owned)
+}
+
+/// The `ballast` program: `$BALLAST_BIN`, or the one of this workspace, built now so that a test
+/// never talks to yesterday's.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn ballast_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("BALLAST_BIN") {
+        Some(path) => fs::canonicalize(path).expect("BALLAST_BIN names a file"),
+        None => build_ballast(),
+    })
+}
+
+fn build_ballast() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--package", "ballast-server", "--bin", "ballast"]);
+    command.args(["--message-format", "json"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "ballast does not build");
+    // `"executable":"<path>"` is a string in exactly one of the messages: the binary's.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let path = text.split("\"executable\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    PathBuf::from(path.expect("cargo names the binary"))
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn fresh_directory() -> io::Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name =
+        format!("ballast-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
