@@ -1,2 +1,1 @@
 //! Placeholder until the first milestone lands.
-pub mod config;
