@@ -1,1 +1,14 @@
-//! Placeholder until the first milestone lands.
+//! Decides which slots should live where, and when they may move.
+//!
+//! Pure: no I/O, no clock, no randomness.
+#![forbid(unsafe_code)]
+
+mod bound;
+pub mod ewma;
+pub mod model;
+pub mod plan;
+pub mod policy;
+pub mod reason;
+pub mod window;
+
+pub use bound::lower_bound;

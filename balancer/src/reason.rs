@@ -1,0 +1,196 @@
+//! Every reason why nothing moves, as one enum: STATUS, EXPLAIN, metric labels and the log
+//! all use the same codes.
+
+use crate::model::{ShardId, SlotId};
+
+/// Why a move, a plan or a tier does not go on. [`Reason::code`] is the stable label,
+/// [`Reason::sentence`] is for people.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// Nothing to do.
+    Balanced,
+    /// The busiest bin is below `balancer-load-min`.
+    BelowMinLoad,
+    /// The need has been seen, but not often enough in a row.
+    Confirming {
+        /// Evaluations over the start threshold so far.
+        seen: u32,
+        /// Evaluations wanted.
+        wanted: u32,
+    },
+    /// No window is open.
+    WindowClosed,
+    /// A blackout date.
+    Blackout,
+    /// `BALANCER PAUSE`.
+    Paused,
+    /// The mode is `off`.
+    ModeOff,
+    /// The mode is `dryrun`: the plan is shown and recorded only.
+    ModeDryrun,
+    /// The mode is `manual`: the plan waits for `BALANCER APPLY`.
+    ModeManual,
+    /// The plan would gain less than `balancer-min-gain`.
+    GainTooSmall,
+    /// What would have to move was moved a short while ago.
+    Cooldown,
+    /// The slot may not return to the owner it came from yet.
+    NoReturn,
+    /// Slots are busy elsewhere.
+    Locked,
+    /// Slots are pinned by the operator.
+    Pinned,
+    /// No bin has room for what should move.
+    NoHeadroom {
+        /// The bin that cannot give.
+        shard: ShardId,
+        /// Bytes that found no place.
+        missing_bytes: u64,
+    },
+    /// A slot is bigger than the gap it could fill.
+    UnmovableSlot {
+        /// The slot.
+        slot: SlotId,
+        /// Its owner.
+        shard: ShardId,
+        /// Its bytes.
+        bytes: u64,
+        /// The size below which moving it would help.
+        helpful_bytes: u64,
+    },
+    /// Moving more would cut the slot map into more than `balancer-max-ranges` pieces.
+    MaxRanges,
+    /// As many moves run as may.
+    Concurrency,
+    /// The next move would not be done before the window closes.
+    Bandwidth,
+    /// Client latency is above `balancer-latency-guard`.
+    LatencyGuard,
+    /// `balancer-node-bytes-per-window` is used up.
+    BytesPerWindow,
+    /// Not every bin has reported.
+    StaleStats,
+    /// Failover, missing replica or replica lag.
+    Degraded,
+    /// An operator or a tool is migrating slots.
+    ExternalMigration,
+    /// The slot map changed after the plan was made.
+    EpochChanged,
+    /// There is only one bin to use.
+    SingleShard,
+    /// The planner's effort limit was reached; the plan is valid, but partial.
+    Effort,
+}
+
+impl Reason {
+    /// Every code, in the order of the documentation; for metric labels and help.
+    pub const CODES: [&'static str; 27] = [
+        "balanced",
+        "below-min-load",
+        "confirming",
+        "window-closed",
+        "blackout",
+        "paused",
+        "mode-off",
+        "mode-dryrun",
+        "mode-manual",
+        "gain-too-small",
+        "cooldown",
+        "no-return",
+        "locked",
+        "pinned",
+        "no-headroom",
+        "unmovable-slot",
+        "max-ranges",
+        "concurrency",
+        "bandwidth",
+        "latency-guard",
+        "bytes-per-window",
+        "stale-stats",
+        "degraded",
+        "external-migration",
+        "epoch-changed",
+        "single-shard",
+        "effort",
+    ];
+
+    /// The stable label.
+    pub fn code(&self) -> &'static str {
+        Reason::CODES[self.index()]
+    }
+
+    /// Position of the code in [`Reason::CODES`]; counters are kept by it.
+    pub fn index(&self) -> usize {
+        match self {
+            Reason::Balanced => 0,
+            Reason::BelowMinLoad => 1,
+            Reason::Confirming { .. } => 2,
+            Reason::WindowClosed => 3,
+            Reason::Blackout => 4,
+            Reason::Paused => 5,
+            Reason::ModeOff => 6,
+            Reason::ModeDryrun => 7,
+            Reason::ModeManual => 8,
+            Reason::GainTooSmall => 9,
+            Reason::Cooldown => 10,
+            Reason::NoReturn => 11,
+            Reason::Locked => 12,
+            Reason::Pinned => 13,
+            Reason::NoHeadroom { .. } => 14,
+            Reason::UnmovableSlot { .. } => 15,
+            Reason::MaxRanges => 16,
+            Reason::Concurrency => 17,
+            Reason::Bandwidth => 18,
+            Reason::LatencyGuard => 19,
+            Reason::BytesPerWindow => 20,
+            Reason::StaleStats => 21,
+            Reason::Degraded => 22,
+            Reason::ExternalMigration => 23,
+            Reason::EpochChanged => 24,
+            Reason::SingleShard => 25,
+            Reason::Effort => 26,
+        }
+    }
+
+    /// One sentence for an operator.
+    pub fn sentence(&self) -> String {
+        match self {
+            Reason::Balanced => "the spread is below its start threshold".into(),
+            Reason::BelowMinLoad => {
+                "the busiest shard is below balancer-load-min, so load is left alone".into()
+            }
+            Reason::Confirming { seen, wanted } => {
+                format!("over the start threshold {seen} of {wanted} times in a row")
+            }
+            Reason::WindowClosed => "needed work waits for the next window".into(),
+            Reason::Blackout => "today is a blackout date".into(),
+            Reason::Paused => "paused by BALANCER PAUSE".into(),
+            Reason::ModeOff => "the mode is off".into(),
+            Reason::ModeDryrun => "the mode is dryrun: the plan is only recorded".into(),
+            Reason::ModeManual => "the mode is manual: the plan waits for BALANCER APPLY".into(),
+            Reason::GainTooSmall => "the best plan gains less than balancer-min-gain".into(),
+            Reason::Cooldown => "the slots that would help were moved a short while ago".into(),
+            Reason::NoReturn => "a slot may not return to its previous owner yet".into(),
+            Reason::Locked => "slots that would help are busy elsewhere".into(),
+            Reason::Pinned => "slots that would help are pinned".into(),
+            Reason::NoHeadroom { shard, missing_bytes } => {
+                format!("no target has room for {missing_bytes} bytes of shard {shard}")
+            }
+            Reason::UnmovableSlot { slot, shard, bytes, helpful_bytes } => format!(
+                "slot {slot} holds {bytes} bytes of shard {shard}; \
+                 moving a slot helps only below {helpful_bytes} bytes"
+            ),
+            Reason::MaxRanges => "more moves would exceed balancer-max-ranges".into(),
+            Reason::Concurrency => "as many moves run as balancer-node-concurrency allows".into(),
+            Reason::Bandwidth => "the next chunk would not finish before the window closes".into(),
+            Reason::LatencyGuard => "client latency is above balancer-latency-guard".into(),
+            Reason::BytesPerWindow => "balancer-node-bytes-per-window is used up".into(),
+            Reason::StaleStats => "not every shard has reported its sizes".into(),
+            Reason::Degraded => "failover, missing replica or replica lag".into(),
+            Reason::ExternalMigration => "slots are being migrated by hand".into(),
+            Reason::EpochChanged => "the slot map changed after the plan was made".into(),
+            Reason::SingleShard => "there is no second shard to balance with".into(),
+            Reason::Effort => "the planner stopped at its effort limit; it goes on next".into(),
+        }
+    }
+}
