@@ -1,1 +1,2 @@
 //! Placeholder until the first milestone lands.
+pub mod config;
