@@ -94,6 +94,8 @@ pub enum Kind {
     OutputBufferLimits,
     /// The letters of `notify-keyspace-events`.
     KeyspaceEvents,
+    /// What the balancer's policy makes of the text.
+    Policy,
 }
 
 impl Kind {
@@ -107,6 +109,7 @@ impl Kind {
                 | Kind::Percentiles
                 | Kind::SavePoints
                 | Kind::OutputBufferLimits
+                | Kind::Policy
         )
     }
 }
@@ -254,20 +257,38 @@ impl Directive {
         Directive { field: Some(field), ..self }
     }
 
-    /// Marks a directive that has an effect though no field holds it: its value is read by name.
-    pub(super) const fn read_by_name(self) -> Directive {
-        self.field(|_, _| {})
-    }
-
     /// Parses `words` as a value. `previous` is what directives that add up start from.
     ///
     /// # Errors
     /// The reason, in Redis's words.
     pub(super) fn parse(&self, words: &[&str], previous: Option<&Value>) -> Result<Value, String> {
+        if self.kind == Kind::Policy {
+            return tables::balancer::parse(self.name, words);
+        }
         let value = Value::parse(self.kind, words, previous)?;
         match self.check {
             Some(check) => check(value),
             None => Ok(value),
+        }
+    }
+
+    /// Takes the value over into what the server reads.
+    pub(super) fn fill(&self, settings: &mut Settings, value: &Value) {
+        match self.field {
+            Some(field) => field(settings, value),
+            None if self.kind == Kind::Policy => {
+                tables::balancer::fill(&mut settings.balancer, self.name, value);
+            }
+            None => {}
+        }
+    }
+
+    /// What to say about a value that is accepted but does less than it seems to.
+    pub(super) fn caveat_of(&self, value: &Value) -> Option<String> {
+        match self.caveat {
+            Some(caveat) => caveat(value),
+            None if self.kind == Kind::Policy => tables::balancer::caveat(self.name, value),
+            None => None,
         }
     }
 }
@@ -326,7 +347,7 @@ pub(super) fn names() -> impl Iterator<Item = (&'static str, DirectiveId)> {
 const NAME_LEN_MAX: usize = 64;
 
 static DIRECTIVES: LazyLock<Vec<&'static Directive>> =
-    LazyLock::new(|| tables::FAMILIES.iter().flat_map(|family| family.directives).collect());
+    LazyLock::new(|| tables::families().iter().flat_map(|family| family.directives).collect());
 
 static NAMES: LazyLock<BTreeMap<&'static str, DirectiveId>> = LazyLock::new(|| {
     let mut names = BTreeMap::new();
@@ -396,7 +417,9 @@ mod tests {
     fn each_directive_has_an_effect_or_says_why_not() {
         for directive in directives() {
             assert!(
-                directive.field.is_some() || !directive.no_effect.is_empty(),
+                directive.field.is_some()
+                    || directive.kind == Kind::Policy
+                    || !directive.no_effect.is_empty(),
                 "{} neither has a field nor says why it has no effect",
                 directive.name
             );

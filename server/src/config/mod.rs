@@ -36,7 +36,7 @@ pub use self::settings::{
     Settings,
 };
 pub use self::startup::Startup;
-pub use self::tables::{FAMILIES, Family};
+pub use self::tables::{Family, families};
 pub use self::value::Value;
 
 use self::directive::DirectiveId;
@@ -73,9 +73,7 @@ impl Config {
 
     /// Stores a parsed value and fills the field of its directive; returns the old value.
     fn store(&mut self, id: DirectiveId, value: Value) -> Value {
-        if let Some(field) = id.directive().field {
-            field(&mut self.settings, &value);
-        }
+        id.directive().fill(&mut self.settings, &value);
         std::mem::replace(&mut self.values[id.0], value)
     }
 }
@@ -102,9 +100,7 @@ static DEFAULT: LazyLock<Config> = LazyLock::new(|| {
         let value = value.unwrap_or_else(|reason| {
             panic!("the default of {} is no value of it: {reason}", directive.name)
         });
-        if let Some(field) = directive.field {
-            field(&mut settings, &value);
-        }
+        directive.fill(&mut settings, &value);
         value
     };
     let values = directives().iter().map(parse).collect();

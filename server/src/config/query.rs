@@ -131,9 +131,8 @@ impl Config {
     /// The directive's warning, if its value does less than it seems to.
     pub(super) fn warning(&self, id: DirectiveId) -> Option<Warning> {
         let directive = id.directive();
-        let caveat = directive.caveat.and_then(|caveat| caveat(self.value_of(id)));
         let reason = match directive.no_effect {
-            "" => caveat?,
+            "" => directive.caveat_of(self.value_of(id))?,
             _ if self.is_default(id) => return None,
             why => format!("has no effect: {why}"),
         };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::directive::{Directive, Kind, Mutability};
-use super::tables::FAMILIES;
+use super::tables::families;
 
 /// The text of `--help`: usage, then the directives that have an effect.
 pub fn help() -> String {
@@ -18,7 +18,7 @@ pub fn help() -> String {
          ballast --shards 4 --maxmemory 4gb --maxmemory-policy allkeys-lfu --save \"\"\n       \
          echo 'maxmemory 128mb' | ballast -\n",
     );
-    for family in FAMILIES {
+    for family in families() {
         let shown = family.directives.iter().filter(|d| d.no_effect.is_empty() && !d.hidden);
         for (place, directive) in shown.enumerate() {
             if place == 0 {
@@ -44,7 +44,7 @@ const INDENT: &str = "                                             ";
 /// All directives as Markdown, a table per family.
 pub fn reference() -> String {
     let mut text = String::new();
-    for family in FAMILIES {
+    for family in families() {
         let _ = writeln!(
             text,
             "## {}\n\n| Directive | Value | Default | Change | Meaning |",
@@ -86,6 +86,7 @@ fn value_column(directive: &Directive) -> String {
         Kind::Percentiles => "percentiles".into(),
         Kind::SavePoints => "pairs of seconds and changes".into(),
         Kind::OutputBufferLimits => "class, hard, soft, seconds".into(),
+        Kind::Policy => "as described".into(),
         Kind::KeyspaceEvents => "letters of `Ag$lshzxeKEtmdn`".into(),
     };
     match directive.unit {

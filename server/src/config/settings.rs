@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use ballast_balancer::policy::Policy;
+
 /// An enum of names that a directive chooses from.
 macro_rules! named_enum {
     ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }
@@ -300,6 +302,10 @@ pub struct Settings {
     pub hll_sparse_max_bytes: usize,
     pub stream_node_max_bytes: usize,
     pub stream_node_max_entries: u64,
+
+    // Balancer
+    /// All `balancer-*` directives.
+    pub balancer: Policy,
 
     // Observing
     pub loglevel: LogLevel,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use ballast_balancer::policy::Policy;
 
 /// `name=value` of every directive of redis-server 7.0.15.
 const REDIS_DEFAULTS: &str = include_str!("redis_defaults.txt");
@@ -439,8 +440,20 @@ fn the_balancer_directives_are_checked() {
     assert_eq!(shown(&config, "balancer-windows"), "always");
     assert!(config.set(&[("balancer-node-load", "10 20")]).is_err());
     assert!(config.set(&[("balancer-node-load", "10")]).is_err());
-    assert!(config.set(&[("balancer-node-load", "0 0")]).is_ok());
+    assert!(config.clone().set(&[("balancer-node-load", "0 0")]).is_ok());
     assert!(config.set(&[("balancer-thread-mode", "sometimes")]).is_err());
+    assert!(config.set(&[("balancer-windows", "monday at noon")]).is_err());
+    assert_eq!(config.balancer, Policy::default());
+
+    let windows = "mon-fri 22:00-06:00; sat,sun 00:00-24:00";
+    assert!(config.set(&[("balancer-windows", windows), ("balancer-min-gain", "2")]).is_ok());
+    assert_eq!(shown(&config, "balancer-windows"), "mon-fri 22:00-06:00; sat-sun 00:00-24:00");
+    assert!((config.balancer.min_gain - 0.02).abs() < 1e-9);
+    let file = read(&format!("balancer-windows \"{windows}\"\nbalancer-min-gain 2"));
+    assert_eq!(file.balancer, config.balancer);
+
+    let never = config.set(&[("balancer-windows", "never")]).unwrap();
+    assert!(never.warnings()[0].to_string().contains("nothing moves"));
 }
 
 #[test]
@@ -477,6 +490,14 @@ fn a_value(kind: Kind) -> BoxedStrategy<String> {
         Kind::OutputBufferLimits => {
             "((normal|replica|slave|pubsub) [0-9]{1,9} [0-9]{1,5}mb [0-9]{1,4} ){0,3}".boxed()
         }
+        Kind::Policy => prop_oneof![
+            "[0-9]{1,4}",
+            "[0-9]{1,2} [0-9]{1,2}",
+            "[0-9]{1,6}(kb|mb)?",
+            "off|dryrun|manual|auto|always|never|inherit|finish|abort|thread|all|UTC|Europe/Berlin",
+            "(mon-fri|sat,sun|daily) [01][0-9]:00-2[0-3]:30",
+        ]
+        .boxed(),
         Kind::KeyspaceEvents => "[Ag$lshzxeKEtmdn]{0,6}".boxed(),
     }
 }

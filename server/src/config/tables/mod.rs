@@ -1,7 +1,7 @@
 //! The directives, by family. A new directive is one entry in one of these tables and, if the
 //! server reads it, one field of [`super::settings::Settings`].
 
-mod balancer;
+pub(super) mod balancer;
 mod cluster;
 mod encodings;
 mod memory;
@@ -11,6 +11,8 @@ mod persistence;
 mod process;
 mod replication;
 mod tls;
+
+use std::sync::LazyLock;
 
 use super::directive::Directive;
 
@@ -24,20 +26,26 @@ pub struct Family {
 }
 
 /// All families, in the order of the reference.
-pub const FAMILIES: &[Family] = &[
-    Family { title: "Network", directives: network::NETWORK },
-    Family { title: "Clients and limits", directives: network::LIMITS },
-    Family { title: "Shards and databases", directives: process::SHARDS },
-    Family { title: "Memory", directives: memory::MEMORY },
-    Family { title: "Encodings", directives: encodings::ENCODINGS },
-    Family { title: "Balancer", directives: balancer::BALANCER },
-    Family { title: "Logging and observing", directives: observing::OBSERVING },
-    Family { title: "Cluster", directives: cluster::CLUSTER },
-    Family { title: "Persistence", directives: persistence::PERSISTENCE },
-    Family { title: "Replication", directives: replication::REPLICATION },
-    Family { title: "Process", directives: process::PROCESS },
-    Family { title: "TLS", directives: tls::TLS },
-];
+pub fn families() -> &'static [Family] {
+    &*FAMILIES
+}
+
+static FAMILIES: LazyLock<[Family; 12]> = LazyLock::new(|| {
+    [
+        Family { title: "Network", directives: network::NETWORK },
+        Family { title: "Clients and limits", directives: network::LIMITS },
+        Family { title: "Shards and databases", directives: process::SHARDS },
+        Family { title: "Memory", directives: memory::MEMORY },
+        Family { title: "Encodings", directives: encodings::ENCODINGS },
+        Family { title: "Balancer", directives: balancer::balancer() },
+        Family { title: "Logging and observing", directives: observing::OBSERVING },
+        Family { title: "Cluster", directives: cluster::CLUSTER },
+        Family { title: "Persistence", directives: persistence::PERSISTENCE },
+        Family { title: "Replication", directives: replication::REPLICATION },
+        Family { title: "Process", directives: process::PROCESS },
+        Family { title: "TLS", directives: tls::TLS },
+    ]
+});
 
 /// Lines that only a file (or a flag) may hold, with the reason where they have no effect.
 pub(super) const FILE_ONLY: &[FileOnly] = &[
