@@ -99,7 +99,8 @@ fn lines_add_up_as_in_redis() {
     assert_eq!(
         shown(
             &read(
-                "client-output-buffer-limit normal 1 2kb 3\nclient-output-buffer-limit \"replica 1mb 0 0\""
+                "client-output-buffer-limit normal 1 2kb 3\n\
+                 client-output-buffer-limit \"replica 1mb 0 0\""
             ),
             "client-output-buffer-limit"
         ),
