@@ -1,5 +1,6 @@
 //! Servers as child processes on a free loopback port, killed when dropped.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::{Client, Reply, Target};
 
 const START_WAIT_MAX: Duration = Duration::from_secs(20);
+const END_WAIT_MAX: Duration = Duration::from_secs(60);
 const START_POLL: Duration = Duration::from_millis(2);
 const START_ATTEMPTS: usize = 5;
 
@@ -43,10 +45,19 @@ impl Process {
     /// # Errors
     /// When the program is missing, exits, or does not answer in time; the text holds its log.
     pub fn start(kind: &Kind, args: &[&str]) -> io::Result<Process> {
+        Process::start_under(&[], kind, args)
+    }
+
+    /// As [`Process::start`], with the program run by another that becomes it (`taskset`,
+    /// `valgrind`).
+    ///
+    /// # Errors
+    /// As for [`Process::start`].
+    pub fn start_under(wrapper: &[&str], kind: &Kind, args: &[&str]) -> io::Result<Process> {
         let mut last = io::Error::other("never tried");
         // The port is free when picked, and may be gone when the child binds it.
         for _ in 0..START_ATTEMPTS {
-            match Process::start_once(kind, args) {
+            match Process::start_once(wrapper, kind, args) {
                 Ok(process) => return Ok(process),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
                 Err(error) => last = error,
@@ -55,21 +66,23 @@ impl Process {
         Err(last)
     }
 
-    fn start_once(kind: &Kind, args: &[&str]) -> io::Result<Process> {
+    fn start_once(wrapper: &[&str], kind: &Kind, args: &[&str]) -> io::Result<Process> {
         let port = free_port()?;
         let directory = fresh_directory()?;
-        let mut command = match kind {
+        let mut words: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
+        match kind {
             Kind::Redis => {
-                let mut command = Command::new("redis-server");
-                command.args(["--save", "", "--bind", "127.0.0.1", "--loglevel", "warning"]);
-                command
+                let own = ["redis-server", "--save", "", "--bind", "127.0.0.1"];
+                words.extend(own.map(OsString::from));
+                words.extend(["--loglevel", "warning"].map(OsString::from));
             }
             Kind::Ballast { shards } => {
-                let mut command = Command::new(ballast_binary());
-                command.args(["--shards", &shards.to_string()]);
-                command
+                words.push(ballast_binary().into());
+                words.extend(["--shards".into(), shards.to_string().into()]);
             }
-        };
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         let log = File::create(directory.join("log"))?;
         command.args(["--port", &port.to_string()]).args(args);
         command.current_dir(&directory).stdin(Stdio::null());
@@ -99,6 +112,22 @@ impl Process {
             }
             thread::park_timeout(START_POLL);
         }
+    }
+
+    /// Asks it to end, as an operator would, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn terminate(&mut self) -> io::Result<()> {
+        Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        let deadline = Instant::now() + END_WAIT_MAX;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("does not end when asked to"));
+            }
+            thread::park_timeout(START_POLL);
+        }
+        Ok(())
     }
 
     /// Where it listens.

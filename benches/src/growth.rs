@@ -1,0 +1,93 @@
+//! Latency at a fixed rate of writes while the keys become more, and when they do not.
+
+use std::time::{Duration, Instant};
+
+use ballast_tests::support::Client;
+use clap::Args;
+use hdrhistogram::Histogram;
+
+use crate::Outcome;
+use crate::server::{Server, Which};
+use crate::table::Table;
+
+/// Commands are due in groups of a millisecond.
+const TICK: Duration = Duration::from_millis(1);
+const VALUE: &[u8] = &[b'v'; 100];
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Keys in the end.
+    #[arg(long, default_value_t = 4_000_000)]
+    keys: u64,
+    /// SETs a second.
+    #[arg(long, default_value_t = 50_000)]
+    rate: u64,
+}
+
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    println!(
+        "Milliseconds from when a SET was due to its reply: {} a second, 100 B values, 0 to {} keys\n",
+        options.rate, options.keys
+    );
+    let table = Table::begin(&["server", "keys", "p50", "p99", "p99.9", "p99.99", "max"]);
+    for which in [Which::Redis, Which::Ballast { shards: 1 }] {
+        for tag in ["", "{tag}"] {
+            let server = Server::start(which, "0", &[])?;
+            let mut client = server.connect()?;
+            for (what, spread) in [("new", 0), ("existing", 7_919)] {
+                // A step coprime to the count visits every key once, in another order.
+                let name = |number: u64| {
+                    let number = if spread == 0 { number } else { number * spread % options.keys };
+                    format!("key:{tag}{number:012}").into_bytes()
+                };
+                let latencies = paced(&mut client, options, name)?;
+                let what = format!("{what}{}", if tag.is_empty() { "" } else { ", one hash tag" });
+                table.row(&row(which.name(), &what, &latencies));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends what is due every tick and waits for its replies. A tick that begins late because the
+/// server held up the one before counts from when it was due.
+fn paced(
+    client: &mut Client,
+    options: &Options,
+    name: impl Fn(u64) -> Vec<u8>,
+) -> Outcome<Histogram<u64>> {
+    let mut latencies = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
+    let batch = options.rate * TICK.as_millis() as u64 / 1000;
+    let batch = batch.max(1);
+    let start = Instant::now();
+    let mut sent = 0;
+    let mut ticks = 0;
+    while sent < options.keys {
+        let due = start + TICK * ticks;
+        while Instant::now() < due {
+            std::hint::spin_loop();
+        }
+        let end = (sent + batch).min(options.keys);
+        let commands: Vec<Vec<Vec<u8>>> =
+            (sent..end).map(|number| vec![b"SET".to_vec(), name(number), VALUE.to_vec()]).collect();
+        client.pipeline(&commands)?;
+        latencies.record_n(due.elapsed().as_micros().max(1) as u64, end - sent)?;
+        sent = end;
+        ticks += 1;
+    }
+    Ok(latencies)
+}
+
+fn row(server: &str, keys: &str, latencies: &Histogram<u64>) -> Vec<String> {
+    let at =
+        |quantile: f64| format!("{:.2}", latencies.value_at_quantile(quantile) as f64 / 1000.0);
+    vec![
+        server.to_owned(),
+        keys.to_owned(),
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(0.9999),
+        format!("{:.2}", latencies.max() as f64 / 1000.0),
+    ]
+}
