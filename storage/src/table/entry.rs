@@ -1,0 +1,489 @@
+//! How an entry lies in a segment, and the views of it that the table hands out.
+//!
+//! ```text
+//! flags 1 | key length 1 | payload length 1 | aux 3 (if the table has it) | expiry 8 (if set) |
+//!   short:  key | payload
+//!   blob:   key | Blob of the payload (16)             payload longer than INLINE_MAX
+//!   far:    Blob of key and payload (16) | key length 4   key longer than KEY_INLINE_MAX
+//! ```
+//! Entries are packed without alignment; all access is unaligned.
+
+use std::marker::PhantomData;
+use std::ptr;
+use std::slice;
+
+use super::NewEntry;
+use super::blob::Blob;
+
+/// The longest payload that lies in the entry.
+pub const INLINE_MAX: usize = 255;
+/// The longest key that lies in the entry.
+pub const KEY_INLINE_MAX: usize = 255;
+
+pub(super) const TAG_MASK: u8 = 0x1f;
+const EXPIRES: u8 = 0x20;
+const KIND_SHIFT: u32 = 6;
+const BLOB_LEN: usize = size_of::<Blob>();
+const FAR_LEN: usize = BLOB_LEN + 4;
+pub(super) const AUX_MAX: u32 = 0xff_ffff;
+
+/// Bytes before the optional expiry.
+pub(super) const HEADER_PLAIN: u8 = 3;
+pub(super) const HEADER_AUX: u8 = 6;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Short = 0,
+    Blob = 1,
+    Far = 2,
+}
+
+/// The form that an entry takes: where its parts go and how many segment bytes it needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) kind: Kind,
+    pub(super) size: usize,
+}
+
+impl Shape {
+    #[inline]
+    pub(super) fn of(header: u8, expires: bool, key: usize, payload: usize) -> Shape {
+        let fixed = header as usize + if expires { 8 } else { 0 };
+        if key > KEY_INLINE_MAX {
+            Shape { kind: Kind::Far, size: fixed + FAR_LEN }
+        } else if payload > INLINE_MAX {
+            Shape { kind: Kind::Blob, size: fixed + key + BLOB_LEN }
+        } else {
+            Shape { kind: Kind::Short, size: fixed + key + payload }
+        }
+    }
+}
+
+/// The place of an entry.
+///
+/// Invariant: made only for addresses of live entries (`unsafe fn new`), so reading its fields
+/// is sound while the segment lives.
+#[derive(Clone, Copy)]
+pub(super) struct RawEntry {
+    at: *mut u8,
+    header: u8,
+}
+
+impl RawEntry {
+    /// # Safety
+    /// `at` is the first byte of an entry written by [`RawEntry::write`] (or about to be) in a
+    /// table of this header length, and stays so while the result is used.
+    #[inline]
+    pub(super) unsafe fn new(at: *mut u8, header: u8) -> RawEntry {
+        RawEntry { at, header }
+    }
+
+    #[inline]
+    pub(super) fn flags(self) -> u8 {
+        // SAFETY: by the type's invariant.
+        unsafe { *self.at }
+    }
+
+    #[inline]
+    pub(super) fn kind(self) -> Kind {
+        match self.flags() >> KIND_SHIFT {
+            0 => Kind::Short,
+            1 => Kind::Blob,
+            _ => Kind::Far,
+        }
+    }
+
+    #[inline]
+    fn key_byte(self) -> usize {
+        // SAFETY: by the type's invariant.
+        unsafe { *self.at.add(1) as usize }
+    }
+
+    #[inline]
+    fn payload_byte(self) -> usize {
+        // SAFETY: by the type's invariant.
+        unsafe { *self.at.add(2) as usize }
+    }
+
+    #[inline]
+    pub(super) fn expires(self) -> bool {
+        self.flags() & EXPIRES != 0
+    }
+
+    #[inline]
+    fn body(self) -> *mut u8 {
+        let skip = self.header as usize + (self.flags() & EXPIRES) as usize / 4;
+        // SAFETY: inside the entry.
+        unsafe { self.at.add(skip) }
+    }
+
+    #[inline]
+    pub(super) fn size(self) -> usize {
+        let fixed = self.header as usize + (self.flags() & EXPIRES) as usize / 4;
+        match self.kind() {
+            Kind::Short => fixed + self.key_byte() + self.payload_byte(),
+            Kind::Blob => fixed + self.key_byte() + BLOB_LEN,
+            Kind::Far => fixed + FAR_LEN,
+        }
+    }
+
+    #[inline]
+    pub(super) fn expiry(self) -> Option<i64> {
+        if !self.expires() {
+            return None;
+        }
+        // SAFETY: the flag says that 8 bytes of expiry follow the header.
+        Some(unsafe { ptr::read_unaligned(self.at.add(self.header as usize).cast()) })
+    }
+
+    /// Sets the expiry of an entry that has room for one.
+    pub(super) fn write_expiry(self, expiry: i64) {
+        debug_assert!(self.expires());
+        // SAFETY: as in `expiry`; the caller has write access by holding the table mutably.
+        unsafe { ptr::write_unaligned(self.at.add(self.header as usize).cast(), expiry) }
+    }
+
+    #[inline]
+    pub(super) fn aux(self) -> u32 {
+        if self.header != HEADER_AUX {
+            return 0;
+        }
+        // SAFETY: three bytes of aux follow the lengths.
+        let bytes = unsafe { [*self.at.add(3), *self.at.add(4), *self.at.add(5), 0] };
+        u32::from_le_bytes(bytes)
+    }
+
+    #[inline]
+    fn write_aux(self, aux: u32) {
+        debug_assert!(aux <= AUX_MAX);
+        if self.header == HEADER_AUX {
+            let bytes = aux.to_le_bytes();
+            // SAFETY: as in `aux`.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.add(3), 3) }
+        }
+    }
+
+    fn write_tag(self, tag: u8) {
+        debug_assert!(tag <= TAG_MASK);
+        // SAFETY: the first byte of the entry.
+        unsafe { *self.at = self.flags() & !TAG_MASK | tag }
+    }
+
+    /// The blob of a blob or far entry.
+    #[inline]
+    pub(super) fn blob(self) -> Blob {
+        // SAFETY: the kind says where the record lies.
+        unsafe { ptr::read_unaligned(self.blob_at().cast()) }
+    }
+
+    pub(super) fn write_blob(self, blob: Blob) {
+        // SAFETY: as in `blob`.
+        unsafe { ptr::write_unaligned(self.blob_at().cast(), blob) }
+    }
+
+    #[inline]
+    fn blob_at(self) -> *mut u8 {
+        debug_assert!(self.kind() != Kind::Short);
+        let key = if self.kind() == Kind::Blob { self.key_byte() } else { 0 };
+        // SAFETY: inside the entry.
+        unsafe { self.body().add(key) }
+    }
+
+    #[inline]
+    fn far_key_len(self) -> usize {
+        // SAFETY: a far entry ends with the length of its key.
+        let len: u32 = unsafe { ptr::read_unaligned(self.body().add(BLOB_LEN).cast()) };
+        len as usize
+    }
+
+    /// # Safety
+    /// The entry is live for `'a` and not changed meanwhile.
+    #[inline]
+    pub(super) unsafe fn key<'a>(self) -> &'a [u8] {
+        // SAFETY: the lengths are those of initialised bytes.
+        unsafe {
+            match self.kind() {
+                Kind::Far => &self.blob().bytes()[..self.far_key_len()],
+                _ => slice::from_raw_parts(self.body(), self.key_byte()),
+            }
+        }
+    }
+
+    /// Whether the entry is that of `key`.
+    #[inline]
+    pub(super) fn has_key(self, key: &[u8]) -> bool {
+        // SAFETY: the slices live only inside this call.
+        unsafe {
+            if self.kind() == Kind::Far {
+                self.key() == key
+            } else {
+                self.key_byte() == key.len() && slice::from_raw_parts(self.body(), key.len()) == key
+            }
+        }
+    }
+
+    /// # Safety
+    /// The entry is live for `'a` and not changed meanwhile.
+    #[inline]
+    pub(super) unsafe fn payload<'a>(self) -> &'a [u8] {
+        // SAFETY: the lengths are those of initialised bytes.
+        unsafe {
+            match self.kind() {
+                Kind::Short => {
+                    slice::from_raw_parts(self.body().add(self.key_byte()), self.payload_byte())
+                }
+                Kind::Blob => self.blob().bytes(),
+                Kind::Far => &self.blob().bytes()[self.far_key_len()..],
+            }
+        }
+    }
+
+    /// # Safety
+    /// The entry is live for `'a` and the caller has the only access to it.
+    #[inline]
+    pub(super) unsafe fn payload_mut<'a>(self) -> &'a mut [u8] {
+        // SAFETY: the lengths are those of initialised bytes.
+        unsafe {
+            match self.kind() {
+                Kind::Short => {
+                    let at = self.body().add(self.key_byte());
+                    slice::from_raw_parts_mut(at, self.payload_byte())
+                }
+                Kind::Blob => self.blob().bytes_mut(),
+                Kind::Far => &mut self.blob().bytes_mut()[self.far_key_len()..],
+            }
+        }
+    }
+
+    /// Bytes outside the segment.
+    #[inline]
+    pub(super) fn blob_bytes(self) -> usize {
+        if self.kind() == Kind::Short { 0 } else { self.blob().heap_bytes() }
+    }
+
+    /// Writes a whole entry; a blob given is reused or freed.
+    ///
+    /// # Safety
+    /// `shape.size` bytes at the entry's place are writable and belong to nobody else; `shape` is
+    /// that of these arguments; `old` is live and no other entry holds it.
+    pub(super) unsafe fn write(
+        self,
+        shape: Shape,
+        key: &[u8],
+        new: &NewEntry<'_>,
+        old: Option<Blob>,
+    ) {
+        let expires = if new.expiry.is_some() { EXPIRES } else { 0 };
+        let flags = new.tag & TAG_MASK | expires | (shape.kind as u8) << KIND_SHIFT;
+        let short = shape.kind == Kind::Short;
+        // SAFETY: all writes stay within `shape.size`, by the layout in the module's doc; key and
+        // payload are borrowed from outside the table, so they do not overlap.
+        unsafe {
+            *self.at = flags;
+            *self.at.add(1) = if shape.kind == Kind::Far { 0 } else { key.len() as u8 };
+            *self.at.add(2) = if short { new.payload.len() as u8 } else { 0 };
+            self.write_aux(new.aux);
+            if let Some(expiry) = new.expiry {
+                self.write_expiry(expiry);
+            }
+            let body = self.body();
+            if shape.kind != Kind::Far {
+                ptr::copy_nonoverlapping(key.as_ptr(), body, key.len());
+            }
+            if short {
+                let at = body.add(key.len());
+                ptr::copy_nonoverlapping(new.payload.as_ptr(), at, new.payload.len());
+                if let Some(blob) = old {
+                    blob.free();
+                }
+            } else {
+                self.write_long(shape, key, new.payload, old);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`RawEntry::write`], whose second half this is.
+    unsafe fn write_long(self, shape: Shape, key: &[u8], payload: &[u8], old: Option<Blob>) {
+        let first = if shape.kind == Kind::Far { key } else { &[] };
+        let blob = match old {
+            // SAFETY: live and ours, by the caller's promise.
+            Some(blob) => unsafe { blob.replaced(first, payload) },
+            None => Blob::new(first, payload),
+        };
+        self.write_blob(blob);
+        if shape.kind == Kind::Far {
+            // SAFETY: a far entry ends with the length of its key.
+            unsafe {
+                ptr::write_unaligned(self.body().add(BLOB_LEN).cast(), key.len() as u32);
+            }
+        }
+    }
+
+    /// Writes the same payload length in place.
+    ///
+    /// # Safety
+    /// The caller has the only access; the entry is short and `payload` has its length.
+    #[inline]
+    pub(super) unsafe fn overwrite(self, tag: u8, aux: u32, payload: &[u8]) {
+        self.write_tag(tag);
+        self.write_aux(aux);
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let at = self.body().add(self.key_byte());
+            ptr::copy_nonoverlapping(payload.as_ptr(), at, payload.len());
+        }
+    }
+
+    /// A copy of the entry's bytes.
+    pub(super) fn image(self) -> Image {
+        let mut bytes = [0; SIZE_MAX];
+        let len = self.size();
+        // SAFETY: the entry has that many bytes, and no entry has more than `SIZE_MAX`.
+        unsafe { ptr::copy_nonoverlapping(self.at, bytes.as_mut_ptr(), len) };
+        Image { bytes, len, header: self.header }
+    }
+
+    /// Writes a copied entry with another expiry.
+    ///
+    /// # Safety
+    /// The image's length, corrected by the bytes of the expiry, is writable here and belongs to
+    /// nobody else.
+    pub(super) unsafe fn write_image(self, image: &Image, expiry: Option<i64>) {
+        let header = self.header as usize;
+        let body = header + (image.bytes[0] & EXPIRES) as usize / 4;
+        let body = &image.bytes[body..image.len];
+        // SAFETY: by the caller's promise.
+        unsafe {
+            ptr::copy_nonoverlapping(image.bytes.as_ptr(), self.at, header);
+            *self.at = image.bytes[0] & !EXPIRES | if expiry.is_some() { EXPIRES } else { 0 };
+            if let Some(expiry) = expiry {
+                self.write_expiry(expiry);
+            }
+            ptr::copy_nonoverlapping(body.as_ptr(), self.body(), body.len());
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_short_of(self, payload: usize) -> bool {
+        self.kind() == Kind::Short && self.payload_byte() == payload
+    }
+
+    #[inline]
+    pub(super) fn as_ptr(self) -> *mut u8 {
+        self.at
+    }
+}
+
+/// The longest entry.
+const SIZE_MAX: usize = HEADER_AUX as usize + 8 + KEY_INLINE_MAX + INLINE_MAX;
+
+/// A copy of an entry, to be written to another place.
+pub(super) struct Image {
+    bytes: [u8; SIZE_MAX],
+    len: usize,
+    header: u8,
+}
+
+impl Image {
+    /// The key and the payload of a short entry.
+    pub(super) fn short_parts(&self) -> (&[u8], &[u8]) {
+        let start = self.header as usize + (self.bytes[0] & EXPIRES) as usize / 4;
+        self.bytes[start..self.len].split_at(self.bytes[1] as usize)
+    }
+}
+
+/// An entry of a table, for reading.
+#[derive(Clone, Copy)]
+pub struct EntryRef<'a> {
+    raw: RawEntry,
+    table: PhantomData<&'a u8>,
+}
+
+impl<'a> EntryRef<'a> {
+    /// # Safety
+    /// The entry is live for `'a` and not changed meanwhile.
+    #[inline]
+    pub(super) unsafe fn new(raw: RawEntry) -> EntryRef<'a> {
+        EntryRef { raw, table: PhantomData }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        // SAFETY: live for `'a`, by construction.
+        unsafe { self.raw.key() }
+    }
+
+    /// The five bits that the owner of the table chose.
+    #[inline]
+    pub fn tag(&self) -> u8 {
+        self.raw.flags() & TAG_MASK
+    }
+
+    /// The 24 bits of access information; 0 in tables without.
+    #[inline]
+    pub fn aux(&self) -> u32 {
+        self.raw.aux()
+    }
+
+    /// When the entry expires, in unix milliseconds.
+    #[inline]
+    pub fn expiry(&self) -> Option<i64> {
+        self.raw.expiry()
+    }
+
+    /// The value's bytes.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        // SAFETY: live for `'a`, by construction.
+        unsafe { self.raw.payload() }
+    }
+
+    /// Bytes that the entry takes in its segment, its index cell, and its own block if any.
+    pub fn heap_bytes(&self) -> usize {
+        self.raw.size() + super::segment::CELL_LEN + self.raw.blob_bytes()
+    }
+}
+
+/// An entry of a table, for changes that keep its length.
+pub struct EntryMut<'a> {
+    raw: RawEntry,
+    table: PhantomData<&'a mut u8>,
+}
+
+impl EntryMut<'_> {
+    /// # Safety
+    /// The entry is live and the caller has the only access to it while the result is used.
+    #[inline]
+    pub(super) unsafe fn new<'a>(raw: RawEntry) -> EntryMut<'a> {
+        EntryMut { raw, table: PhantomData }
+    }
+
+    /// The entry for reading.
+    #[inline]
+    pub fn as_ref(&self) -> EntryRef<'_> {
+        // SAFETY: borrowed from `self`, so not changed meanwhile.
+        unsafe { EntryRef::new(self.raw) }
+    }
+
+    /// Sets the access information; nothing in tables without.
+    #[inline]
+    pub fn set_aux(&mut self, aux: u32) {
+        self.raw.write_aux(aux & AUX_MAX);
+    }
+
+    /// Sets the owner's five bits.
+    #[inline]
+    pub fn set_tag(&mut self, tag: u8) {
+        self.raw.write_tag(tag & TAG_MASK);
+    }
+
+    /// The value's bytes; their number stays.
+    #[inline]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the only access, by construction.
+        unsafe { self.raw.payload_mut() }
+    }
+}

@@ -1,0 +1,699 @@
+//! A segment: one heap block with the entries of one range of hashes.
+//!
+//! ```text
+//! head 24 | index cells 4 each, in the order of the hash | entries, packed, appended
+//! ```
+//! A cell is `tag << 16 | offset`: 16 bits of the hash (those after the `depth` bits that lead
+//! to the segment) and the entry's place in the block. Cells are sorted by tag, each at or after
+//! its home `tag * homes / 65536` with no empty cell in between, without wrapping around; so a
+//! search ends at the first larger tag, a rebuild needs no key, and a scan is a sweep.
+//!
+//! Index and entries share the block, and [`Plan`] divides it so that both fill up together: the
+//! allocator's rounding is paid once, and all of it is used.
+
+use std::ptr::{self, NonNull};
+
+use super::entry::{EntryRef, RawEntry};
+use crate::memory::{allocate, good_size, release};
+
+/// Bytes of an index cell.
+pub(super) const CELL_LEN: usize = size_of::<u32>();
+/// A segment that would outgrow this is split.
+pub(super) const BLOCK_MAX: usize = 32 << 10;
+/// What a half may take right after a split, however unevenly the keys fell.
+const BLOCK_LIMIT: usize = 56 << 10;
+/// Two neighbours are merged when the result is at most this.
+const MERGED_MAX: usize = BLOCK_MAX / 2;
+/// A segment's range is at least 2^32 hashes: the cursor of a scan has 48 bits, 16 are the tag's.
+pub(super) const DEPTH_MAX: u32 = 32;
+
+const HEAD_LEN: usize = size_of::<Head>();
+const EMPTY: u32 = u32::MAX;
+/// The largest tag; an empty cell reads as a larger one, so it ends every search.
+const TAG_TOP: u32 = 0xfffe;
+
+#[repr(C)]
+struct Head {
+    /// Lower bound of the entries' expiries.
+    expiry_min: i64,
+    size: u16,
+    /// Cells, the last of which always stays empty.
+    cells: u16,
+    homes: u16,
+    len: u16,
+    /// Entries with an expiry.
+    expiring: u16,
+    /// Where the next entry goes.
+    end: u16,
+    /// Bytes before `end` that belong to no entry any more.
+    dead: u16,
+    depth: u8,
+}
+
+/// The 16 bits of the hash after the first `depth`, the two largest values being one.
+#[inline]
+pub(super) fn tag_of(hash: u64, depth: u32) -> u32 {
+    ((hash << depth >> 48) as u32).min(TAG_TOP)
+}
+
+/// How a block is divided.
+#[derive(Clone, Copy)]
+struct Plan {
+    size: usize,
+    cells: usize,
+    homes: usize,
+}
+
+impl Plan {
+    /// The smallest block for `len` entries of `bytes` together, with some room to grow;
+    /// `tail` cells follow the last home for entries that were pushed on.
+    fn new(len: usize, bytes: usize, tail: usize, limit: usize) -> Option<Plan> {
+        let len = len.max(1);
+        let fixed = HEAD_LEN + CELL_LEN * (tail + 1);
+        // Five cells for four entries.
+        let needed = fixed + bytes + CELL_LEN * (len * 5).div_ceil(4);
+        let mut size = good_size(needed);
+        // Less room than this and the next rebuild would come too soon to be paid for.
+        while needed > 256 && size - needed < size / 12 {
+            size = good_size(size + 1);
+        }
+        if size > limit {
+            return None;
+        }
+        let more = (size - needed) * len / (bytes + 5 * len);
+        let homes = ((len + more) * 5 / 4).max(1);
+        Some(Plan { size, cells: homes + tail + 1, homes })
+    }
+
+    fn default_tail(len: usize) -> usize {
+        (1 + len / 24).min(24)
+    }
+}
+
+/// A segment's block.
+///
+/// Invariant: made only for live blocks, and freed only by the table (or [`Segment`]) that owns
+/// it, so reading through it is sound while that is borrowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawSegment(NonNull<Head>);
+
+/// Why an entry could not be inserted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    Entries,
+    Index,
+}
+
+/// Counts that a table keeps over all its segments.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SegmentCounts {
+    pub(super) entries: usize,
+    pub(super) expiring: usize,
+    pub(super) heap_bytes: usize,
+}
+
+impl RawSegment {
+    /// A segment without entries, with room for one of `bytes`.
+    pub(super) fn empty(depth: u32, bytes: usize) -> RawSegment {
+        let plan = Plan::new(1, bytes, 1, BLOCK_LIMIT).expect("an entry is small");
+        RawSegment::allocate(plan, depth)
+    }
+
+    fn allocate(plan: Plan, depth: u32) -> RawSegment {
+        debug_assert!(plan.size == good_size(plan.size) && plan.size <= BLOCK_LIMIT);
+        debug_assert!(plan.homes >= 1 && plan.cells > plan.homes);
+        let block: NonNull<Head> = allocate(plan.size).cast();
+        let arena = HEAD_LEN + plan.cells * CELL_LEN;
+        debug_assert!(arena <= plan.size);
+        // SAFETY: the block is ours, aligned to 16, and holds the head and the cells.
+        unsafe {
+            block.write(Head {
+                expiry_min: i64::MAX,
+                size: plan.size as u16,
+                cells: plan.cells as u16,
+                homes: plan.homes as u16,
+                len: 0,
+                expiring: 0,
+                end: arena as u16,
+                dead: 0,
+                depth: depth as u8,
+            });
+            let cells: *mut u32 = block.as_ptr().add(1).cast();
+            cells.cast::<u8>().write_bytes(0xff, plan.cells * CELL_LEN);
+        }
+        RawSegment(block)
+    }
+
+    /// # Safety
+    /// `at` is the address of a live segment.
+    #[inline]
+    pub(super) unsafe fn from_ptr(at: *mut u8) -> RawSegment {
+        // SAFETY: by the caller's promise not null.
+        RawSegment(unsafe { NonNull::new_unchecked(at.cast()) })
+    }
+
+    #[inline]
+    pub(super) fn as_ptr(self) -> *mut u8 {
+        self.0.as_ptr().cast()
+    }
+
+    #[inline]
+    fn head<'a>(self) -> &'a Head {
+        // SAFETY: the block is live, and the borrow ends within the calling function, which does
+        // not write the head meanwhile.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn head_mut<'a>(self) -> &'a mut Head {
+        // SAFETY: as `head`; only functions that the owner calls with mutable access use it.
+        unsafe { &mut *self.0.as_ptr() }
+    }
+
+    #[inline]
+    fn cell(self, at: usize) -> u32 {
+        debug_assert!(at < self.head().cells as usize);
+        // SAFETY: inside the index.
+        unsafe { *self.0.as_ptr().add(1).cast::<u32>().add(at) }
+    }
+
+    #[inline]
+    fn cell_ptr(self, at: usize) -> *mut u32 {
+        debug_assert!(at < self.head().cells as usize);
+        // SAFETY: inside the index.
+        unsafe { self.0.as_ptr().add(1).cast::<u32>().add(at) }
+    }
+
+    #[inline]
+    fn set_cell(self, at: usize, cell: u32) {
+        // SAFETY: inside the index; the owner has mutable access.
+        unsafe { *self.cell_ptr(at) = cell }
+    }
+
+    #[inline]
+    fn home(self, tag: u32) -> usize {
+        (tag * self.head().homes as u32 >> 16) as usize
+    }
+
+    /// The place `offset` of a cell, as an entry.
+    #[inline]
+    fn entry_of(self, cell: u32, header: u8) -> RawEntry {
+        // SAFETY: a cell that is not empty holds the offset of a live entry.
+        unsafe { RawEntry::new(self.as_ptr().add((cell & 0xffff) as usize), header) }
+    }
+
+    /// The entry at an occupied cell.
+    #[inline]
+    pub(super) fn entry(self, at: usize, header: u8) -> RawEntry {
+        debug_assert!(self.cell(at) != EMPTY);
+        self.entry_of(self.cell(at), header)
+    }
+
+    #[inline]
+    pub(super) fn depth(self) -> u32 {
+        u32::from(self.head().depth)
+    }
+
+    #[inline]
+    pub(super) fn len(self) -> usize {
+        self.head().len as usize
+    }
+
+    #[inline]
+    pub(super) fn size(self) -> usize {
+        self.head().size as usize
+    }
+
+    pub(super) fn expiring(self) -> usize {
+        self.head().expiring as usize
+    }
+
+    pub(super) fn expiry_min(self) -> i64 {
+        self.head().expiry_min
+    }
+
+    /// Cells to go through in a sweep.
+    #[inline]
+    pub(super) fn cells(self) -> usize {
+        self.head().cells as usize - 1
+    }
+
+    #[inline]
+    pub(super) fn is_occupied(self, at: usize) -> bool {
+        self.cell(at) != EMPTY
+    }
+
+    /// The tag of an occupied cell.
+    #[inline]
+    pub(super) fn tag_at(self, at: usize) -> u32 {
+        self.cell(at) >> 16
+    }
+
+    /// The first cell that a tag can be in.
+    #[inline]
+    pub(super) fn first_cell(self, tag: u32) -> usize {
+        self.home(tag)
+    }
+
+    /// The cell of a key, or the one where it would be inserted.
+    #[inline]
+    pub(super) fn locate(self, hash: u64, key: &[u8], header: u8) -> Result<usize, usize> {
+        let tag = tag_of(hash, self.depth());
+        let mut at = self.home(tag);
+        loop {
+            let cell = self.cell(at);
+            let found = cell >> 16;
+            if found > tag {
+                return Err(at);
+            }
+            if found == tag && self.entry_of(cell, header).has_key(key) {
+                return Ok(at);
+            }
+            at += 1;
+        }
+    }
+
+    /// Makes room for an entry of `size` bytes whose cell goes to `at`, as [`Self::locate`] said.
+    #[inline]
+    pub(super) fn insert(
+        self,
+        at: usize,
+        hash: u64,
+        size: usize,
+        header: u8,
+    ) -> Result<RawEntry, Full> {
+        let head = self.head();
+        let end = head.end as usize;
+        if end + size > head.size as usize {
+            return Err(Full::Entries);
+        }
+        let mut free = at;
+        while self.cell(free) != EMPTY {
+            free += 1;
+        }
+        if free + 1 == head.cells as usize || self.is_loaded() {
+            return Err(Full::Index);
+        }
+        let cell = tag_of(hash, self.depth()) << 16 | end as u32;
+        // SAFETY: `free` is inside the index, so one more cell than `at..free` is.
+        unsafe {
+            let from = self.cell_ptr(at);
+            ptr::copy(from, from.add(1), free - at);
+            *from = cell;
+        }
+        let head = self.head_mut();
+        head.len += 1;
+        head.end += size as u16;
+        Ok(self.entry_of(cell, header))
+    }
+
+    /// Takes a cell out of the index; its entry's `size` bytes are dead from now on.
+    pub(super) fn erase(self, at: usize, size: usize) {
+        self.discard(self.cell(at), size);
+        let mut next = at + 1;
+        while self.cell(next) != EMPTY && self.home(self.tag_at(next)) < next {
+            next += 1;
+        }
+        // SAFETY: `at + 1..next` are cells.
+        unsafe {
+            let to = self.cell_ptr(at);
+            ptr::copy(to.add(1), to, next - at - 1);
+        }
+        self.set_cell(next - 1, EMPTY);
+        self.head_mut().len -= 1;
+    }
+
+    /// Gives an entry's bytes up: the last ones can be used again at once.
+    fn discard(self, cell: u32, size: usize) {
+        let head = self.head_mut();
+        if (cell & 0xffff) as usize + size == head.end as usize {
+            head.end -= size as u16;
+        } else {
+            head.dead += size as u16;
+        }
+    }
+
+    /// Gives the entry of a cell another length: in place if it shrinks or is the last one, else
+    /// at the end. The bytes up to the shorter length are kept only in place.
+    pub(super) fn resize(
+        self,
+        at: usize,
+        old: usize,
+        new: usize,
+        header: u8,
+    ) -> Result<RawEntry, Full> {
+        let cell = self.cell(at);
+        let start = (cell & 0xffff) as usize;
+        let head = self.head_mut();
+        if start + old == head.end as usize {
+            if start + new > head.size as usize {
+                return Err(Full::Entries);
+            }
+            head.end = (start + new) as u16;
+        } else if new <= old {
+            head.dead += (old - new) as u16;
+        } else {
+            if head.end as usize + new > head.size as usize {
+                return Err(Full::Entries);
+            }
+            let moved = cell & !0xffff | u32::from(head.end);
+            head.end += new as u16;
+            head.dead += old as u16;
+            self.set_cell(at, moved);
+        }
+        Ok(self.entry(at, header))
+    }
+
+    /// Notes that an entry's expiry changes.
+    pub(super) fn note_expiry(self, old: Option<i64>, new: Option<i64>) {
+        let head = self.head_mut();
+        head.expiring -= u16::from(old.is_some());
+        head.expiring += u16::from(new.is_some());
+        if let Some(expiry) = new {
+            head.expiry_min = head.expiry_min.min(expiry);
+        }
+        if head.expiring == 0 {
+            head.expiry_min = i64::MAX;
+        }
+    }
+
+    /// Makes the bound exact.
+    pub(super) fn tighten_expiry(self, header: u8) {
+        let min = self.entries(header).filter_map(RawEntry::expiry).min();
+        self.head_mut().expiry_min = min.unwrap_or(i64::MAX);
+    }
+
+    /// All entries in the order of their hash.
+    pub(super) fn entries(self, header: u8) -> impl Iterator<Item = RawEntry> + Clone {
+        (0..self.cells())
+            .map(move |at| self.cell(at))
+            .filter(|cell| *cell != EMPTY)
+            .map(move |cell| self.entry_of(cell, header))
+    }
+
+    /// All entries in the order of their hash, with their tags.
+    fn tagged_entries(self, header: u8) -> impl Iterator<Item = (u32, RawEntry)> {
+        (0..self.cells())
+            .map(move |at| self.cell(at))
+            .filter(|cell| *cell != EMPTY)
+            .map(move |cell| (cell >> 16, self.entry_of(cell, header)))
+    }
+
+    fn arena(self) -> usize {
+        HEAD_LEN + self.head().cells as usize * CELL_LEN
+    }
+
+    /// Bytes of entries.
+    pub(super) fn live(self) -> usize {
+        let head = self.head();
+        head.end as usize - self.arena() - head.dead as usize
+    }
+
+    /// The same entries in a new block with room for one more of `extra` bytes; none if that
+    /// would be too large. The old block is freed.
+    pub(super) fn rebuilt(self, extra: usize, full: Full, header: u8) -> Option<RawSegment> {
+        let len = self.len() + 1;
+        let mut tail = Plan::default_tail(len);
+        if full == Full::Index && !self.is_loaded() {
+            let head = self.head();
+            tail = tail.max((head.cells - head.homes) as usize * 3 / 2 + 2);
+        }
+        let plan = Plan::new(len, self.live() + extra, tail, BLOCK_MAX)?;
+        Some(self.rebuilt_as(plan, len, self.live() + extra, header))
+    }
+
+    /// The same entries in a smaller block, if enough of this one is dead.
+    pub(super) fn shrunk(self, header: u8) -> Option<RawSegment> {
+        if !self.is_sparse() {
+            return None;
+        }
+        let tail = Plan::default_tail(self.len());
+        let plan = Plan::new(self.len(), self.live(), tail, BLOCK_LIMIT)?;
+        (plan.size < self.size()).then(|| self.rebuilt_as(plan, self.len(), self.live(), header))
+    }
+
+    /// Whether an eighth of what has been appended is dead.
+    #[inline]
+    pub(super) fn is_sparse(self) -> bool {
+        let head = self.head();
+        let appended = head.end as usize - self.arena() + 64;
+        // What was popped off the end is not counted as dead: look at the block's use as well.
+        head.dead as usize * 8 >= appended || appended * 4 < head.size as usize
+    }
+
+    /// Whether one more cell would make the searches long.
+    #[inline]
+    fn is_loaded(self) -> bool {
+        let head = self.head();
+        (head.len as usize + 1) * 16 > head.homes as usize * 15 + 16
+    }
+
+    /// Moves everything to a block of this plan, which was made for `len` and `bytes`.
+    fn rebuilt_as(self, plan: Plan, len: usize, bytes: usize, header: u8) -> RawSegment {
+        let mut plan = plan;
+        let new = loop {
+            let new = if self.head().dead == 0 {
+                self.moved_to(plan)
+            } else {
+                let items = self.tagged_entries(header);
+                RawSegment::build(self.depth(), plan, items)
+            };
+            if let Some(new) = new {
+                break new;
+            }
+            // The cells do not fit behind the last home: rare, and gone with a longer tail.
+            let tail = (plan.cells - plan.homes) * 2;
+            plan = Plan::new(len, bytes, tail, BLOCK_LIMIT)
+                .expect("as many cells as before are enough");
+        };
+        let (from, to) = (self.head(), new.head_mut());
+        (to.expiring, to.expiry_min) = (from.expiring, from.expiry_min);
+        // SAFETY: all entries have been moved; the owner takes the new block instead.
+        unsafe { self.release_block() };
+        new
+    }
+
+    /// All bytes appended so far, moved as they are, with the cells spread anew.
+    fn moved_to(self, plan: Plan) -> Option<RawSegment> {
+        let new = RawSegment::allocate(plan, self.depth());
+        let (old_arena, new_arena) = (self.arena(), new.arena());
+        let bytes = self.head().end as usize - old_arena;
+        debug_assert!(new_arena + bytes <= plan.size);
+        let mut next = 0;
+        for at in 0..self.cells() {
+            let cell = self.cell(at);
+            if cell == EMPTY {
+                continue;
+            }
+            let place = new.home(cell >> 16).max(next);
+            if place + 1 >= plan.cells {
+                // SAFETY: the new block is not used any more.
+                unsafe { new.release_block() };
+                return None;
+            }
+            let offset = (cell & 0xffff) as usize - old_arena + new_arena;
+            new.set_cell(place, cell & !0xffff | offset as u32);
+            next = place + 1;
+        }
+        // SAFETY: both blocks hold these bytes, and they are different blocks.
+        unsafe {
+            let from = self.as_ptr().add(old_arena);
+            ptr::copy_nonoverlapping(from, new.as_ptr().add(new_arena), bytes);
+        }
+        let head = new.head_mut();
+        head.len = self.head().len;
+        head.end += bytes as u16;
+        Some(new)
+    }
+
+    /// A block with copies of these entries, given in the order of their tags. Blobs are not
+    /// copied: one of the two copies has to be forgotten.
+    fn build(
+        depth: u32,
+        plan: Plan,
+        items: impl Iterator<Item = (u32, RawEntry)>,
+    ) -> Option<RawSegment> {
+        let new = RawSegment::allocate(plan, depth);
+        let (mut next, mut end, mut len) = (0, new.arena(), 0);
+        for (tag, entry) in items {
+            let place = new.home(tag).max(next);
+            let size = entry.size();
+            if place + 1 >= plan.cells || end + size > plan.size {
+                // SAFETY: the new block is not used any more.
+                unsafe { new.release_block() };
+                return None;
+            }
+            // SAFETY: checked to be inside the new block, which does not overlap the old one.
+            unsafe { ptr::copy_nonoverlapping(entry.as_ptr(), new.as_ptr().add(end), size) };
+            new.set_cell(place, tag << 16 | end as u32);
+            (next, end, len) = (place + 1, end + size, len + 1);
+        }
+        let head = new.head_mut();
+        (head.len, head.end) = (len, end as u16);
+        Some(new)
+    }
+
+    /// As [`Self::build`], with the tail made as long as these tags need.
+    fn build_any(depth: u32, items: &[(u32, RawEntry)]) -> RawSegment {
+        let bytes = items.iter().map(|(_, entry)| entry.size()).sum();
+        let mut tail = Plan::default_tail(items.len());
+        let new = loop {
+            let plan = Plan::new(items.len(), bytes, tail, BLOCK_LIMIT).expect("less than before");
+            match RawSegment::build(depth, plan, items.iter().copied()) {
+                Some(new) => break new,
+                None => tail = tail * 2 + 2,
+            }
+        };
+        for (_, entry) in items {
+            new.note_expiry(None, entry.expiry());
+        }
+        new
+    }
+
+    /// The two halves of this segment; `hash_of` gives the hash of an entry. The old block is
+    /// freed.
+    pub(super) fn split(
+        self,
+        header: u8,
+        hash_of: impl Fn(RawEntry) -> u64,
+    ) -> (RawSegment, RawSegment) {
+        let depth = self.depth() + 1;
+        assert!(depth <= DEPTH_MAX, "too many keys have the same hash");
+        let mut items: Vec<(u32, RawEntry)> = Vec::with_capacity(self.len());
+        let middle = {
+            let low = |at: &usize| self.is_occupied(*at) && self.tag_at(*at) < 0x8000;
+            (0..self.cells()).filter(low).count()
+        };
+        items.extend(self.entries(header).map(|entry| (tag_of(hash_of(entry), depth), entry)));
+        let (low, high) = items.split_at_mut(middle);
+        // Nearly sorted: only one bit behind the old tag is new.
+        low.sort_by_key(|(tag, _)| *tag);
+        high.sort_by_key(|(tag, _)| *tag);
+        let halves = (RawSegment::build_any(depth, low), RawSegment::build_any(depth, high));
+        // SAFETY: all entries have been moved; the owner takes the new blocks instead.
+        unsafe { self.release_block() };
+        halves
+    }
+
+    /// Both segments in one block, if that is small; `self` is the one of the lower hashes. The
+    /// old blocks are freed.
+    pub(super) fn merged(self, other: RawSegment, header: u8) -> Option<RawSegment> {
+        debug_assert!(self.depth() == other.depth());
+        let len = self.len() + other.len();
+        let bytes = self.live() + other.live();
+        let plan = Plan::new(len, bytes, Plan::default_tail(len), MERGED_MAX)?;
+        let half = |segment: RawSegment, top: u32| {
+            let tagged = segment.tagged_entries(header);
+            tagged.map(move |(tag, entry)| ((top | tag >> 1).min(TAG_TOP), entry))
+        };
+        let items = half(self, 0).chain(half(other, 0x8000));
+        let new = RawSegment::build(self.depth() - 1, plan, items)?;
+        let (low, high, head) = (self.head(), other.head(), new.head_mut());
+        head.expiring = low.expiring + high.expiring;
+        head.expiry_min = low.expiry_min.min(high.expiry_min);
+        // SAFETY: all entries have been moved; the owner takes the new block instead.
+        unsafe {
+            self.release_block();
+            other.release_block();
+        }
+        Some(new)
+    }
+
+    /// Frees the block, not the blobs.
+    ///
+    /// # Safety
+    /// Nothing uses this segment afterwards.
+    pub(super) unsafe fn release_block(self) {
+        // SAFETY: allocated with this size.
+        unsafe { release(self.0.cast(), self.size()) }
+    }
+
+    /// Frees the block and the blobs of its entries.
+    ///
+    /// # Safety
+    /// Nothing uses this segment afterwards.
+    pub(super) unsafe fn free(self, header: u8) {
+        for entry in self.entries(header) {
+            if entry.kind() != super::entry::Kind::Short {
+                // SAFETY: the entry is forgotten with its segment.
+                unsafe { entry.blob().free() };
+            }
+        }
+        // SAFETY: passed on from the caller.
+        unsafe { self.release_block() }
+    }
+
+    /// Recounts everything, and checks the order of the index and the bounds of the entries.
+    pub(super) fn counts(self, header: u8) -> SegmentCounts {
+        let head = self.head();
+        assert!(good_size(self.size()) == self.size(), "the whole block is used");
+        let mut counts = SegmentCounts { heap_bytes: self.size(), ..SegmentCounts::default() };
+        let (mut last, mut previous, mut live) = (0, None, 0);
+        for at in (0..self.cells()).filter(|at| self.is_occupied(*at)) {
+            let (tag, entry) = (self.tag_at(at), self.entry(at, header));
+            assert!(tag >= last && self.home(tag) <= at, "cells follow the hash");
+            assert!(previous.is_none_or(|p| p + 1 == at) || self.home(tag) == at, "no gap");
+            let offset = (self.cell(at) & 0xffff) as usize;
+            assert!(offset >= self.arena() && offset + entry.size() <= head.end as usize);
+            counts.entries += 1;
+            counts.heap_bytes += entry.blob_bytes();
+            live += entry.size();
+            if let Some(expiry) = entry.expiry() {
+                counts.expiring += 1;
+                assert!(expiry >= head.expiry_min, "a lower bound");
+            }
+            (last, previous) = (tag, Some(at));
+        }
+        assert!(!self.is_occupied(self.cells()), "the last cell is empty");
+        assert_eq!(live, self.live());
+        assert_eq!((counts.entries, counts.expiring), (self.len(), self.expiring()));
+        assert!(head.end <= head.size);
+        counts
+    }
+}
+
+/// A segment that has left its table: everything in it is freed when it is dropped.
+pub struct Segment {
+    raw: RawSegment,
+    header: u8,
+}
+
+impl Segment {
+    /// # Safety
+    /// Nothing else uses the segment any more.
+    pub(super) unsafe fn new(raw: RawSegment, header: u8) -> Segment {
+        Segment { raw, header }
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entries, in the order of their hash.
+    pub fn iter(&self) -> impl Iterator<Item = EntryRef<'_>> {
+        // SAFETY: live and unchanged while `self` is borrowed.
+        self.raw.entries(self.header).map(|entry| unsafe { EntryRef::new(entry) })
+    }
+
+    /// The bytes that dropping it gives back; walks the entries.
+    pub fn heap_bytes(&self) -> usize {
+        let blobs: usize = self.raw.entries(self.header).map(RawEntry::blob_bytes).sum();
+        self.raw.size() + blobs
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: owned, by construction.
+        unsafe { self.raw.free(self.header) }
+    }
+}
+
+// SAFETY: a segment owns its block and blobs; nothing of them is shared or bound to a thread.
+unsafe impl Send for Segment {}
