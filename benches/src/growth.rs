@@ -26,7 +26,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     println!(
-        "Milliseconds from when a SET was due to its reply: {} a second, 100 B values, 0 to {} keys\n",
+        "Milliseconds from when a SET was due to its reply: {} a second, {} keys, 100 B values\n",
         options.rate, options.keys
     );
     let table = Table::begin(&["server", "keys", "p50", "p99", "p99.9", "p99.99", "max"]);

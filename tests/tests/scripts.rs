@@ -23,7 +23,7 @@ fn redis_answers_as_expected() {
         if script.skip_redis.is_some() {
             continue;
         }
-        let server = Process::start(&Kind::Redis, &[]).expect("redis-server starts");
+        let server = Process::start(&Kind::Redis, &script.arg_strs()).expect("redis-server starts");
         if record {
             Runner::record(&server, &mut script);
             fs::write(&path, script.text()).expect("the script can be written");
@@ -49,7 +49,7 @@ fn ballast_answers_as_expected(shards: usize) {
     let pending = pending();
     for (path, script) in scripts() {
         let name = name(&path);
-        let differences = match Process::start(&Kind::Ballast { shards }, &[]) {
+        let differences = match Process::start(&Kind::Ballast { shards }, &script.arg_strs()) {
             Ok(mut server) => {
                 let mut differences = Runner::check(&server, &script, Asked::Ballast);
                 if !server.is_running() {

@@ -11,6 +11,8 @@ pub struct Script {
     pub header: Vec<String>,
     /// Every connection begins with `HELLO 3`.
     pub resp3: bool,
+    /// Further arguments of the server's command line.
+    pub args: Vec<String>,
     /// Why Redis is not asked at all.
     pub skip_redis: Option<String>,
     /// The blocks in order.
@@ -68,8 +70,13 @@ impl Script {
     /// # Errors
     /// The line and what is wrong with it.
     pub fn parse(text: &str) -> Result<Script, String> {
-        let mut script =
-            Script { header: Vec::new(), resp3: false, skip_redis: None, blocks: Vec::new() };
+        let mut script = Script {
+            header: Vec::new(),
+            resp3: false,
+            args: Vec::new(),
+            skip_redis: None,
+            blocks: Vec::new(),
+        };
         let lines: Vec<&str> = text.lines().collect();
         let mut at = 0;
         while at < lines.len() {
@@ -96,6 +103,7 @@ impl Script {
             self.header.push((*line).to_owned());
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("@resp3", "") => self.resp3 = true,
+                ("@args", args) => self.args = args.split(' ').map(str::to_owned).collect(),
                 ("@skip-redis", reason) if !reason.is_empty() => {
                     self.skip_redis = Some(reason.to_owned());
                 }
@@ -104,6 +112,11 @@ impl Script {
             }
         }
         Ok(())
+    }
+
+    /// [`Script::args`] as they are passed on.
+    pub fn arg_strs(&self) -> Vec<&str> {
+        self.args.iter().map(String::as_str).collect()
     }
 
     /// How many commands it sends, repetitions not counted.

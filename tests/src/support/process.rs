@@ -102,9 +102,7 @@ impl Process {
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!("exited with {status}\n{}", self.log())));
             }
-            if let Ok(mut client) = self.connect()
-                && client.call(&["PING"]).is_ok_and(|reply| reply == Reply::Simple(b"PONG".into()))
-            {
+            if self.connect().and_then(|mut client| client.call(&["PING"])).is_ok_and(is_ready) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -205,6 +203,15 @@ fn build_ballast() -> PathBuf {
     let text = String::from_utf8_lossy(&output.stdout);
     let path = text.split("\"executable\":\"").nth(1).and_then(|rest| rest.split('"').next());
     PathBuf::from(path.expect("cargo names the binary"))
+}
+
+/// A server that wants a password first is ready too; one that loads is not.
+fn is_ready(reply: Reply) -> bool {
+    match reply {
+        Reply::Simple(text) => text == b"PONG",
+        Reply::Error(text) => text.starts_with(b"NOAUTH"),
+        _ => false,
+    }
 }
 
 fn free_port() -> io::Result<u16> {
