@@ -120,7 +120,7 @@ impl ChunkList {
 
     pub(super) fn push_back(&mut self, new: &Encoded) {
         let width = new.bytes().len();
-        if !self.chunks.back().is_some_and(|chunk| chunk.bytes.len() + width <= CHUNK_BYTES_MAX) {
+        if self.chunks.back().is_none_or(|chunk| chunk.bytes.len() + width > CHUNK_BYTES_MAX) {
             let last = self.chunks.len().wrapping_sub(1);
             let compact = self.chunks.back().is_some_and(|chunk| {
                 chunk.start as usize >= CHUNK_BYTES_MAX / 2
@@ -145,7 +145,7 @@ impl ChunkList {
 
     pub(super) fn push_front(&mut self, new: &Encoded) {
         let width = new.bytes().len();
-        if !self.chunks.front().is_some_and(|chunk| chunk.used() + width <= CHUNK_BYTES_MAX) {
+        if self.chunks.front().is_none_or(|chunk| chunk.used() + width > CHUNK_BYTES_MAX) {
             self.insert_chunk(0, Chunk::default());
         }
         if self.chunks.len() == 1 && (self.chunks[0].start as usize) < width {

@@ -30,7 +30,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            hash_listpack_entries_max: 128,
+            hash_listpack_entries_max: 512,
             hash_listpack_value_max: 64,
             set_intset_entries_max: 512,
             set_listpack_entries_max: 128,
@@ -76,10 +76,10 @@ pub(crate) fn listpack_entry_bytes(element: Element<'_>) -> usize {
         Element::Bytes(bytes) => 5 + bytes.len(),
     };
     let back_length = match entry {
-        ..=127 => 1,
-        ..=16_382 => 2,
-        ..=2_097_150 => 3,
-        ..=268_435_454 => 4,
+        0..=127 => 1,
+        128..=16_382 => 2,
+        16_383..=2_097_150 => 3,
+        2_097_151..=268_435_454 => 4,
         _ => 5,
     };
     entry + back_length

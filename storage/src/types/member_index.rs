@@ -185,7 +185,7 @@ impl MemberIndex {
         let segment = &mut self.segments[id];
         self.cell_bytes -= heap_bytes_of(&segment.cells);
         let cells = std::mem::take(&mut segment.cells);
-        segment.refill(cells.iter().copied().filter(|&c| c != 0), wanted);
+        segment.refill(&cells.iter().copied().filter(|&c| c != 0), wanted);
         self.cell_bytes += heap_bytes_of(&segment.cells);
     }
 
@@ -207,8 +207,8 @@ impl MemberIndex {
             cells.into_iter().filter(|&c| c != 0).partition(|&c| hash_of(c) & bit == 0);
         segment.depth = depth;
         let mut right = Segment::new(segment.prefix | bit, depth, 0);
-        segment.refill(low.iter().copied(), low.len() * 5 / 4);
-        right.refill(high.iter().copied(), high.len() * 5 / 4);
+        segment.refill(&low.iter().copied(), low.len() * 5 / 4);
+        right.refill(&high.iter().copied(), high.len() * 5 / 4);
         self.cell_bytes += heap_bytes_of(&segment.cells) + heap_bytes_of(&right.cells);
         let right = self.segments.push(right);
         self.point_to(right);
@@ -234,7 +234,7 @@ impl MemberIndex {
             let cells = std::mem::take(&mut left.cells);
             left.depth -= 1;
             let all = cells.iter().chain(&right).copied().filter(|&c| c != 0);
-            left.refill(all, total as usize * 4 / 3);
+            left.refill(&all, total as usize * 4 / 3);
             self.cell_bytes += heap_bytes_of(&left.cells);
             self.point_to(low);
             self.segments.swap_remove(high);
@@ -338,7 +338,7 @@ impl Segment {
     }
 
     /// Replaces all cells by `cells`, which are in hash order, with room for `wanted`.
-    fn refill(&mut self, cells: impl Iterator<Item = u64> + Clone, wanted: usize) {
+    fn refill(&mut self, cells: &(impl Iterator<Item = u64> + Clone), wanted: usize) {
         let mut wanted = wanted.max(SEGMENT_CELLS_MIN);
         loop {
             let count = good_size(wanted * size_of::<u64>()) / size_of::<u64>();

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::element::Element;
 use super::limits::Limits;
 use super::packed::{
-    self, Encoded, PACKED_BYTES_AGAIN, PACKED_BYTES_MAX, body, has_marker, splice,
+    self, Encoded, PACKED_BYTES_AGAIN, PACKED_BYTES_MAX, body, find, has_marker, splice,
 };
 use super::ranked_tree::{LeafId, RankedTree};
 use super::sample::{Random, distinct_ranks, rank_of};
@@ -127,40 +127,45 @@ impl ZSet {
     }
 
     /// Gives `member` the score `score`, which must not be NaN.
+    ///
+    /// As in Redis a sorted set that reports `listpack` does not know -0.0: it is 0 there.
     pub fn insert(&mut self, member: &[u8], score: f64, limits: &Limits) -> Inserted {
         debug_assert!(!score.is_nan());
+        let long = member.len() > limits.zset_listpack_value_max;
         match self {
             ZSet::Packed(bytes) => {
                 let name = Encoded::of(member);
-                let outcome = match lookup(bytes, body(bytes), &name) {
-                    Some((_, old)) if old == score => return Inserted::Unchanged,
-                    Some((at, _)) => {
-                        let old = pair_end(bytes, at) - at;
-                        splice(bytes, at, old, &[]);
+                let outcome = match find(bytes, body(bytes), 2, &name) {
+                    Ok(at) => {
+                        let (_, old, next) = pair(bytes, at);
+                        if old == score {
+                            return Inserted::Unchanged;
+                        }
+                        splice(bytes, at, next - at, &[]);
                         Inserted::Updated
                     }
-                    None => Inserted::Added,
+                    Err(len) => {
+                        if long || len >= limits.zset_listpack_entries_max {
+                            packed::mark(bytes);
+                        }
+                        Inserted::Added
+                    }
                 };
+                let score = if has_marker(bytes) { score } else { score + 0.0 };
                 let (at, _) = position(bytes, body(bytes), &Cut::Pair(score, member));
                 insert_at(bytes, at, &name, score);
-                if outcome == Inserted::Added
-                    && (member.len() > limits.zset_listpack_value_max
-                        || self.len() > limits.zset_listpack_entries_max)
-                {
-                    self.mark();
-                }
                 self.grow();
                 outcome
             }
             ZSet::Tree(zset) => {
-                let outcome = zset.tree.insert(member, score);
-                if outcome == Inserted::Added
-                    && (member.len() > limits.zset_listpack_value_max
-                        || zset.tree.len() > limits.zset_listpack_entries_max)
-                {
-                    zset.reports_listpack = false;
+                let small = zset.reports_listpack;
+                if small && (long || zset.tree.len() >= limits.zset_listpack_entries_max) {
+                    // Only a new member ends it, which is known after the insertion.
+                    let outcome = zset.tree.insert(member, score);
+                    zset.reports_listpack = outcome != Inserted::Added;
+                    return outcome;
                 }
-                outcome
+                zset.tree.insert(member, if small { score + 0.0 } else { score })
             }
         }
     }
@@ -250,13 +255,6 @@ impl ZSet {
             popped = Some((member.to_vec(), score));
         });
         popped
-    }
-
-    fn mark(&mut self) {
-        match self {
-            ZSet::Packed(bytes) => packed::mark(bytes),
-            ZSet::Tree(zset) => zset.reports_listpack = false,
-        }
     }
 
     /// Becomes a tree if the packed form is too long.

@@ -112,14 +112,14 @@ proptest! {
 fn conversions_are_sticky_as_in_redis() {
     let limits = Limits::default();
     let mut hash = Hash::new();
-    for field in 0..128 {
+    for field in 0..512 {
         hash.set(format!("f{field}").as_bytes(), &[b'v'; 64], &limits);
         assert_eq!(hash.encoding(), "listpack");
     }
-    assert!(matches!(hash, Hash::Table(_)), "8 KiB are not packed, whatever is reported");
-    hash.set(b"f128", b"v", &limits);
+    assert!(matches!(hash, Hash::Table(_)), "33 KiB are not packed, whatever is reported");
+    hash.set(b"f512", b"v", &limits);
     assert_eq!(hash.encoding(), "hashtable");
-    for field in 1..129 {
+    for field in 1..513 {
         hash.remove(format!("f{field}").as_bytes());
     }
     assert_eq!((hash.len(), hash.encoding()), (1, "hashtable"));
