@@ -2,7 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use crate::types::interim::good_size;
+use crate::memory::good_size;
 
 /// Items of a full block.
 const BLOCK_ITEMS: usize = 64;

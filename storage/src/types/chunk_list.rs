@@ -7,7 +7,7 @@ use super::element::Element;
 use super::limits::{LISTPACK_EMPTY_BYTES, Limits, listpack_entry_bytes};
 use super::list::{listpack_size, remove_equal};
 use super::packed::{self, Encoded, Items, read, splice};
-use crate::types::interim::good_size;
+use crate::memory::good_size;
 
 /// Bytes of a full chunk; an element that is longer has a chunk of its own.
 const CHUNK_BYTES_MAX: usize = 2048;

@@ -9,8 +9,8 @@ use super::packed::{
     self, Encoded, Items, PACKED_BYTES_AGAIN, PACKED_BYTES_MAX, body, has_marker, read, splice,
 };
 use super::sample::{Either, Random, distinct_ranks, rank_of};
-use crate::types::interim::good_size;
-use crate::types::interim::{Table, hash_key};
+use crate::memory::good_size;
+use crate::table::{Table, hash_key};
 
 /// A field and its value.
 pub type Field<'a> = (Element<'a>, Element<'a>);

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 
 use super::arena::{Arena, heap_bytes_of};
-use crate::types::interim::good_size;
+use crate::memory::good_size;
 
 /// Cells of the largest segment.
 const SEGMENT_CELLS_MAX: usize = 1024;

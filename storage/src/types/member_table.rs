@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::element::Element;
 use super::packed::{int_from_le, int_width};
 use super::sample::{Random, select};
-use crate::types::interim::{EntryRef, Layout, NewEntry, Table, hash_key};
+use crate::table::{EntryRef, Layout, NewEntry, Table, hash_key};
 
 /// Tags of entries: how the payload is to be read.
 const TAG_BYTES: u8 = 0;

@@ -10,7 +10,6 @@ mod chunk_list;
 pub mod element;
 pub mod hash;
 mod int_set;
-mod interim;
 pub mod limits;
 pub mod list;
 mod member_index;

@@ -20,7 +20,7 @@
 use smallvec::SmallVec;
 
 use super::element::Element;
-use crate::types::interim::good_size;
+use crate::memory::good_size;
 
 /// Largest packed form that a collection keeps before it becomes an owned structure, in bytes:
 /// what one update copies at most.

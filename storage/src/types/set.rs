@@ -10,8 +10,8 @@ use super::packed::{
     self, Encoded, Items, PACKED_BYTES_AGAIN, PACKED_BYTES_MAX, body, has_marker, splice,
 };
 use super::sample::{Either, Random, distinct_ranks, rank_of};
-use crate::types::interim::good_size;
-use crate::types::interim::{Table, hash_key};
+use crate::memory::good_size;
+use crate::table::{Table, hash_key};
 
 /// An owned set.
 #[derive(Debug)]

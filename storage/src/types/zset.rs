@@ -16,7 +16,7 @@ use super::packed::{
 use super::ranked_tree::{LeafId, RankedTree};
 use super::sample::{Random, distinct_ranks, rank_of};
 use super::zset_run::{self, Cut, insert_at, lookup, pair, pair_end, pairs_between, position};
-use crate::types::interim::good_size;
+use crate::memory::good_size;
 
 /// An owned sorted set.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::member_index::MemberIndex;
 use super::packed::{self, Encoded};
 use super::zset::Inserted;
 use super::zset_run::{Cut, insert_at, lookup, pair, pair_end, pairs_between, position};
-use crate::types::interim::hash_key;
+use crate::table::hash_key;
 
 /// Number of a leaf.
 pub(crate) type LeafId = u32;

@@ -177,7 +177,7 @@ fn queues_and_stacks_keep_their_order() {
     for round in 0..20_000u32 {
         let value = format!("job:{round}").into_bytes();
         let step = match round % 7 {
-            0 | 1 | 2 => Step::PushBack(value),
+            0..=2 => Step::PushBack(value),
             3 | 4 => Step::PushFront(value),
             5 => Step::PopBack(1),
             _ => Step::PopFront(1),
