@@ -3,12 +3,14 @@
 mod client;
 mod process;
 mod reply;
+mod seed;
 
 use std::io;
 
 pub use client::{Client, encode_command};
 pub use process::{Kind, Process, ballast_binary, redis_version};
 pub use reply::{Decoded, Reply, decode};
+pub use seed::{seed, steps};
 
 /// Something that accepts connections: a child process, or a server in this process.
 pub trait Target {
