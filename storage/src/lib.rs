@@ -1,6 +1,24 @@
 //! What one shard holds: tables, values, accounts. Single-threaded, no I/O, no wire format;
 //! time comes in as an argument.
+//!
+//! ```text
+//! Slot → Keyspace (one per database) → Table: keys, expiries, small values
+//!                                    → large collections of `types`, owned by their entries
+//! ```
+//! Every structure knows its bytes on the heap exactly, as the allocator counts them
+//! ([`memory::good_size`]), and can prove it by walking.
 
+pub mod eviction;
+mod garbage;
+mod keyspace;
 pub mod memory;
+mod slot;
 pub mod table;
 pub mod types;
+
+pub use garbage::Garbage;
+pub use keyspace::{
+    Collection, Create, Key, Keyspace, Kind, Meta, OwnedValue, Removed, STRING_MAX, Sampled, Value,
+    WrongType,
+};
+pub use slot::{DATABASES, Slot};

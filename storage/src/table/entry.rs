@@ -453,12 +453,19 @@ pub struct EntryMut<'a> {
     table: PhantomData<&'a mut u8>,
 }
 
-impl EntryMut<'_> {
+impl<'a> EntryMut<'a> {
     /// # Safety
-    /// The entry is live and the caller has the only access to it while the result is used.
+    /// The entry is live for `'a` and the caller has the only access to it.
     #[inline]
-    pub(super) unsafe fn new<'a>(raw: RawEntry) -> EntryMut<'a> {
+    pub(super) unsafe fn new(raw: RawEntry) -> EntryMut<'a> {
         EntryMut { raw, table: PhantomData }
+    }
+
+    /// The entry for reading from now on.
+    #[inline]
+    pub fn into_ref(self) -> EntryRef<'a> {
+        // SAFETY: nothing can change it through `self` any more.
+        unsafe { EntryRef::new(self.raw) }
     }
 
     /// The entry for reading.

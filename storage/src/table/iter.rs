@@ -9,6 +9,9 @@ const CURSOR_BITS: u32 = 48;
 /// Random cells tried before the next occupied one is taken.
 const SAMPLE_TRIES: u32 = 16;
 
+/// Segments searched for an entry with an expiry.
+const SAMPLE_SEGMENTS: u32 = 256;
+
 /// The range of hashes that a segment covers.
 struct Range {
     depth: u32,
@@ -115,6 +118,30 @@ impl Table {
         }
     }
 
+    /// An entry with an expiry, chosen by `random`; the rarer they are in the table, the less
+    /// uniformly. Gives up after many segments without one.
+    pub fn sample_expiring(&self, random: u64) -> Option<EntryRef<'_>> {
+        if self.expiring == 0 {
+            return None;
+        }
+        let mut hash = random;
+        for _ in 0..SAMPLE_SEGMENTS {
+            let (segment, range) = self.range(hash);
+            if let Some(segment) = segment.filter(|segment| segment.expiring() > 0) {
+                let cells = segment.cells();
+                let start = ((mixed(random) >> 32) * cells as u64) >> 32;
+                let expires = |at: &usize| {
+                    segment.is_occupied(*at) && segment.entry(*at, self.layout.header).expires()
+                };
+                let at = (0..cells).map(|n| (start as usize + n) % cells).find(expires)?;
+                // SAFETY: live and unchanged while `self` is borrowed.
+                return Some(unsafe { EntryRef::new(segment.entry(at, self.layout.header)) });
+            }
+            hash = range.after(hash).unwrap_or(0);
+        }
+        None
+    }
+
     /// All entries, in the order of their hash.
     pub fn iter(&self) -> Iter<'_> {
         Iter { table: self, segment: None, at: 0, next: Some(0) }
@@ -195,13 +222,13 @@ fn sample_cell(segment: RawSegment, random: u64) -> usize {
     let cells = segment.cells();
     let mut bits = random;
     for _ in 0..SAMPLE_TRIES {
-        let at = ((bits >> 32) * cells as u64 >> 32) as usize;
+        let at = (((bits >> 32) * cells as u64) >> 32) as usize;
         if segment.is_occupied(at) {
             return at;
         }
         bits = mixed(bits.wrapping_add(1));
     }
-    let start = ((bits >> 32) * cells as u64 >> 32) as usize;
+    let start = (((bits >> 32) * cells as u64) >> 32) as usize;
     let from = |at: &usize| segment.is_occupied(*at);
     (start..cells).find(from).or_else(|| (0..start).find(from)).expect("the segment has entries")
 }

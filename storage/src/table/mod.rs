@@ -162,7 +162,19 @@ impl Table {
     }
 
     /// Stores an entry, replacing the key's old one; returns whether the key is new.
+    #[inline]
     pub fn upsert(&mut self, hash: u64, key: &[u8], new: NewEntry<'_>) -> bool {
+        self.upsert_with(hash, key, new, &mut |_| ())
+    }
+
+    /// As [`Table::upsert`]; `seen` is shown the old entry, possibly more than once.
+    pub fn upsert_with(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        new: NewEntry<'_>,
+        seen: &mut impl FnMut(EntryRef<'_>),
+    ) -> bool {
         debug_assert_eq!(hash, hash_key(key));
         let header = self.layout.header;
         let shape = Shape::of(header, new.expiry.is_some(), key.len(), new.payload.len());
@@ -172,7 +184,11 @@ impl Table {
                 continue;
             };
             let done = match segment.locate(hash, key, header) {
-                Ok(at) => self.overwrite(segment, at, hash, shape, key, &new).map(|()| false),
+                Ok(at) => {
+                    // SAFETY: unchanged until `seen` has returned.
+                    seen(unsafe { EntryRef::new(segment.entry(at, header)) });
+                    self.overwrite(segment, at, hash, shape, key, &new).map(|()| false)
+                }
                 Err(at) => self.insert(segment, at, hash, shape, key, &new).map(|()| true),
             };
             match done {

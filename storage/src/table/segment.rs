@@ -192,7 +192,7 @@ impl RawSegment {
 
     #[inline]
     fn home(self, tag: u32) -> usize {
-        (tag * self.head().homes as u32 >> 16) as usize
+        ((tag * u32::from(self.head().homes)) >> 16) as usize
     }
 
     /// The place `offset` of a cell, as an entry.
