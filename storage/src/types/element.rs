@@ -63,7 +63,10 @@ impl<'a> Element<'a> {
 
     /// Byte-wise order of the texts (Redis's `memcmp` order of members).
     pub fn cmp_text(self, other: Element<'_>) -> Ordering {
-        self.with_bytes(|own| other.with_bytes(|other| own.cmp(other)))
+        match (self, other) {
+            (Element::Int(own), Element::Int(other)) => cmp_int_text(own, other),
+            _ => self.with_bytes(|own| other.with_bytes(|other| own.cmp(other))),
+        }
     }
 
     /// The integer that the text is, if it is a canonical one.
@@ -113,8 +116,45 @@ pub fn canonical_int(bytes: &[u8]) -> Option<i64> {
 
 /// Length of the decimal text of `value` in bytes.
 pub(crate) fn int_text_len(value: i64) -> usize {
-    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
-    digits + usize::from(value < 0)
+    digits(value.unsigned_abs()) + usize::from(value < 0)
+}
+
+/// 10^0 to 10^19.
+const POWERS_OF_10: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut exponent = 1;
+    while exponent < 20 {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
+/// Decimal digits of `value`; 1 of 0.
+#[inline]
+fn digits(value: u64) -> usize {
+    // 1233 / 4096 is just above log10(2): the estimate is exact or one too high.
+    let estimate = (64 - (value | 1).leading_zeros() as usize) * 1233 / 4096;
+    estimate + usize::from(value >= POWERS_OF_10[estimate]).max(usize::from(estimate == 0))
+}
+
+/// Byte-wise order of the decimal texts of two integers, without writing them.
+fn cmp_int_text(a: i64, b: i64) -> Ordering {
+    // The sign sorts before the digits, and two signs are equal.
+    if (a < 0) != (b < 0) {
+        return b.is_negative().cmp(&a.is_negative());
+    }
+    let (a, b) = (a.unsigned_abs(), b.unsigned_abs());
+    let (a_digits, b_digits) = (digits(a), digits(b));
+    // Padded with zeros to one length numbers sort as text does; a prefix comes first. Neither
+    // has more than 19 digits, so the padded one stays below 10^19 < 2^64.
+    match a_digits.cmp(&b_digits) {
+        Ordering::Less => (a * POWERS_OF_10[b_digits - a_digits]).cmp(&b).then(Ordering::Less),
+        Ordering::Equal => a.cmp(&b),
+        Ordering::Greater => {
+            a.cmp(&(b * POWERS_OF_10[a_digits - b_digits])).then(Ordering::Greater)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +173,15 @@ mod tests {
         assert_eq!(canonical_int(b"0"), Some(0));
     }
 
+    #[test]
+    fn digits_are_counted_at_every_power() {
+        for (exponent, &power) in POWERS_OF_10.iter().enumerate() {
+            assert_eq!(digits(power), exponent + 1);
+            assert_eq!(digits(power - 1), exponent.max(1));
+        }
+        assert_eq!(digits(u64::MAX), 20);
+    }
+
     proptest! {
         #[test]
         fn text_and_integer_are_the_same_element(value: i64) {
@@ -142,6 +191,20 @@ mod tests {
             prop_assert_eq!(element, Element::Bytes(text.as_bytes()));
             prop_assert_eq!(element.len(), text.len());
             prop_assert_eq!(element.to_vec(), text.as_bytes());
+        }
+
+        #[test]
+        fn lengths_are_those_of_the_texts(value: i64, shift in 0u32..64) {
+            let value = value >> shift;
+            prop_assert_eq!(int_text_len(value), value.to_string().len());
+        }
+
+        #[test]
+        fn integers_sort_as_their_texts(a: i64, b: i64, a_shift in 0u32..63, b_shift in 0u32..63) {
+            for (a, b) in [(a, b), (a >> a_shift, b >> b_shift), (a / 1000, a), (0, b), (a, a)] {
+                let texts = a.to_string().cmp(&b.to_string());
+                prop_assert_eq!(Element::Int(a).cmp_text(Element::Int(b)), texts);
+            }
         }
 
         #[test]

@@ -38,6 +38,7 @@ const MEDIUM_STRING_MAX: usize = SHORT_STRING_MAX + 1 + 0xfff;
 const INT_13: u8 = 0x40;
 const STRING_12: u8 = 0x60;
 const INT_WIDE: u8 = 0x70;
+const INT_64: u8 = 0x76;
 const STRING_32: u8 = 0x77;
 const FLOAT_32: u8 = 0x78;
 const FLOAT_64: u8 = 0x79;
@@ -177,25 +178,41 @@ pub(crate) fn read(bytes: &[u8], at: usize) -> (Element<'_>, usize) {
             Element::Int(biased - 4096)
         }
         STRING_12..INT_WIDE => Element::Bytes(&bytes[at + 2..next]),
-        INT_WIDE..STRING_32 => Element::Int(int_from_le(&bytes[at + 1..next])),
+        INT_WIDE..STRING_32 => Element::Int(read_wide(bytes, at)),
         _ => Element::Bytes(&bytes[at + 5..next]),
     };
     (element, next)
 }
 
+/// The integer of 2 to 8 bytes whose header is at offset `at`.
+#[inline]
+fn read_wide(bytes: &[u8], at: usize) -> i64 {
+    let width = (bytes[at] - INT_WIDE) as usize + 2;
+    match bytes.get(at + 1..at + 9) {
+        // One load, where a copy of this many bytes would be a call.
+        Some(wide) => {
+            let unused = 64 - 8 * width as u32;
+            let wide = i64::from_le_bytes(wide.try_into().expect("8 bytes"));
+            (wide << unused) >> unused
+        }
+        None => int_from_le(&bytes[at + 1..at + 1 + width]),
+    }
+}
+
 /// The score at offset `at`, and the offset of what follows.
 #[inline]
 pub(crate) fn read_score(bytes: &[u8], at: usize) -> (f64, usize) {
-    match bytes[at] {
+    let header = bytes[at];
+    match header {
+        INT_7.. => (f64::from(header & 0x7f), at + 1),
+        INT_WIDE..=INT_64 => (read_wide(bytes, at) as f64, at + 3 + (header - INT_WIDE) as usize),
         FLOAT_32 => {
-            let next = at + 5;
-            let raw = bytes[at + 1..next].try_into().expect("4 bytes");
-            (f64::from(f32::from_le_bytes(raw)), next)
+            let raw = bytes[at + 1..at + 5].try_into().expect("4 bytes");
+            (f64::from(f32::from_le_bytes(raw)), at + 5)
         }
         FLOAT_64 => {
-            let next = at + 9;
-            let raw = bytes[at + 1..next].try_into().expect("8 bytes");
-            (f64::from_le_bytes(raw), next)
+            let raw = bytes[at + 1..at + 9].try_into().expect("8 bytes");
+            (f64::from_le_bytes(raw), at + 9)
         }
         _ => match read(bytes, at) {
             (Element::Int(value), next) => (value as f64, next),
@@ -259,9 +276,14 @@ pub(crate) fn find(
     needle: &Encoded,
 ) -> Result<usize, usize> {
     let needle = needle.bytes();
+    let (first, last) = (needle[0], needle[needle.len() - 1]);
     let mut seen = 0;
     while at < bytes.len() {
-        if bytes[at] == needle[0] && bytes[at..].starts_with(needle) {
+        // Names often share their length and their beginning, but seldom their end.
+        if bytes[at] == first
+            && bytes.get(at + needle.len() - 1) == Some(&last)
+            && bytes[at..].starts_with(needle)
+        {
             return Ok(at);
         }
         for _ in 0..stride {

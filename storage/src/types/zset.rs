@@ -152,7 +152,8 @@ impl ZSet {
                     }
                 };
                 let score = if has_marker(bytes) { score } else { score + 0.0 };
-                let (at, _) = position(bytes, body(bytes), &Cut::Pair(score, member));
+                let (at, _) =
+                    position(bytes, body(bytes), &Cut::Pair(score, Element::parse(member)));
                 insert_at(bytes, at, &name, score);
                 self.grow();
                 outcome
@@ -360,14 +361,14 @@ impl<'a> ZSetRef<'a> {
         let start = match min {
             MemberBound::Lowest => Cut::Start,
             MemberBound::Highest => Cut::End,
-            MemberBound::Included(member) => Cut::BelowMember(member),
-            MemberBound::Excluded(member) => Cut::ThroughMember(member),
+            MemberBound::Included(member) => Cut::BelowMember(Element::parse(member)),
+            MemberBound::Excluded(member) => Cut::ThroughMember(Element::parse(member)),
         };
         let end = match max {
             MemberBound::Lowest => Cut::Start,
             MemberBound::Highest => Cut::End,
-            MemberBound::Included(member) => Cut::ThroughMember(member),
-            MemberBound::Excluded(member) => Cut::BelowMember(member),
+            MemberBound::Included(member) => Cut::ThroughMember(Element::parse(member)),
+            MemberBound::Excluded(member) => Cut::BelowMember(Element::parse(member)),
         };
         self.ranks_between(&start, &end)
     }

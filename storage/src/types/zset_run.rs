@@ -18,18 +18,18 @@ pub(crate) enum Cut<'a> {
     /// After the last score that is not above this one.
     ThroughScore(f64),
     /// Before the first member that is not below this one, scores being equal.
-    BelowMember(&'a [u8]),
+    BelowMember(Element<'a>),
     /// After the last member that is not above this one, scores being equal.
-    ThroughMember(&'a [u8]),
+    ThroughMember(Element<'a>),
     /// Where this pair is, or would be.
-    Pair(f64, &'a [u8]),
+    Pair(f64, Element<'a>),
 }
 
 impl Cut<'_> {
     /// Whether the pair lies before the cut. `member` is asked for only where it matters.
     #[inline]
     pub(crate) fn is_after<'m>(&self, score: f64, member: impl FnOnce() -> Element<'m>) -> bool {
-        let text = |bytes: &[u8]| member().with_bytes(|own| own.cmp(bytes));
+        let text = |name: Element<'_>| member().cmp_text(name);
         match *self {
             Cut::Start => false,
             Cut::End => true,
@@ -60,10 +60,24 @@ pub(crate) fn lookup(bytes: &[u8], start: usize, member: &Encoded) -> Option<(us
 
 /// Offset of the first pair that is not before `cut`, and the number of pairs before it.
 pub(crate) fn position(bytes: &[u8], start: usize, cut: &Cut<'_>) -> (usize, usize) {
+    let name = |at: usize| read(bytes, at).0;
+    match *cut {
+        // What most insertions and ranges by score ask: scores alone, in a tight loop.
+        Cut::BelowScore(bound) => walk(bytes, start, |score, _| score < bound),
+        Cut::Pair(bound, member) => walk(bytes, start, |score, at| {
+            score < bound || (score == bound && name(at).cmp_text(member).is_lt())
+        }),
+        _ => walk(bytes, start, |score, at| cut.is_after(score, || name(at))),
+    }
+}
+
+/// Walks on while `before` holds: offset of the first pair where it does not, and its number.
+#[inline]
+fn walk(bytes: &[u8], start: usize, before: impl Fn(f64, usize) -> bool) -> (usize, usize) {
     let (mut at, mut rank) = (start, 0);
     while at < bytes.len() {
         let (score, next) = read_score(bytes, skip(bytes, at));
-        if !cut.is_after(score, || read(bytes, at).0) {
+        if !before(score, at) {
             break;
         }
         at = next;

@@ -26,7 +26,7 @@ pub(crate) type LeafId = u32;
 type NodeId = u32;
 
 /// A leaf that passes this many bytes splits in two.
-const LEAF_BYTES_MAX: usize = 1024;
+const LEAF_BYTES_MAX: usize = 512;
 /// A leaf below this many bytes joins a neighbour if the two stay well below the maximum.
 const LEAF_BYTES_MIN: usize = LEAF_BYTES_MAX / 4;
 /// The parent of the root.
@@ -72,13 +72,6 @@ struct Child {
     len: u32,
     /// Lowest score below it.
     score: f64,
-}
-
-/// Where a cut falls: a leaf, the offset in its run, and the number of members before it.
-struct Place {
-    leaf: LeafId,
-    at: usize,
-    rank: usize,
 }
 
 impl RankedTree {
@@ -129,7 +122,16 @@ impl RankedTree {
             _ if self.len == 0 => 0,
             Cut::Start => 0,
             Cut::End => self.len,
-            cut => self.place(cut).rank,
+            cut => {
+                let (mut id, mut rank) = (self.root, 0);
+                for level in (0..self.height).rev() {
+                    let position = self.child_at(id, level, cut);
+                    let children = &self.nodes[id].children;
+                    rank += children[..position].iter().map(|c| c.len as usize).sum::<usize>();
+                    id = children[position].id;
+                }
+                rank + position(self.run(id), 0, cut).1
+            }
         }
     }
 
@@ -191,35 +193,29 @@ impl RankedTree {
     pub(crate) fn insert(&mut self, member: &[u8], score: f64) -> Inserted {
         let hash = hash_of(member);
         let name = Encoded::of(member);
-        let outcome = match self.locate(hash, &name) {
-            Some((_, _, old)) if old == score => return Inserted::Unchanged,
-            Some((leaf, at, _)) => {
-                if self.rescore(leaf, at, &name, member, score) {
-                    return Inserted::Updated;
-                }
-                self.index.remove(hash, leaf);
-                self.remove_span(leaf, at, 1);
-                Inserted::Updated
+        let found = self.locate(hash, &name);
+        if let Some((leaf, at, old)) = found {
+            if old == score {
+                return Inserted::Unchanged;
             }
-            None => Inserted::Added,
-        };
+            if self.rescore(leaf, at, &name, member, score) {
+                return Inserted::Updated;
+            }
+            self.remove_span(leaf, at, 1);
+        }
         if self.leaves.len() == 0 {
             self.root = self.leaves.push(Leaf { run: Vec::new(), len: 0, parent: NONE });
         }
-        let place = self.place(&Cut::Pair(score, member));
-        self.edit_run(place.leaf, |run| insert_at(run, place.at, &name, score));
-        self.index.insert(hash, place.leaf);
-        self.leaves[place.leaf].len += 1;
-        self.len += 1;
-        self.update_counts(place.leaf, 1);
-        if place.at == 0 {
-            self.update_first(place.leaf, self.leaves[place.leaf].parent, score);
+        let (leaf, is_last) = self.add_pair(&name, member, score);
+        // The cell of a member that moves still names its old leaf, whatever is there by now.
+        match found {
+            Some((old, _, _)) => self.index.relocate(hash, old, leaf),
+            None => self.index.insert(hash, leaf),
         }
-        let leaf = &self.leaves[place.leaf];
-        if leaf.run.len() > LEAF_BYTES_MAX && leaf.len > 1 {
-            self.split_leaf(place.leaf, place.at, place.rank + 1 == self.len);
+        if self.leaves[leaf].run.len() > LEAF_BYTES_MAX && self.leaves[leaf].len > 1 {
+            self.split_leaf(leaf, is_last);
         }
-        outcome
+        if found.is_some() { Inserted::Updated } else { Inserted::Added }
     }
 
     /// Removes `member` and returns its score.
@@ -306,23 +302,40 @@ impl RankedTree {
             .find_map(|leaf| lookup(self.run(leaf), 0, member).map(|(at, score)| (leaf, at, score)))
     }
 
-    /// Where `cut` falls. There is at least one leaf.
-    fn place(&self, cut: &Cut<'_>) -> Place {
-        let (mut id, mut rank) = (self.root, 0);
+    /// The child of a node of `level` + 1 levels that `cut` falls into.
+    fn child_at(&self, node: NodeId, level: u32, cut: &Cut<'_>) -> usize {
+        // The last child that begins before the cut; whatever begins after it is behind.
+        self.nodes[node].children[1..].partition_point(|child| {
+            cut.is_after(child.score, || {
+                let leaf = self.edge_leaf(child.id, level, |_| 0);
+                packed::read(self.run(leaf), 0).0
+            })
+        })
+    }
+
+    /// Puts a new pair into its leaf, of which there is at least one. Returns the leaf, and the
+    /// pair's offset if it is the last pair of all.
+    fn add_pair(&mut self, name: &Encoded, member: &[u8], score: f64) -> (LeafId, Option<usize>) {
+        let cut = Cut::Pair(score, Element::parse(member));
+        let (mut id, mut is_last) = (self.root, true);
         for level in (0..self.height).rev() {
-            let children = &self.nodes[id].children;
-            // The last child that begins before the cut; whatever begins after it is behind.
-            let begun = children[1..].partition_point(|child| {
-                cut.is_after(child.score, || {
-                    let leaf = self.edge_leaf(child.id, level, |_| 0);
-                    packed::read(self.run(leaf), 0).0
-                })
-            });
-            rank += children[..begun].iter().map(|child| child.len as usize).sum::<usize>();
-            id = children[begun].id;
+            let position = self.child_at(id, level, &cut);
+            let children = &mut self.nodes[id].children;
+            is_last &= position + 1 == children.len();
+            children[position].len += 1;
+            id = children[position].id;
         }
-        let (at, within) = position(self.run(id), 0, cut);
-        Place { leaf: id, at, rank: rank + within }
+        let (at, _) = position(self.run(id), 0, &cut);
+        is_last &= at == self.run(id).len();
+        self.edit_run(id, |run| insert_at(run, at, name, score));
+        self.len += 1;
+        let leaf = &mut self.leaves[id];
+        leaf.len += 1;
+        let parent = leaf.parent;
+        if at == 0 {
+            self.update_first(id, parent, score);
+        }
+        (id, is_last.then_some(at))
     }
 
     /// The first or last leaf below `id`, which has `level` levels of nodes.
@@ -345,7 +358,7 @@ impl RankedTree {
     ) -> bool {
         let run = self.run(leaf);
         let width = pair_end(run, at) - at;
-        let (to, _) = position(run, 0, &Cut::Pair(score, member));
+        let (to, _) = position(run, 0, &Cut::Pair(score, Element::parse(member)));
         // At either end of the run the pair may belong to a neighbour.
         if to == 0 || to >= run.len() {
             return false;
@@ -365,7 +378,7 @@ impl RankedTree {
             self.update_first(leaf, self.leaves[leaf].parent, first);
         }
         if self.run(leaf).len() > LEAF_BYTES_MAX && self.leaves[leaf].len > 1 {
-            self.split_leaf(leaf, 0, false);
+            self.split_leaf(leaf, None);
         }
         true
     }
@@ -381,14 +394,13 @@ impl RankedTree {
         self.block_bytes += heap_bytes_of(run);
     }
 
-    /// Adds `delta` to the counts above a leaf.
-    fn update_counts(&mut self, leaf: LeafId, delta: i32) {
+    /// Takes `count` off the counts above a leaf.
+    fn reduce_counts(&mut self, leaf: LeafId, count: u32) {
         let (mut id, mut parent) = (leaf, self.leaves[leaf].parent);
         while parent != NONE {
             let node = &mut self.nodes[parent];
             let position = node.position(id);
-            let len = &mut node.children[position].len;
-            *len = len.wrapping_add_signed(delta);
+            node.children[position].len -= count;
             (id, parent) = (parent, node.parent);
         }
     }
@@ -412,7 +424,7 @@ impl RankedTree {
         self.edit_run(leaf, |run| packed::splice(run, at, end - at, &[]));
         self.leaves[leaf].len -= count as u32;
         self.len -= count;
-        self.update_counts(leaf, -(count as i32));
+        self.reduce_counts(leaf, count as u32);
         if self.leaves[leaf].len == 0 {
             self.remove_leaf(leaf);
             return;

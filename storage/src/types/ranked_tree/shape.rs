@@ -7,6 +7,7 @@ use super::super::arena::heap_bytes_of;
 use super::super::packed;
 use super::super::zset_run::{pair, pair_end};
 use super::{Child, LEAF_BYTES_MAX, Leaf, LeafId, NONE, Node, NodeId, RankedTree, hash_of};
+use crate::memory::good_size;
 
 /// Two neighbouring leaves join up to this many bytes.
 const LEAF_BYTES_JOINED: usize = LEAF_BYTES_MAX / 4 * 3;
@@ -21,13 +22,13 @@ const CHILDREN_JOINED: usize = CHILDREN_MAX / 4 * 3;
 type Freed = SmallVec<[NodeId; 8]>;
 
 impl RankedTree {
-    /// Splits a leaf in the middle; before its last pair (at offset `last`) if it grows at the
-    /// very end, so that ascending insertions leave full leaves behind.
-    pub(super) fn split_leaf(&mut self, leaf: LeafId, last: usize, at_end: bool) {
+    /// Splits a leaf in the middle; before its last pair, whose offset is given, if the tree
+    /// grows at the very end, so that ascending insertions leave full leaves behind.
+    pub(super) fn split_leaf(&mut self, leaf: LeafId, last: Option<usize>) {
         let run = &self.leaves[leaf].run;
-        let (mut at, mut len) = (last, self.leaves[leaf].len - 1);
-        if !at_end {
-            (at, len) = (0, 0);
+        let (mut at, mut len) = (last.unwrap_or(0), self.leaves[leaf].len - 1);
+        if last.is_none() {
+            len = 0;
             while len == 0 || at < run.len() / 2 {
                 at = pair_end(run, at);
                 len += 1;
@@ -45,7 +46,10 @@ impl RankedTree {
         let moved = self.leaves[leaf].len - len;
         let right = self.leaves.len();
         self.reindex(&tail, leaf, right);
-        self.edit_run(leaf, |run| run.truncate(at));
+        self.edit_run(leaf, |run| {
+            run.truncate(at);
+            run.shrink_to(good_size(at));
+        });
         self.leaves[leaf].len = len;
         self.run_bytes += tail.len();
         self.block_bytes += heap_bytes_of(&tail);
