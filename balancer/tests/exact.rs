@@ -1,5 +1,6 @@
 //! P9: on small instances the plan needs at most one slot more than the optimum for the spread
-//! it reaches, found here by an own branch and bound.
+//! it reaches, found here by an own branch and bound. The optimum must keep P3 as well: an exchange
+//! of two slots between full shards has no first step that leaves the maximum alone.
 
 mod support;
 
@@ -14,6 +15,7 @@ struct Optimum {
     slots: Vec<(usize, u64)>,
     spread: f64,
     best: u64,
+    choice: Vec<usize>,
 }
 
 impl Optimum {
@@ -23,7 +25,8 @@ impl Optimum {
         slots.sort_by_key(|slot| std::cmp::Reverse(slot.1));
         let capacity: Vec<f64> =
             snapshot.shards.iter().map(|shard| shard.capacity_bytes as f64).collect();
-        let mut optimum = Optimum { capacity, slots, spread: spread + 1e-9, best: u64::MAX };
+        let mut optimum =
+            Optimum { capacity, slots, spread: spread + 1e-9, best: u64::MAX, choice: vec![] };
         let mut used = vec![0; optimum.capacity.len()];
         optimum.search(0, &mut used, 0);
         optimum.best
@@ -41,17 +44,54 @@ impl Optimum {
             return;
         }
         let Some(&(home, bytes)) = self.slots.get(at) else {
-            self.best = moved;
+            if self.has_safe_order() {
+                self.best = moved;
+            }
             return;
         };
-        used[home] += bytes;
-        self.search(at + 1, used, moved);
-        used[home] -= bytes;
-        for other in (0..used.len()).filter(|&other| other != home) {
-            used[other] += bytes;
-            self.search(at + 1, used, moved + bytes);
-            used[other] -= bytes;
+        let others = (0..used.len()).filter(|&other| other != home);
+        for to in std::iter::once(home).chain(others) {
+            used[to] += bytes;
+            self.choice.push(to);
+            self.search(at + 1, used, moved + if to == home { 0 } else { bytes });
+            self.choice.pop();
+            used[to] -= bytes;
         }
+    }
+
+    /// Whether the chosen moves have an order in which the maximum never exceeds the first one.
+    fn has_safe_order(&self) -> bool {
+        let mut start = vec![0; self.capacity.len()];
+        self.slots.iter().for_each(|&(home, bytes)| start[home] += bytes);
+        let peak = |used: &[u64]| {
+            (0..used.len()).map(|s| used[s] as f64 / self.capacity[s]).fold(0.0, f64::max)
+        };
+        let ceiling = peak(&start) + 1e-9;
+        let moves: Vec<(usize, usize, u64)> = self
+            .slots
+            .iter()
+            .zip(&self.choice)
+            .filter(|(slot, to)| slot.0 != **to)
+            .map(|(slot, &to)| (slot.0, to, slot.1))
+            .collect();
+        // The state after a set of moves does not depend on their order: walk the sets.
+        let mut reached = vec![false; 1 << moves.len()];
+        reached[0] = true;
+        for set in 0..reached.len() {
+            let mut used = start.clone();
+            for (at, &(from, to, bytes)) in moves.iter().enumerate() {
+                if set & (1 << at) != 0 {
+                    used[to] = used[to].wrapping_add(bytes);
+                    used[from] = used[from].wrapping_sub(bytes);
+                }
+            }
+            if !reached[set] || peak(&used) > ceiling {
+                reached[set] = false;
+                continue;
+            }
+            (0..moves.len()).for_each(|at| reached[set | (1 << at)] = true);
+        }
+        reached[reached.len() - 1]
     }
 }
 
@@ -88,7 +128,7 @@ fn compare(seed: u64, shards: u64, slots: u64, heavy_tailed: bool) -> (u64, u64,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn p9_at_most_one_slot_above_the_optimum(
@@ -98,7 +138,8 @@ proptest! {
         heavy_tailed in any::<bool>(),
     ) {
         let (bytes, optimum, largest) = compare(seed, shards, slots, heavy_tailed);
-        prop_assert!(bytes <= optimum + largest, "{bytes} > {optimum} + {largest}");
+        // No optimum: the spread is reached over a stop-over, which single moves cannot.
+        prop_assert!(bytes <= optimum.saturating_add(largest), "{bytes} > {optimum} + {largest}");
     }
 }
 
@@ -107,7 +148,7 @@ fn the_excess_is_small_on_average() {
     let mut ratios: Vec<f64> = (0..60)
         .map(|seed| {
             let (bytes, optimum, _) = compare(seed, 2 + seed % 3, 6 + seed % 7, seed % 2 == 0);
-            if optimum == 0 { 1.0 } else { bytes as f64 / optimum as f64 }
+            if optimum == 0 || optimum == u64::MAX { 1.0 } else { bytes as f64 / optimum as f64 }
         })
         .collect();
     ratios.sort_by(f64::total_cmp);

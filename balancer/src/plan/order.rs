@@ -1,10 +1,13 @@
 //! Phase E: an order in which every prefix is safe, so that a plan may stop anywhere.
 //!
-//! A move is ready when its target stays below its fill limit and below the highest fill of the
-//! moment (or of the plan's end, when a drain must raise it). Emergencies and drains go first,
+//! A move is ready when its target stays below its fill limit and no fuller than the fullest bin
+//! was at the start (or is at the end, when a drain must raise it). Emergencies and drains go first,
 //! then whatever relieves the fullest bin most.
 
 use super::ledger::{BinIndex, Ledger, NOBODY};
+
+/// Moves for which every order is tried when the greedy one gets stuck.
+const SEARCH_MAX: usize = 10;
 
 /// Neighbouring slots with the same source and target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub(crate) fn order(ledger: &Ledger) -> Order {
     let peak = |used: &[u64]| {
         ledger.counted().map(|bin| ledger.fill_with(bin, used[bin])).fold(0.0, f64::max)
     };
-    let peak_at_end = peak(&ledger.used);
+    let ceiling = peak(&used).max(peak(&ledger.used)) + 1e-12;
     let mut queues: Vec<Vec<Run>> = vec![Vec::new(); ledger.bins.len()];
     for run in runs {
         queues[run.from].push(run);
@@ -43,15 +46,10 @@ pub(crate) fn order(ledger: &Ledger) -> Order {
         // Popped from the back: largest first, then the lowest slot.
         queue.sort_by_key(|run| (run.bytes, usize::MAX - run.lo));
     }
+    let start = used.clone();
     let mut order = Order::default();
     loop {
-        let ceiling = peak(&used).max(peak_at_end) + 1e-12;
-        let ready = |run: &Run| {
-            let after = used[run.to] + run.bytes;
-            run.bytes == 0
-                || after <= ledger.bins[run.to].ceiling
-                    && ledger.fill_with(run.to, after) <= ceiling
-        };
+        let ready = |run: &Run| is_ready(ledger, &used, run, ceiling);
         let next = sources(ledger, &used, &queues)
             .into_iter()
             .find_map(|from| Some((from, queues[from].iter().rposition(ready)?)));
@@ -62,7 +60,55 @@ pub(crate) fn order(ledger: &Ledger) -> Order {
         order.ready.push(run);
     }
     order.stuck = queues.into_iter().flatten().collect();
+    if !order.stuck.is_empty() && order.ready.len() + order.stuck.len() <= SEARCH_MAX {
+        let all: Vec<Run> = order.ready.iter().chain(&order.stuck).copied().collect();
+        if let Some(ready) = search(ledger, &start, &all, ceiling) {
+            return Order { ready, stuck: Vec::new() };
+        }
+    }
     order
+}
+
+fn is_ready(ledger: &Ledger, used: &[u64], run: &Run, ceiling: f64) -> bool {
+    let after = used[run.to] + run.bytes;
+    run.bytes == 0
+        || after <= ledger.bins[run.to].ceiling && ledger.fill_with(run.to, after) <= ceiling
+}
+
+/// Any safe order of a few moves: the state after a set of moves does not depend on their order,
+/// so each set is visited once.
+fn search(ledger: &Ledger, start: &[u64], runs: &[Run], ceiling: f64) -> Option<Vec<Run>> {
+    let sets = 1usize << runs.len();
+    // The move that reached a set last.
+    let mut last: Vec<Option<u8>> = vec![None; sets];
+    for set in 0..sets {
+        if set != 0 && last[set].is_none() {
+            continue;
+        }
+        let inside = |at: usize| set & (1 << at) != 0;
+        let mut used = start.to_vec();
+        runs.iter()
+            .enumerate()
+            .filter(|(at, _)| inside(*at))
+            .for_each(|(_, r)| used[r.to] += r.bytes);
+        runs.iter()
+            .enumerate()
+            .filter(|(at, _)| inside(*at))
+            .for_each(|(_, r)| used[r.from] -= r.bytes);
+        for (at, run) in runs.iter().enumerate() {
+            if !inside(at) && is_ready(ledger, &used, run, ceiling) {
+                last[set | (1 << at)] = u8::try_from(at).ok();
+            }
+        }
+    }
+    let (mut set, mut order) = (sets - 1, Vec::new());
+    while set != 0 {
+        let at = usize::from(last[set]?);
+        order.push(runs[at]);
+        set &= !(1 << at);
+    }
+    order.reverse();
+    Some(order)
 }
 
 /// Bins with moves left, most urgent first.
