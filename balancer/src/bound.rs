@@ -91,6 +91,13 @@ pub fn lower_bound(snapshot: &LoadSnapshot, spread: f64, goal: &Goal) -> u64 {
     band(&mut ledger, spread, goal.min_gain).lower_bound
 }
 
+/// The spread that what cannot move leaves behind, and the number of dominant slots.
+pub(crate) fn floor(snapshot: &LoadSnapshot, goal: &Goal) -> (f64, usize) {
+    let mut ledger = Ledger::new(snapshot, goal);
+    let band = band(&mut ledger, goal.memory.stop, goal.min_gain);
+    (fluid_floor(&ledger, &band), band.dominant.len())
+}
+
 /// The spread that remains if data were divisible: what dominant and held slots leave behind.
 pub(crate) fn fluid_floor(ledger: &Ledger, band: &Band) -> f64 {
     let unreachable = |bin: &BinIndex| !band.reachable[*bin];

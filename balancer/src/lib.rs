@@ -5,10 +5,13 @@
 
 mod bound;
 pub mod ewma;
+pub mod explain;
+pub mod machine;
 pub mod model;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+pub mod simulate;
 pub mod window;
 
 pub use bound::lower_bound;

@@ -3,7 +3,7 @@
 use super::goal::{Goal, Trigger};
 use super::ledger::{Cause, Ledger};
 use super::order::Run;
-use super::{Plan, needs, summarise};
+use super::{Plan, Summary, needs, summarise};
 use crate::bound;
 use crate::model::{Hold, LoadSnapshot, SlotId};
 use crate::reason::Reason;
@@ -26,6 +26,15 @@ pub(crate) fn unusable(snapshot: &LoadSnapshot, ledger: &Ledger) -> Option<Reaso
         });
     }
     None
+}
+
+/// Why a state within its start thresholds is left alone.
+pub(crate) fn calm(before: &Summary, goal: &Goal) -> Reason {
+    if goal.load.is_some_and(|load| before.load_spread() > goal.limit(load)) {
+        Reason::BelowMinLoad
+    } else {
+        Reason::Balanced
+    }
 }
 
 /// The part of the steps that the limit on bytes allows.
@@ -67,16 +76,7 @@ pub(crate) fn explain(ledger: &Ledger, goal: &Goal, plan: &mut Plan) {
     if ledger.effort > goal.effort_max {
         reasons.push(Reason::Effort);
     }
-    let (wanted_memory, wanted_load) = needs(ledger, &after, goal);
-    if plan.moves.is_empty() && !wanted_memory && !wanted_load {
-        // Between stop and start nothing is wrong and nothing is done.
-        reasons.clear();
-        reasons.push(if goal.load.is_some_and(|load| after.load_spread() > goal.limit(load)) {
-            Reason::BelowMinLoad
-        } else {
-            Reason::Balanced
-        });
-    } else if plan.moves.is_empty() && reasons.is_empty() {
+    if plan.moves.is_empty() && reasons.is_empty() {
         reasons.push(Reason::GainTooSmall);
     }
     plan.blocked = reasons;
@@ -86,7 +86,7 @@ fn memory_reasons(
     ledger: &Ledger,
     dominant: &[SlotId],
     goal: &Goal,
-    after: &super::Summary,
+    after: &Summary,
     reasons: &mut Vec<Reason>,
 ) {
     let full = ledger.counted().find(|&bin| ledger.bins[bin].id == after.fullest);

@@ -94,7 +94,15 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// A ledger to plan with.
     pub(crate) fn new(snapshot: &LoadSnapshot, goal: &Goal) -> Ledger {
+        let mut ledger = Ledger::levels(snapshot, goal);
+        ledger.sort();
+        ledger
+    }
+
+    /// A ledger whose members are not sorted: for levels only.
+    pub(crate) fn levels(snapshot: &LoadSnapshot, goal: &Goal) -> Ledger {
         let count = snapshot.slots.len().min(usize::from(u16::MAX));
         let order = canonical_order(snapshot, count);
         let ids: Vec<ShardId> = order.iter().map(|&at| snapshot.shards[at].id).collect();
@@ -162,6 +170,10 @@ impl Ledger {
                 self.members[bin].push(slot_number(slot));
             }
         }
+    }
+
+    /// Sorts the members. Left out where only levels are asked for.
+    pub(crate) fn sort(&mut self) {
         for members in &mut self.members {
             members.sort_unstable_by_key(|&slot| (self.bytes[usize::from(slot)], slot));
         }

@@ -121,13 +121,18 @@ impl Plan {
 
 /// Plans the whole way to the goal. The same snapshot and goal always give the same plan.
 pub fn plan(snapshot: &LoadSnapshot, goal: &Goal) -> Plan {
-    let mut pristine = Ledger::new(snapshot, goal);
+    let mut pristine = Ledger::levels(snapshot, goal);
     let before = summarise(&pristine);
     let mut plan = Plan { epoch: snapshot.epoch, before, after: before, ..Plan::default() };
     if let Some(reason) = blocked::unusable(snapshot, &pristine) {
         plan.blocked.push(reason);
         return plan;
     }
+    if needs(&pristine, &before, goal) == (false, false) {
+        plan.blocked.push(blocked::calm(&before, goal));
+        return plan;
+    }
+    pristine.sort();
     let original = pristine.clone();
     let mut rounds: Vec<Vec<(Run, Cause)>> = Vec::new();
     while rounds.len() < ROUNDS_MAX {
@@ -319,7 +324,7 @@ fn to_move(ledger: &Ledger, run: &Run, cause: Cause) -> Move {
 
 /// How balanced a snapshot is, moves in flight counted as done.
 pub fn summary(snapshot: &LoadSnapshot, goal: &Goal) -> Summary {
-    summarise(&Ledger::new(snapshot, goal))
+    summarise(&Ledger::levels(snapshot, goal))
 }
 
 fn summarise(ledger: &Ledger) -> Summary {

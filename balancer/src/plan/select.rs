@@ -19,6 +19,8 @@ pub(crate) struct Want {
     pub(crate) bytes: u64,
     /// The most that target and source allow.
     pub(crate) most: u64,
+    /// Whether a slot may reach beyond the aim to cover what is left of it.
+    pub(crate) cover: bool,
 }
 
 /// Slots to move, ascending or in order of choice; empty if nothing fits.
@@ -61,7 +63,7 @@ fn subset(ledger: &mut Ledger, from: BinIndex, to: BinIndex, want: Want) -> Vec<
             rest -= bytes;
         }
     }
-    if rest > 0 {
+    if rest > 0 && want.cover {
         let most = want.most - (aim - rest);
         let at = members.partition_point(|&slot| ledger.size(slot) < rest);
         let cover = members[at..]

@@ -7,13 +7,30 @@ use crate::bound::Band;
 
 const ROUNDS_MAX: u32 = 6;
 
+/// How the slots of one carry are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// Never more than is wanted.
+    Fit,
+    /// The last slot may be larger than what is left.
+    Cover,
+    /// Contiguous pieces.
+    Pieces,
+}
+
 /// Moves slots until every bin is in the band or nothing fits.
 pub(crate) fn transport(ledger: &mut Ledger, band: &Band, goal: &Goal, ranges_max: Option<usize>) {
-    for _ in 0..ROUNDS_MAX {
-        let pushed = push_from_full(ledger, band, goal, ranges_max);
-        let pulled = pull_to_empty(ledger, band, goal, ranges_max);
-        if !pushed && !pulled || ledger.effort > goal.effort_max {
-            return;
+    // First what fits without overshoot, wherever it fits; then whole slots cover the rest.
+    // Pieces overshoot by at most a fiftieth anyway: they need one pass.
+    let passes: &[Pass] =
+        if goal.ranges_matter() { &[Pass::Pieces] } else { &[Pass::Fit, Pass::Cover] };
+    for &pass in passes {
+        for _ in 0..ROUNDS_MAX {
+            let pushed = push_from_full(ledger, band, goal, ranges_max, pass);
+            let pulled = pull_to_empty(ledger, band, goal, ranges_max, pass);
+            if !pushed && !pulled || ledger.effort > goal.effort_max {
+                break;
+            }
         }
     }
 }
@@ -30,6 +47,7 @@ fn push_from_full(
     band: &Band,
     goal: &Goal,
     ranges_max: Option<usize>,
+    pass: Pass,
 ) -> bool {
     let mut sources: Vec<(u64, BinIndex)> = (0..ledger.bins.len())
         .map(|bin| (band.excess(ledger, bin, goal.min_gain), bin))
@@ -45,10 +63,10 @@ fn push_from_full(
             if is_crumb(ledger, from, excess, goal) || ledger.effort > goal.effort_max {
                 break;
             }
-            let Some((to, gap)) = best_target(ledger, band, from, &useless) else { break };
+            let Some((to, gap)) = best_target(ledger, band, from, &useless, pass) else { break };
             let most = room_in_band(ledger, band, to)
                 .min(band.spare(ledger, from, goal.min_gain).max(excess));
-            let want = Want { bytes: excess.min(gap), most };
+            let want = Want { bytes: excess.min(gap), most, cover: pass != Pass::Fit };
             if !carry(ledger, from, to, want, goal, ranges_max) {
                 useless[to] = true;
             } else {
@@ -59,7 +77,13 @@ fn push_from_full(
     moved
 }
 
-fn pull_to_empty(ledger: &mut Ledger, band: &Band, goal: &Goal, ranges_max: Option<usize>) -> bool {
+fn pull_to_empty(
+    ledger: &mut Ledger,
+    band: &Band,
+    goal: &Goal,
+    ranges_max: Option<usize>,
+    pass: Pass,
+) -> bool {
     let mut sinks: Vec<(u64, BinIndex)> = ledger
         .accepting()
         .map(|bin| (band.deficit(ledger, bin), bin))
@@ -76,8 +100,8 @@ fn pull_to_empty(ledger: &mut Ledger, band: &Band, goal: &Goal, ranges_max: Opti
             }
             let Some(from) = best_source(ledger, band, goal, to, &useless) else { break };
             let spare = band.spare(ledger, from, goal.min_gain);
-            let want =
-                Want { bytes: deficit.min(spare), most: spare.min(room_in_band(ledger, band, to)) };
+            let most = spare.min(room_in_band(ledger, band, to));
+            let want = Want { bytes: deficit.min(spare), most, cover: pass != Pass::Fit };
             if !carry(ledger, from, to, want, goal, ranges_max) {
                 useless[from] = true;
             } else {
@@ -122,6 +146,7 @@ fn best_target(
     band: &Band,
     from: BinIndex,
     useless: &[bool],
+    pass: Pass,
 ) -> Option<(BinIndex, u64)> {
     let candidates = |gap: &dyn Fn(BinIndex) -> u64| {
         ledger
@@ -132,7 +157,10 @@ fn best_target(
             .min_by_key(|&(far, to, gap)| (far, u64::MAX - gap, to))
             .map(|(_, to, gap)| (to, gap))
     };
-    candidates(&|to| band.deficit(ledger, to).min(room_in_band(ledger, band, to)))
+    let lacking = candidates(&|to| band.deficit(ledger, to).min(room_in_band(ledger, band, to)));
+    // What covers the rest of the source may fill a target up to the band's top.
+    lacking
+        .filter(|_| pass != Pass::Cover)
         .or_else(|| candidates(&|to| room_in_band(ledger, band, to)))
 }
 

@@ -1,0 +1,443 @@
+//! One evaluation: is there a need, is it confirmed, may it start, what starts now.
+
+use super::operator::Force;
+use super::slots::{Average, MEMORY_MS, RETURN_URGENT_MS};
+use super::{
+    Clock, Command, Cue, Machine, Notice, Outcome, Queued, Record, Run, STORED_MAX, State, Stored,
+};
+use crate::model::{Hold, ShardId, ShardState, Tier};
+use crate::plan::{self, Move, Plan, Trigger};
+use crate::policy::Mode;
+use crate::reason::Reason;
+use crate::window::Opening;
+
+/// Above this fill or load, and with the spread over its start, nothing is waited for.
+const URGENT: f64 = 0.80;
+
+impl Machine {
+    pub(crate) fn decide(&mut self, clock: Clock, commands: &mut Vec<Command>) {
+        if let Some((state, reason)) = self.standstill() {
+            if reason == Reason::ModeOff {
+                self.finish(Outcome::Cancelled, Some(Reason::ModeOff), clock, commands);
+                self.unfinished = false;
+                self.queued = None;
+            }
+            self.rest(state, reason);
+            return;
+        }
+        let opening = self.schedule.opening(clock.wall_ms);
+        if opening != Opening::Open && self.handle_emergency(clock, commands) {
+            return;
+        }
+        let (plan, urgent) = self.next_plan(clock);
+        self.watch_imbalance(&plan, clock);
+        self.last_plan = Some(plan.clone());
+        if plan.is_empty() {
+            if opening == Opening::Open && self.handle_emergency(clock, commands) {
+                return;
+            }
+            self.nothing_to_move(&plan, clock, commands);
+            return;
+        }
+        if !self.is_confirmed(&plan, urgent) {
+            return;
+        }
+        let approved = self.run.as_ref().is_some_and(|run| run.approved.is_some());
+        match self.mode() {
+            Mode::Dryrun => return self.record_dryrun(plan, clock, commands),
+            Mode::Manual if !approved => return self.wait_for_approval(plan, clock, commands),
+            _ => {}
+        }
+        let now = self.run.as_ref().is_some_and(|run| run.now)
+            || self.forced.is_some_and(|force| force.now);
+        if opening != Opening::Open && !now {
+            let reason = match opening {
+                Opening::Blackout => Reason::Blackout,
+                _ => Reason::WindowClosed,
+            };
+            self.wait_for_window(plan, reason, clock, commands);
+            return;
+        }
+        self.go_on(&plan, urgent, now, clock, commands);
+    }
+
+    /// Why nothing is even looked at.
+    fn standstill(&self) -> Option<(State, Reason)> {
+        let health = &self.working.as_ref()?.health;
+        if self.mode() == Mode::Off {
+            return Some((State::Idle, Reason::ModeOff));
+        }
+        if self.pause.is_some() {
+            return Some((State::Paused, Reason::Paused));
+        }
+        let reason = match self.tier {
+            _ if !health.complete => Reason::StaleStats,
+            Tier::Node if health.degraded => Reason::Degraded,
+            Tier::Node if health.external_migration => Reason::ExternalMigration,
+            _ => return None,
+        };
+        Some((State::Blocked, reason))
+    }
+
+    pub(crate) fn rest(&mut self, state: State, reason: Reason) {
+        self.state = state;
+        self.reason = reason;
+    }
+
+    /// The plan of now, and whether it is urgent.
+    fn next_plan(&mut self, clock: Clock) -> (Plan, bool) {
+        if let Some(moves) = self.run.as_ref().and_then(|run| run.approved.clone()) {
+            return (self.rest_of(&moves), false);
+        }
+        let go_on = self.run.is_some() || self.unfinished || self.forced.is_some();
+        let trigger = if go_on { Trigger::Continue } else { Trigger::Start };
+        let slow = self.plan_on(Average::Slow, MEMORY_MS, trigger, clock);
+        let hottest = self.raw.as_ref().map_or(0.0, |raw| self.slots.hottest(raw));
+        let calm = hottest <= URGENT && slow.before.fill_max <= URGENT;
+        if self.tier == Tier::Node || calm {
+            return (slow, false);
+        }
+        let goal = self.policy.goal(self.tier, 0, trigger);
+        let fast = self.prepare(Average::Fast, MEMORY_MS, clock);
+        let summary = fast.map(|snapshot| plan::summary(&snapshot, &goal)).unwrap_or_default();
+        let memory = summary.fill_max > URGENT && summary.spread() > goal.memory.start;
+        let load = goal
+            .load
+            .is_some_and(|load| summary.load_max > URGENT && summary.load_spread() > load.start);
+        if !memory && !load {
+            return (slow, false);
+        }
+        if !slow.is_empty() && !load {
+            return (slow, true);
+        }
+        let fast = self.plan_on(Average::Fast, MEMORY_MS, trigger, clock);
+        if !fast.is_empty() {
+            return (fast, true);
+        }
+        // Only in need may a slot return to an owner of the last day.
+        let relaxed = self.plan_on(Average::Fast, RETURN_URGENT_MS, trigger, clock);
+        if relaxed.is_empty() { (slow, false) } else { (relaxed, true) }
+    }
+
+    fn plan_on(&self, average: Average, return_ms: u64, trigger: Trigger, clock: Clock) -> Plan {
+        let prepared;
+        let snapshot = if average == Average::Slow && return_ms == MEMORY_MS {
+            self.working.as_ref()
+        } else {
+            prepared = self.prepare(average, return_ms, clock);
+            prepared.as_ref()
+        };
+        let Some(snapshot) = snapshot else { return Plan::default() };
+        plan::plan(snapshot, &self.policy.goal(self.tier, snapshot.shards.len(), trigger))
+    }
+
+    /// What is left of an approved plan and still holds: the slot is where the plan left it, it
+    /// may move, and its target has room.
+    fn rest_of(&self, moves: &[Move]) -> Plan {
+        let Some(snapshot) = self.working.as_ref() else { return Plan::default() };
+        let goal = self.policy.goal(self.tier, snapshot.shards.len(), Trigger::Continue);
+        let before = plan::summary(snapshot, &goal);
+        let mut plan = Plan { epoch: snapshot.epoch, before, after: before, ..Plan::default() };
+        let room = |to: ShardId| {
+            let shard = snapshot.shard(to)?;
+            let limit = (shard.capacity_bytes as f64 * goal.target_fill) as u64;
+            let arriving = self.flights.iter().filter(|f| f.to == to).map(|f| f.bytes).sum::<u64>();
+            let used = shard.fixed_bytes + snapshot.owned_bytes(to) + arriving;
+            (shard.state == ShardState::Active)
+                .then(|| limit.min(shard.limit_bytes).saturating_sub(used))
+        };
+        for step in moves {
+            let free = (step.lo.index()..=step.hi.index()).all(|slot| {
+                snapshot.slots.get(slot).is_some_and(|load| {
+                    load.owner == step.from && matches!(load.hold, Hold::Free | Hold::Cooling)
+                }) && !self.flights.iter().any(|flight| flight.slot.index() == slot)
+            });
+            let planned: u64 = plan.moves.iter().filter(|m| m.to == step.to).map(|m| m.bytes).sum();
+            if free && room(step.to).is_some_and(|room| room >= planned + step.bytes) {
+                plan.moves.push(*step);
+            }
+        }
+        plan
+    }
+
+    fn watch_imbalance(&mut self, plan: &Plan, clock: Clock) {
+        let goal = self.policy.goal(self.tier, 0, Trigger::Start);
+        let over = plan.before.spread() > goal.memory.start
+            || goal.load.is_some_and(|load| {
+                plan.before.load_spread() > load.start && plan.before.load_max > goal.load_min
+            });
+        self.imbalanced_since_ms = over.then(|| self.imbalanced_since_ms.unwrap_or(clock.mono_ms));
+    }
+
+    /// Nothing can or need be moved: a run ends, and the reason stands.
+    fn nothing_to_move(&mut self, plan: &Plan, clock: Clock, commands: &mut Vec<Command>) {
+        self.seen = 0;
+        self.forced = None;
+        self.queued = None;
+        let reason = plan.blocked.first().cloned().unwrap_or(Reason::Balanced);
+        if let Some(run) = &mut self.run {
+            run.record.spread_after = plan.before.spread();
+            if self.flights.iter().any(|flight| flight.plan != 0) {
+                self.rest(State::Running, reason);
+                return;
+            }
+        }
+        let why = (reason != Reason::Balanced).then(|| reason.clone());
+        self.finish(Outcome::Done, why, clock, commands);
+        self.unfinished = false;
+        match reason {
+            Reason::Balanced
+            | Reason::BelowMinLoad
+            | Reason::GainTooSmall
+            | Reason::SingleShard => {
+                self.announced = None;
+                self.rest(State::Idle, reason);
+            }
+            _ => self.block(reason, commands),
+        }
+    }
+
+    pub(crate) fn block(&mut self, reason: Reason, commands: &mut Vec<Command>) {
+        if self.announced.as_ref().map(Reason::code) != Some(reason.code()) {
+            commands.push(Command::Announce(Notice::Blocked(reason.clone())));
+            self.announced = Some(reason.clone());
+        }
+        self.rest(State::Blocked, reason);
+    }
+
+    /// Counts evaluations in a row; what runs, what was asked for and what is urgent needs none.
+    fn is_confirmed(&mut self, plan: &Plan, urgent: bool) -> bool {
+        let drains = plan.moves.iter().any(|step| step.cause == crate::plan::Cause::Drain);
+        if self.run.is_some() || self.unfinished || self.forced.is_some() || urgent || drains {
+            return true;
+        }
+        self.seen = self.seen.saturating_add(1);
+        if self.seen >= self.policy.confirm {
+            return true;
+        }
+        let reason = Reason::Confirming { seen: self.seen, wanted: self.policy.confirm };
+        self.rest(State::Confirming, reason);
+        false
+    }
+
+    fn record_dryrun(&mut self, plan: Plan, clock: Clock, commands: &mut Vec<Command>) {
+        // One record for one need, not one for each evaluation.
+        if self.queued.is_none() {
+            let id = self.take_id();
+            let mut record = self.record(id, Cue::Spread, &plan, clock);
+            record.moves = plan.slots() as u64;
+            record.bytes = plan.bytes();
+            record.spread_after = plan.after.spread();
+            record.outcome = Outcome::Dryrun;
+            record.reason = Some(Reason::ModeDryrun);
+            self.history.push(record.clone(), self.policy.history_len);
+            commands.push(Command::Announce(Notice::Ended(record)));
+        }
+        self.forced = None;
+        self.queue(plan, clock);
+        self.rest(State::Queued, Reason::ModeDryrun);
+    }
+
+    fn wait_for_approval(&mut self, plan: Plan, clock: Clock, commands: &mut Vec<Command>) {
+        let same = self.queued.as_ref().is_some_and(|queued| queued.plan.moves == plan.moves);
+        if !same {
+            let id = self.store(plan.clone(), clock, false);
+            self.announce_queue(&plan, Reason::ModeManual, clock, commands);
+            self.queue(Plan { id, ..plan }, clock);
+        }
+        self.forced = None;
+        self.rest(State::Queued, Reason::ModeManual);
+    }
+
+    fn wait_for_window(
+        &mut self,
+        plan: Plan,
+        reason: Reason,
+        clock: Clock,
+        commands: &mut Vec<Command>,
+    ) {
+        if self.run.is_some() {
+            if self.flights.iter().any(|flight| flight.plan != 0) {
+                self.queue(plan, clock);
+                self.rest(State::Running, reason);
+                return;
+            }
+            let approved = self.run.as_ref().is_some_and(|run| run.approved.is_some());
+            if approved {
+                // The approval stands: it goes on at the next opening.
+                self.queue(plan, clock);
+                self.rest(State::Queued, reason);
+                return;
+            }
+            self.finish(Outcome::Partial, Some(reason.clone()), clock, commands);
+            self.unfinished = true;
+        }
+        if self.queued.is_none() {
+            self.announce_queue(&plan, reason.clone(), clock, commands);
+        }
+        self.queue(plan, clock);
+        self.rest(State::Queued, reason);
+    }
+
+    fn announce_queue(
+        &self,
+        plan: &Plan,
+        reason: Reason,
+        clock: Clock,
+        commands: &mut Vec<Command>,
+    ) {
+        let opens_ms = self.schedule.next_open(clock.wall_ms);
+        commands.push(Command::Announce(Notice::Queued { reason, bytes: plan.bytes(), opens_ms }));
+    }
+
+    fn queue(&mut self, plan: Plan, clock: Clock) {
+        let since_ms = self.queued.as_ref().map_or(clock.mono_ms, |queued| queued.since_ms);
+        self.queued = Some(Queued { plan, since_ms });
+    }
+
+    /// Begins a run if there is none, and starts what may start now.
+    fn go_on(
+        &mut self,
+        plan: &Plan,
+        urgent: bool,
+        now: bool,
+        clock: Clock,
+        commands: &mut Vec<Command>,
+    ) {
+        if self.run.is_none() {
+            let cue = match self.forced {
+                Some(_) => Cue::Run,
+                None if urgent => Cue::Urgent,
+                None if plan.before.draining_bytes > 0 => Cue::Drain,
+                None => Cue::Spread,
+            };
+            let id = self.take_id();
+            self.begin(id, cue, plan, None, now, clock, commands);
+        }
+        self.forced = None;
+        self.queued = None;
+        self.announced = None;
+        let outside = now && !self.schedule.is_open(clock.wall_ms);
+        let (admitted, reason) = self.admit(plan, clock, now);
+        let id = self.run.as_ref().map_or(0, |run| run.record.id);
+        if let Some(run) = &mut self.run {
+            run.record.spread_after = plan.after.spread();
+            if let Some(approved) = &mut run.approved {
+                let started =
+                    |step: &Move| admitted.iter().any(|a| (step.lo..=step.hi).contains(&a.slot));
+                split_started(approved, &started, &admitted);
+            }
+        }
+        self.launch(&admitted, id, outside || now, clock, commands);
+        self.rest(State::Running, reason.unwrap_or(Reason::Balanced));
+        if admitted.is_empty() && self.flights.is_empty() {
+            self.queue(plan.clone(), clock);
+            let reason = self.reason.clone();
+            self.finish(Outcome::Partial, Some(reason.clone()), clock, commands);
+            self.unfinished = true;
+            self.rest(State::Queued, reason);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call for each kind of run")]
+    pub(crate) fn begin(
+        &mut self,
+        id: u64,
+        cue: Cue,
+        plan: &Plan,
+        approved: Option<Vec<Move>>,
+        now: bool,
+        clock: Clock,
+        commands: &mut Vec<Command>,
+    ) {
+        self.counters.plans += 1;
+        let record = self.record(id, cue, plan, clock);
+        let (bytes, moves) = (plan.bytes(), plan.slots());
+        commands.push(Command::Announce(Notice::Started { id, cue, bytes, moves }));
+        self.run = Some(Run { record, approved, now });
+        self.unfinished = false;
+    }
+
+    /// Ends the run, if there is one, and records it if it did anything or was asked for.
+    pub(crate) fn finish(
+        &mut self,
+        outcome: Outcome,
+        reason: Option<Reason>,
+        clock: Clock,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(Run { mut record, .. }) = self.run.take() else { return };
+        record.ended_ms = clock.wall_ms;
+        record.reason = reason;
+        record.outcome = match outcome {
+            Outcome::Done if record.moves == 0 => Outcome::Failed,
+            outcome => outcome,
+        };
+        if record.moves > 0 || record.failures > 0 || record.cue.by_user() {
+            self.history.push(record.clone(), self.policy.history_len);
+        }
+        commands.push(Command::Announce(Notice::Ended(record)));
+    }
+
+    pub(crate) fn record(&self, id: u64, cue: Cue, plan: &Plan, clock: Clock) -> Record {
+        Record {
+            id,
+            tier: self.tier,
+            cue,
+            started_ms: clock.wall_ms,
+            ended_ms: clock.wall_ms,
+            moves: 0,
+            failures: 0,
+            bytes: 0,
+            lower_bound: plan.lower_bound,
+            spread_before: plan.before.spread(),
+            spread_after: plan.before.spread(),
+            outcome: Outcome::Done,
+            reason: None,
+        }
+    }
+
+    pub(crate) fn take_id(&mut self) -> u64 {
+        let id = self.next_plan;
+        self.next_plan += 1;
+        id
+    }
+
+    pub(crate) fn store(&mut self, plan: Plan, clock: Clock, hypothetical: bool) -> u64 {
+        let id = self.take_id();
+        if self.stored.len() >= STORED_MAX {
+            self.stored.pop_front();
+        }
+        let plan = Plan { id, ..plan };
+        self.stored.push_back(Stored { plan, made_ms: clock.mono_ms, hypothetical });
+        id
+    }
+
+    pub(crate) fn force(&mut self, force: Force) {
+        self.forced = Some(force);
+    }
+}
+
+/// Takes what was started out of the approved moves; the rest of a move that was cut into chunks
+/// stays.
+fn split_started(
+    approved: &mut Vec<Move>,
+    started: &dyn Fn(&Move) -> bool,
+    admitted: &[super::Admitted],
+) {
+    let mut left = Vec::new();
+    for step in approved.drain(..) {
+        if !started(&step) {
+            left.push(step);
+            continue;
+        }
+        let inside = admitted.iter().filter(|a| (step.lo..=step.hi).contains(&a.slot));
+        let (last, bytes) =
+            inside.fold((step.lo, 0), |(last, bytes), a| (last.max(a.slot), bytes + a.bytes));
+        if last < step.hi {
+            let lo = crate::model::SlotId(last.0 + 1);
+            left.push(Move { lo, bytes: step.bytes.saturating_sub(bytes), ..step });
+        }
+    }
+    *approved = left;
+}
