@@ -1,0 +1,94 @@
+//! The two clocks everything takes its time from, so that a test can hold the hands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Wall time (expiry, windows) and monotonic time (durations, cooldowns).
+#[derive(Clone, Debug)]
+pub struct Clock {
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    System { start: Instant },
+    Manual(Arc<ManualHands>),
+}
+
+#[derive(Debug)]
+struct ManualHands {
+    wall_ms: AtomicI64,
+    mono_ms: AtomicI64,
+}
+
+/// Sets the hands of a manual [`Clock`].
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<ManualHands>);
+
+impl Clock {
+    /// The clocks of the machine.
+    #[must_use]
+    pub fn system() -> Clock {
+        Clock { source: Source::System { start: Instant::now() } }
+    }
+
+    /// A clock that stands at `wall_ms` (Unix milliseconds) until its hands are moved.
+    #[must_use]
+    pub fn manual(wall_ms: i64) -> (Clock, ManualClock) {
+        let hands =
+            Arc::new(ManualHands { wall_ms: AtomicI64::new(wall_ms), mono_ms: AtomicI64::new(0) });
+        (Clock { source: Source::Manual(Arc::clone(&hands)) }, ManualClock(hands))
+    }
+
+    /// Unix time in milliseconds.
+    #[must_use]
+    pub fn wall_ms(&self) -> i64 {
+        self.wall_us() / 1000
+    }
+
+    /// Unix time in microseconds.
+    #[must_use]
+    pub fn wall_us(&self) -> i64 {
+        match &self.source {
+            Source::System { .. } => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+            Source::Manual(hands) => hands.wall_ms.load(Ordering::Relaxed) * 1000,
+        }
+    }
+
+    /// Milliseconds since an arbitrary start, never going back.
+    #[must_use]
+    pub fn mono_ms(&self) -> u64 {
+        match &self.source {
+            Source::System { start } => {
+                u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+            }
+            Source::Manual(hands) => {
+                u64::try_from(hands.mono_ms.load(Ordering::Relaxed)).unwrap_or(0)
+            }
+        }
+    }
+
+    /// Whether the hands are moved by hand, so that periodic work waits for [`ManualClock`]
+    /// instead of the machine's time.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        matches!(self.source, Source::Manual(_))
+    }
+}
+
+impl ManualClock {
+    /// Lets both clocks go on by `by`.
+    pub fn advance(&self, by: Duration) {
+        let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.0.wall_ms.fetch_add(ms, Ordering::Relaxed);
+        self.0.mono_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock, forwards or backwards, as an operator would; monotonic time stays.
+    pub fn set_wall_ms(&self, wall_ms: i64) {
+        self.0.wall_ms.store(wall_ms, Ordering::Relaxed);
+    }
+}
