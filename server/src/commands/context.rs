@@ -1,0 +1,308 @@
+//! What a handler sees: the keys it names, the session that called it, and nothing of sockets,
+//! threads or locks.
+
+use ballast_protocol::CommandError;
+use ballast_protocol::slot::key_slot;
+use ballast_storage::types::{Hash, HashRef, Limits, List, ListRef, Set, SetRef, ZSet, ZSetRef};
+use ballast_storage::{Create, Key, Keyspace, Value, WrongType};
+use rand::RngExt;
+
+use super::table::Command;
+use crate::config::Config;
+use crate::session::Session;
+use crate::shard::ShardState;
+use crate::shard::message::Caller;
+
+/// For commands on keys. Runs on the shard that has the boxes of all slots of the command.
+pub(crate) struct Data<'a> {
+    /// The shard.
+    pub(crate) shard: &'a mut ShardState,
+    /// On whose behalf.
+    pub(crate) caller: Caller,
+    /// Which command runs.
+    pub(crate) command: &'static Command,
+    /// Set by [`Self::block_on`]: the caller is to wait instead of getting a reply.
+    pub(crate) blocked: Option<BlockOn>,
+    /// The key whose slot the dispatcher has computed already.
+    routed: Option<(*const u8, u16)>,
+}
+
+/// How a command that found nothing to take wants to wait.
+#[derive(Debug)]
+pub(crate) struct BlockOn {
+    /// The positions of the keys among the arguments.
+    pub(crate) keys: Vec<usize>,
+    /// In milliseconds; 0: for ever.
+    pub(crate) timeout_ms: u64,
+    /// What to reply when the time is over.
+    pub(crate) on_timeout: OnTimeout,
+}
+
+/// The reply to a blocked command whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnTimeout {
+    /// `*-1` (or RESP3 null).
+    NullArray,
+    /// `$-1` (or RESP3 null).
+    Null,
+}
+
+impl<'a> Data<'a> {
+    pub(crate) fn new(
+        shard: &'a mut ShardState,
+        caller: Caller,
+        command: &'static Command,
+    ) -> Data<'a> {
+        Data { shard, caller, command, blocked: None, routed: None }
+    }
+
+    /// Remembers the slot of `key`, the argument by which the command was routed.
+    #[inline]
+    pub(crate) fn route(&mut self, key: &[u8], slot: u16) {
+        self.routed = Some((key.as_ptr(), slot));
+    }
+
+    /// Unix milliseconds of the batch that is running.
+    #[inline]
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.shard.now_ms
+    }
+
+    /// The configuration.
+    #[inline]
+    pub(crate) fn config(&self) -> &Config {
+        &self.shard.config
+    }
+
+    /// The limits of the small encodings.
+    #[inline]
+    pub(crate) fn limits(&self) -> Limits {
+        self.shard.limits.clone()
+    }
+
+    /// A random number, from the shard's seeded generator.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.shard.random.random()
+    }
+
+    /// The place in the eviction order of a key that is made now.
+    #[inline]
+    pub(crate) fn new_aux(&self) -> u32 {
+        self.shard.new_aux()
+    }
+
+    /// The slot of `key`.
+    #[inline]
+    pub(crate) fn slot_of(&self, key: &[u8]) -> u16 {
+        match self.routed {
+            Some((routed, slot)) if std::ptr::eq(routed, key.as_ptr()) => slot,
+            _ => key_slot(key),
+        }
+    }
+
+    /// The keyspace of `key` in the caller's database and the hashed key, after removing the key
+    /// if it is expired. For what the typed methods below do not offer.
+    #[inline]
+    pub(crate) fn locate<'s, 'k>(&'s mut self, key: &'k [u8]) -> (&'s mut Keyspace, Key<'k>) {
+        let db = self.caller.db;
+        self.locate_in(db, key)
+    }
+
+    /// [`Self::locate`] in database `db`.
+    pub(crate) fn locate_in<'s, 'k>(
+        &'s mut self,
+        db: u8,
+        key: &'k [u8],
+    ) -> (&'s mut Keyspace, Key<'k>) {
+        let slot = self.slot_of(key);
+        let key = Key::new(key);
+        self.shard.expire_if_due(slot, db, &key);
+        let boxed = self.shard.slots[usize::from(slot)]
+            .as_deref_mut()
+            .expect("a command runs where its slots are");
+        (boxed.data.keyspace_mut(db), key)
+    }
+
+    /// The value of `key` for a reading command: counts a hit or a miss and renews the key's
+    /// place in the eviction order.
+    #[inline]
+    pub(crate) fn read(&mut self, key: &[u8]) -> Option<Value<'_>> {
+        let touch = (!self.caller.no_touch).then(|| self.shard.touch());
+        let counters = std::sync::Arc::clone(&self.shard.counters);
+        let (keyspace, key) = self.locate(key);
+        let found = match touch {
+            Some(touch) => keyspace.find_and_touch(&key, |aux| touch.apply(aux)),
+            None => keyspace.find(&key),
+        };
+        if found.is_some() {
+            counters.keyspace_hits.add(1);
+        } else {
+            counters.keyspace_misses.add(1);
+        }
+        found
+    }
+
+    /// The value of `key`, leaving statistics and eviction order alone.
+    pub(crate) fn peek(&mut self, key: &[u8]) -> Option<Value<'_>> {
+        let (keyspace, key) = self.locate(key);
+        keyspace.find(&key)
+    }
+
+    /// Whether `key` exists.
+    pub(crate) fn exists(&mut self, key: &[u8]) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// The list at `key`, for reading.
+    pub(crate) fn read_list(&mut self, key: &[u8]) -> Result<Option<ListRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(Value::List(list)) => Ok(Some(list)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The hash at `key`, for reading.
+    pub(crate) fn read_hash(&mut self, key: &[u8]) -> Result<Option<HashRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(Value::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The set at `key`, for reading.
+    pub(crate) fn read_set(&mut self, key: &[u8]) -> Result<Option<SetRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(Value::Set(set)) => Ok(Some(set)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The sorted set at `key`, for reading.
+    pub(crate) fn read_zset(&mut self, key: &[u8]) -> Result<Option<ZSetRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(Value::ZSet(zset)) => Ok(Some(zset)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// Changes the list at `key`; `None` if it does not exist and may not be made.
+    pub(crate) fn update_list<R>(
+        &mut self,
+        key: &[u8],
+        create: Create,
+        f: impl FnOnce(&mut List, &Limits) -> R,
+    ) -> Result<Option<R>, CommandError> {
+        let limits = self.limits();
+        let (keyspace, key) = self.locate(key);
+        keyspace.update_list(&key, create, |list| f(list, &limits)).map_err(wrong_type)
+    }
+
+    /// Changes the hash at `key`; `None` if it does not exist and may not be made.
+    pub(crate) fn update_hash<R>(
+        &mut self,
+        key: &[u8],
+        create: Create,
+        f: impl FnOnce(&mut Hash, &Limits) -> R,
+    ) -> Result<Option<R>, CommandError> {
+        let limits = self.limits();
+        let (keyspace, key) = self.locate(key);
+        keyspace.update_hash(&key, create, |hash| f(hash, &limits)).map_err(wrong_type)
+    }
+
+    /// Changes the set at `key`; `None` if it does not exist and may not be made.
+    pub(crate) fn update_set<R>(
+        &mut self,
+        key: &[u8],
+        create: Create,
+        f: impl FnOnce(&mut Set, &Limits) -> R,
+    ) -> Result<Option<R>, CommandError> {
+        let limits = self.limits();
+        let (keyspace, key) = self.locate(key);
+        keyspace.update_set(&key, create, |set| f(set, &limits)).map_err(wrong_type)
+    }
+
+    /// Changes the sorted set at `key`; `None` if it does not exist and may not be made.
+    pub(crate) fn update_zset<R>(
+        &mut self,
+        key: &[u8],
+        create: Create,
+        f: impl FnOnce(&mut ZSet, &Limits) -> R,
+    ) -> Result<Option<R>, CommandError> {
+        let limits = self.limits();
+        let (keyspace, key) = self.locate(key);
+        keyspace.update_zset(&key, create, |zset| f(zset, &limits)).map_err(wrong_type)
+    }
+
+    /// Removes `key`; what it held is freed in slices if it is large.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
+        let (keyspace, located) = self.locate(key);
+        match keyspace.remove(&located) {
+            Some(removed) => {
+                self.shard.garbage.push(removed);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Every handler that has changed `key` says so, with the event's name as keyspace
+    /// notifications have it: for `WATCH`, and whoever follows changes.
+    #[inline]
+    pub(crate) fn changed(&mut self, key: &[u8], event: &'static str) {
+        let db = self.caller.db;
+        self.changed_in(db, key, event);
+    }
+
+    /// [`Self::changed`] in database `db`.
+    pub(crate) fn changed_in(&mut self, db: u8, key: &[u8], _event: &'static str) {
+        self.shard.dirty += 1;
+        let slot = self.slot_of(key);
+        if let Some(boxed) = self.shard.slots[usize::from(slot)].as_deref_mut()
+            && !boxed.watchers.is_empty()
+        {
+            boxed.watchers.touch(db, key);
+        }
+    }
+
+    /// A handler that has put something into `key` which a blocked command may take says so.
+    pub(crate) fn ready(&mut self, key: &[u8]) {
+        let db = self.caller.db;
+        self.ready_in(db, key);
+    }
+
+    /// [`Self::ready`] in database `db`.
+    pub(crate) fn ready_in(&mut self, db: u8, key: &[u8]) {
+        let slot = self.slot_of(key);
+        if let Some(boxed) = self.shard.slots[usize::from(slot)].as_deref_mut()
+            && !boxed.waiters.is_empty()
+            && boxed.waiters.mark_ready(db, key)
+        {
+            self.shard.ready.push_back(slot);
+        }
+    }
+
+    /// Instead of replying: lets the caller wait until one of the keys at these argument
+    /// positions is [`Self::ready`]; the command is then executed again. A caller that may not
+    /// block gets the reply of a timeout; the handler must write nothing either way.
+    pub(crate) fn block_on(&mut self, keys: Vec<usize>, timeout_ms: u64, on_timeout: OnTimeout) {
+        self.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });
+    }
+}
+
+fn wrong_type(_: WrongType) -> CommandError {
+    CommandError::WrongType
+}
+
+/// For commands on the session: runs on the connection's own shard.
+pub(crate) struct SessionContext<'a> {
+    /// The session.
+    pub(crate) session: &'a mut Session,
+    /// The connection's shard.
+    pub(crate) shard: &'a mut ShardState,
+    /// Which command runs.
+    pub(crate) command: &'static Command,
+}

@@ -1,0 +1,78 @@
+//! The command table, a module per family, and what handlers see.
+//!
+//! A handler parses its arguments, calls one storage operation and writes one reply.
+
+pub(crate) mod balancer;
+pub(crate) mod client;
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod context;
+pub(crate) mod expiry;
+pub(crate) mod hashes;
+pub(crate) mod help;
+pub(crate) mod info;
+pub(crate) mod introspection;
+pub(crate) mod keys;
+pub(crate) mod keyspace;
+pub(crate) mod lists;
+pub(crate) mod object;
+pub(crate) mod server;
+pub(crate) mod sets;
+pub(crate) mod slowlog;
+pub(crate) mod sort;
+pub(crate) mod sorted_sets;
+pub(crate) mod strings;
+pub(crate) mod table;
+pub(crate) mod transactions;
+
+use std::sync::LazyLock;
+
+use ballast_storage::types::Limits;
+
+use self::table::{Definition, Table};
+use crate::config::Config;
+
+/// All families; a new command is an entry in one of them.
+pub(crate) static FAMILIES: &[&[Definition]] = &[
+    balancer::COMMANDS,
+    client::COMMANDS,
+    cluster::COMMANDS,
+    connection::COMMANDS,
+    expiry::COMMANDS,
+    hashes::COMMANDS,
+    info::COMMANDS,
+    introspection::COMMANDS,
+    keys::COMMANDS,
+    keyspace::COMMANDS,
+    lists::COMMANDS,
+    object::COMMANDS,
+    server::COMMANDS,
+    sets::COMMANDS,
+    slowlog::COMMANDS,
+    sort::COMMANDS,
+    sorted_sets::COMMANDS,
+    strings::COMMANDS,
+    transactions::COMMANDS,
+];
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(FAMILIES));
+
+/// The command table of the process.
+#[inline]
+pub(crate) fn table() -> &'static Table {
+    &TABLE
+}
+
+/// The limits of the small encodings, from their directives.
+pub(crate) fn limits(config: &Config) -> Limits {
+    Limits {
+        hash_listpack_entries_max: config.hash_max_listpack_entries,
+        hash_listpack_value_max: config.hash_max_listpack_value,
+        set_intset_entries_max: config.set_max_intset_entries,
+        set_listpack_entries_max: config.set_max_listpack_entries,
+        set_listpack_value_max: config.set_max_listpack_value,
+        zset_listpack_entries_max: config.zset_max_listpack_entries,
+        zset_listpack_value_max: config.zset_max_listpack_value,
+        list_listpack_size_max: i64::from(config.list_max_listpack_size),
+    }
+}

@@ -1,0 +1,396 @@
+//! What a command *is*: its name, arity, flags, keys, documentation and handler, defined once.
+//! Lookup, arity check, routing, `COMMAND …` and the documentation derive from it.
+
+use std::ops::Deref;
+
+use ballast_protocol::error::CommandError;
+use ballast_protocol::{Args, Reply};
+
+use super::context::{Data, SessionContext};
+
+/// What handlers return: the reply has been written, or the error is to be.
+pub(crate) type CommandResult = Result<(), CommandError>;
+
+/// Bits of [`Command::flags`], named as `COMMAND INFO` names them.
+pub(crate) mod flag {
+    /// May change the data set.
+    pub(crate) const WRITE: u32 = 1;
+    /// Reads the data set only.
+    pub(crate) const READONLY: u32 = 1 << 1;
+    /// Refused when memory is over its limit.
+    pub(crate) const DENYOOM: u32 = 1 << 2;
+    /// Administrative.
+    pub(crate) const ADMIN: u32 = 1 << 3;
+    /// Publish/subscribe.
+    pub(crate) const PUBSUB: u32 = 1 << 4;
+    /// Not from scripts.
+    pub(crate) const NOSCRIPT: u32 = 1 << 5;
+    /// May block the connection.
+    pub(crate) const BLOCKING: u32 = 1 << 6;
+    /// Allowed while loading.
+    pub(crate) const LOADING: u32 = 1 << 7;
+    /// Allowed on a stale replica.
+    pub(crate) const STALE: u32 = 1 << 8;
+    /// Not shown by `MONITOR`.
+    pub(crate) const SKIP_MONITOR: u32 = 1 << 9;
+    /// Not kept by `SLOWLOG`.
+    pub(crate) const SKIP_SLOWLOG: u32 = 1 << 10;
+    /// Constant or logarithmic time.
+    pub(crate) const FAST: u32 = 1 << 11;
+    /// Allowed before authentication.
+    pub(crate) const NO_AUTH: u32 = 1 << 12;
+    /// The positions of the keys depend on the arguments.
+    pub(crate) const MOVABLEKEYS: u32 = 1 << 13;
+    /// Never inside `MULTI`.
+    pub(crate) const NO_MULTI: u32 = 1 << 14;
+    /// Refused while loading in the background.
+    pub(crate) const NO_ASYNC_LOADING: u32 = 1 << 15;
+    /// Allowed while a script is busy.
+    pub(crate) const ALLOW_BUSY: u32 = 1 << 16;
+    /// Accepts having no keys although it has a key specification.
+    pub(crate) const NO_MANDATORY_KEYS: u32 = 1 << 17;
+    /// Category @dangerous.
+    pub(crate) const DANGEROUS: u32 = 1 << 18;
+    /// Category @keyspace in addition to the group's.
+    pub(crate) const KEYSPACE: u32 = 1 << 19;
+    /// Works on every key of the database, so it needs all slots (in a transaction all of them
+    /// are held).
+    pub(crate) const ALL_SLOTS: u32 = 1 << 20;
+}
+
+/// The group in which the command is documented; also its main ACL category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Keys of any type.
+    Generic,
+    /// Strings.
+    String,
+    /// Lists.
+    List,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Connections.
+    Connection,
+    /// The server itself.
+    Server,
+    /// Transactions.
+    Transactions,
+    /// Cluster.
+    Cluster,
+}
+
+impl Group {
+    /// The name in `COMMAND DOCS`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::List => "list",
+            Group::Hash => "hash",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Transactions => "transactions",
+            Group::Cluster => "cluster",
+        }
+    }
+
+    /// The ACL category of the group, without its `@`.
+    pub(crate) fn category(self) -> &'static str {
+        match self {
+            Group::Generic => "keyspace",
+            Group::SortedSet => "sortedset",
+            Group::Transactions => "transaction",
+            Group::Server | Group::Cluster => "",
+            other => other.name(),
+        }
+    }
+}
+
+/// Where a command's keys stand among its arguments (0 = the command's name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeySpec {
+    /// It has none.
+    None,
+    /// `first..=last` in steps of `step`; a negative `last` counts from the end.
+    Range {
+        /// First key.
+        first: usize,
+        /// Last key; -1 is the last argument.
+        last: isize,
+        /// Distance of one key to the next.
+        step: usize,
+    },
+    /// An argument at `count` says how many keys follow it; `first` keys may stand before.
+    Counted {
+        /// A destination key before the count, if any.
+        destination: Option<usize>,
+        /// Position of the number of keys; the keys follow at once.
+        count: usize,
+    },
+    /// `SORT`-like: the first argument, and one after the word `STORE`.
+    FirstAndStore,
+}
+
+/// One key.
+pub(crate) const ONE: KeySpec = KeySpec::Range { first: 1, last: 1, step: 1 };
+/// Two keys.
+pub(crate) const TWO: KeySpec = KeySpec::Range { first: 1, last: 2, step: 1 };
+/// All arguments are keys.
+pub(crate) const REST: KeySpec = KeySpec::Range { first: 1, last: -1, step: 1 };
+/// The key of an `OBJECT`-like container.
+pub(crate) const SECOND: KeySpec = KeySpec::Range { first: 2, last: 2, step: 1 };
+
+impl KeySpec {
+    /// Calls `f` with the position of every key in `args`. Positions that the arguments do not
+    /// reach are left out; the handler answers for the malformed command.
+    pub(crate) fn each(self, args: Args<'_>, mut f: impl FnMut(usize)) {
+        match self {
+            KeySpec::None => {}
+            KeySpec::Range { first, last, step } => {
+                let end = if last >= 0 {
+                    last.unsigned_abs() + 1
+                } else {
+                    (args.len() + 1).saturating_sub(last.unsigned_abs())
+                };
+                let mut at = first;
+                while at < end.min(args.len()) {
+                    f(at);
+                    at += step;
+                }
+            }
+            KeySpec::Counted { destination, count } => {
+                if let Some(at) = destination.filter(|at| *at < args.len()) {
+                    f(at);
+                }
+                let keys = args
+                    .get(count)
+                    .and_then(ballast_protocol::number::parse_i64)
+                    .and_then(|keys| usize::try_from(keys).ok())
+                    .unwrap_or(0);
+                let end = count.saturating_add(1).saturating_add(keys).min(args.len());
+                (count + 1..end).for_each(f);
+            }
+            KeySpec::FirstAndStore => {
+                if args.len() > 1 {
+                    f(1);
+                }
+                let store = (2..args.len())
+                    .rfind(|at| args.at(*at).eq_ignore_ascii_case(b"store") && at + 1 < args.len());
+                if let Some(at) = store {
+                    f(at + 1);
+                }
+            }
+        }
+    }
+}
+
+/// Who runs the command, and what it sees.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    /// On the shard that has all of its keys' slots.
+    Data(fn(&mut Data<'_>, Args<'_>, &mut Reply) -> CommandResult),
+    /// On the connection's own shard, with the session.
+    Session(fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult),
+    /// By the connection, which asks other threads for a part of the answer.
+    Gather(crate::gather::Gather),
+    /// Likewise, but inside a transaction, which has all slots, on the keys themselves.
+    Spread(fn(&mut Data<'_>, Args<'_>, &mut Reply) -> CommandResult, crate::gather::Gather),
+    /// A step of `MULTI` … `EXEC`.
+    Transaction(crate::connection::transaction::Step),
+    /// A container: the second word names one of [`Command::subcommands`].
+    Container,
+}
+
+/// How a family defines a command.
+pub(crate) struct Definition {
+    /// In lower case; of a subcommand only its own word.
+    pub(crate) name: &'static str,
+    /// Number of arguments with the name; negative: at least so many.
+    pub(crate) arity: i16,
+    /// Bits of [`flag`].
+    pub(crate) flags: u32,
+    /// Where its keys are.
+    pub(crate) keys: KeySpec,
+    /// Its handler.
+    pub(crate) run: Run,
+    /// Its group.
+    pub(crate) group: Group,
+    /// Version of Redis that has it first.
+    pub(crate) since: &'static str,
+    /// Time complexity.
+    pub(crate) complexity: &'static str,
+    /// One line.
+    pub(crate) summary: &'static str,
+    /// Of a container.
+    pub(crate) subcommands: &'static [Definition],
+}
+
+/// A command of the running process: its definition and its place among all.
+pub(crate) struct Command {
+    definition: &'static Definition,
+    /// With the container's name before it: `config|get`.
+    pub(crate) full_name: String,
+    /// Its place in arrays with an element per command, subcommands among them.
+    pub(crate) index: usize,
+    subcommands: Vec<Command>,
+}
+
+impl Deref for Command {
+    type Target = Definition;
+
+    #[inline]
+    fn deref(&self) -> &Definition {
+        self.definition
+    }
+}
+
+impl Command {
+    fn new(definition: &'static Definition, container: Option<&str>, next: &mut usize) -> Command {
+        let full_name = match container {
+            Some(container) => format!("{container}|{}", definition.name),
+            None => definition.name.to_owned(),
+        };
+        let index = *next;
+        *next += 1;
+        let subs = definition.subcommands.iter();
+        let subcommands = subs.map(|sub| Command::new(sub, Some(definition.name), next)).collect();
+        Command { definition, full_name, index, subcommands }
+    }
+
+    /// The subcommands of a container.
+    pub(crate) fn subcommands(&self) -> &[Command] {
+        &self.subcommands
+    }
+
+    /// The subcommand called `name`, in any case.
+    pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&Command> {
+        self.subcommands.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+impl Definition {
+    /// What most commands have in common: `Definition { name: …, ..Definition::BASE }`.
+    pub(crate) const BASE: Definition = Definition {
+        name: "",
+        arity: 1,
+        flags: 0,
+        keys: KeySpec::None,
+        run: Run::Container,
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "",
+        subcommands: &[],
+    };
+
+    /// Whether all bits of `flags` are set.
+    #[inline]
+    pub(crate) fn has(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+
+    /// Whether `count` arguments, the name among them, are allowed.
+    #[inline]
+    pub(crate) fn arity_ok(&self, count: usize) -> bool {
+        let wanted = usize::from(self.arity.unsigned_abs());
+        if self.arity >= 0 { count == wanted } else { count >= wanted }
+    }
+}
+
+/// All commands by name.
+pub(crate) struct Table {
+    /// In the order of their names.
+    commands: Vec<Command>,
+    /// Places in `commands`; [`EMPTY`] where there is none.
+    cells: Box<[u16]>,
+    count: usize,
+}
+
+/// Cells of the lookup table: a power of two, several times the number of commands.
+const CELLS: usize = 2048;
+/// A cell without a command.
+const EMPTY: u16 = u16::MAX;
+
+impl Table {
+    /// Builds the lookup table of `families`.
+    ///
+    /// # Panics
+    /// If two commands have one name: a defect of the table.
+    pub(crate) fn new(families: &[&'static [Definition]]) -> Table {
+        let mut definitions: Vec<&'static Definition> =
+            families.iter().flat_map(|family| family.iter()).collect();
+        definitions.sort_by_key(|definition| definition.name);
+        let mut count = 0;
+        let commands: Vec<Command> = definitions
+            .into_iter()
+            .map(|definition| Command::new(definition, None, &mut count))
+            .collect();
+        let mut cells = vec![EMPTY; CELLS].into_boxed_slice();
+        for (place, command) in commands.iter().enumerate() {
+            let mut at = home(command.name.as_bytes());
+            while cells[at] != EMPTY {
+                let other = &commands[usize::from(cells[at])];
+                assert_ne!(other.name, command.name, "a command is defined twice");
+                at = (at + 1) % CELLS;
+            }
+            cells[at] = u16::try_from(place).expect("some hundred commands");
+        }
+        Table { commands, cells, count }
+    }
+
+    /// The command called `name`, in any case.
+    #[inline]
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&Command> {
+        let mut at = home(name);
+        while let Some(command) = self.commands.get(usize::from(self.cells[at])) {
+            if command.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(command);
+            }
+            at = (at + 1) % CELLS;
+        }
+        None
+    }
+
+    /// All commands in the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter()
+    }
+
+    /// Commands and subcommands, in the order of [`Command::index`].
+    pub(crate) fn with_subcommands(&self) -> impl Iterator<Item = &Command> {
+        self.commands
+            .iter()
+            .flat_map(|command| std::iter::once(command).chain(&command.subcommands))
+    }
+
+    /// How many commands there are, without subcommands.
+    pub(crate) fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// How many with subcommands.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// Where the search for `name` begins: the first and the last eight bytes in lower case.
+#[inline]
+fn home(name: &[u8]) -> usize {
+    let mut word = [0_u8; 8];
+    let head = name.len().min(8);
+    word[..head].copy_from_slice(&name[..head]);
+    let mut mixed = u64::from_le_bytes(word) | 0x2020_2020_2020_2020;
+    if name.len() > 8 {
+        let tail: [u8; 8] = name[name.len() - 8..].try_into().expect("eight bytes");
+        mixed ^= (u64::from_le_bytes(tail) | 0x2020_2020_2020_2020).rotate_left(29);
+    }
+    let mixed = (mixed ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(mixed >> 53).expect("eleven bits")
+}
