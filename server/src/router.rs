@@ -1,0 +1,79 @@
+//! Which shard owns which slot: the one structure every thread reads on every command.
+
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+
+use ballast_protocol::slot::SLOTS;
+
+use crate::ids::ShardId;
+
+/// Slot → shard.
+///
+/// Invariant: a slot's owner is stored only after the box of the slot has been pushed into the
+/// new owner's mailbox, so whoever reads the new owner and then pushes a message arrives behind
+/// the box.
+#[derive(Debug)]
+pub(crate) struct Router {
+    owners: Box<[AtomicU16]>,
+    epoch: AtomicU64,
+}
+
+impl Router {
+    /// Contiguous ranges of equal length, one per shard.
+    pub(crate) fn new(shards: u16) -> Router {
+        let owners = (0..SLOTS)
+            .map(|slot| AtomicU16::new(initial_owner(slot, shards).0))
+            .collect::<Vec<_>>()
+            .into_boxed_slice();
+        Router { owners, epoch: AtomicU64::new(1) }
+    }
+
+    /// The shard that serves `slot` now.
+    #[inline]
+    pub(crate) fn owner(&self, slot: u16) -> ShardId {
+        ShardId(self.owners[usize::from(slot)].load(Ordering::Acquire))
+    }
+
+    /// Names the new owner; the box must already be in its mailbox.
+    pub(crate) fn store(&self, slot: u16, owner: ShardId) {
+        self.owners[usize::from(slot)].store(owner.0, Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the changes of the map.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// How many ranges of neighbouring slots `shard` owns.
+    pub(crate) fn ranges(&self, shard: ShardId) -> usize {
+        let mut ranges = 0;
+        let mut inside = false;
+        for slot in 0..SLOTS {
+            let owned = self.owner(slot) == shard;
+            ranges += usize::from(owned && !inside);
+            inside = owned;
+        }
+        ranges
+    }
+}
+
+/// The owner of `slot` in a server that has just started.
+pub(crate) fn initial_owner(slot: u16, shards: u16) -> ShardId {
+    let owner = u32::from(slot) * u32::from(shards) / u32::from(SLOTS);
+    ShardId(u16::try_from(owner).expect("below the shard count"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_with_one_range_per_shard() {
+        for shards in [1, 2, 3, 7, 64] {
+            let router = Router::new(shards);
+            for shard in 0..shards {
+                assert_eq!(router.ranges(ShardId(shard)), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Counters that a shard's thread writes and any thread may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter with one writer: adding is a load and a store, not a locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Only the owning thread may call it.
+    #[inline]
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    /// Only the owning thread may call it.
+    #[inline]
+    pub(crate) fn sub(&self, less: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(less), Ordering::Relaxed);
+    }
+
+    /// Only the owning thread may call it.
+    #[inline]
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// From any thread.
+    #[inline]
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ShardCounters {
+    /// `CONFIG RESETSTAT`: what only ever grows begins anew. Only the owning thread may call it.
+    pub(crate) fn reset(&self) {
+        for counter in [
+            &self.commands,
+            &self.connections,
+            &self.net_in_bytes,
+            &self.net_out_bytes,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+            &self.expired_keys,
+            &self.evicted_keys,
+            &self.error_replies,
+            &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+            &self.unexpected_errors,
+        ] {
+            counter.set(0);
+        }
+    }
+}
+
+/// What `INFO` sums over the shards.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct ShardCounters {
+    /// Commands executed.
+    pub(crate) commands: Counter,
+    /// Connections accepted.
+    pub(crate) connections: Counter,
+    /// Connections open now.
+    pub(crate) clients: Counter,
+    /// Connections in a blocking command now.
+    pub(crate) blocked_clients: Counter,
+    /// Bytes read from sockets.
+    pub(crate) net_in_bytes: Counter,
+    /// Bytes written to sockets.
+    pub(crate) net_out_bytes: Counter,
+    /// Lookups that found their key.
+    pub(crate) keyspace_hits: Counter,
+    /// Lookups that did not.
+    pub(crate) keyspace_misses: Counter,
+    /// Keys removed because their time was over.
+    pub(crate) expired_keys: Counter,
+    /// Keys removed to make room.
+    pub(crate) evicted_keys: Counter,
+    /// Error replies.
+    pub(crate) error_replies: Counter,
+    /// Slots handed to other shards.
+    pub(crate) handed_over: Counter,
+    /// Slots taken over from other shards.
+    pub(crate) adopted: Counter,
+    /// Commands that other shards executed for this one's connections.
+    pub(crate) commands_elsewhere: Counter,
+    /// Transactions that needed slots of other shards.
+    pub(crate) borrows: Counter,
+    /// Bytes of the owned slots, as of the last cron.
+    pub(crate) slots_bytes: Counter,
+    /// Bytes in the read and reply buffers of connections, as of the last cron.
+    pub(crate) clients_bytes: Counter,
+    /// CPU time of the thread in microseconds, as of the last cron.
+    pub(crate) cpu_us: Counter,
+    /// Things waiting to be freed in slices.
+    pub(crate) lazyfree_pending: Counter,
+    /// Connections closed because their output went over its limit.
+    pub(crate) output_limit_disconnections: Counter,
+    /// Connections closed because their query went over its limit.
+    pub(crate) query_limit_disconnections: Counter,
+    /// Rejected calls and failures: per-command statistics live in `commandstats`.
+    pub(crate) unexpected_errors: Counter,
+}

@@ -1,0 +1,132 @@
+//! Periodic work of a shard: expiry, freeing in slices, figures for `INFO`. Each slice is short,
+//! so that connections get their turn in between.
+
+use ballast_protocol::slot::SLOTS;
+use ballast_storage::Key;
+
+use super::ShardState;
+
+/// Where the rounds over the slots stand.
+#[derive(Debug, Default)]
+pub(crate) struct CronState {
+    /// Slots of this round that expiry has looked at.
+    expired_to: u16,
+    /// Work of this round is left.
+    busy: bool,
+}
+
+/// Slots that one slice of expiry looks at.
+const SLOTS_PER_SLICE: u16 = 2048;
+/// Keys that one slice of expiry removes at most.
+const EXPIRED_PER_SLICE: usize = 512;
+/// Entries that one slice of lazy free drops at most.
+const FREED_PER_SLICE: usize = 2048;
+
+impl ShardState {
+    /// One slice of the round. True if there is more to do in it.
+    pub(crate) fn cron_slice(&mut self) -> bool {
+        if !self.cron.busy {
+            self.cron.busy = true;
+            self.cron.expired_to = 0;
+            self.begin_batch(crate::ids::ClientId(0));
+            self.publish_figures();
+        }
+        self.tick();
+        let expiring = self.expire_slice();
+        let freeing = self.free_slice();
+        self.cron.busy = expiring || freeing;
+        self.cron.busy
+    }
+
+    /// Figures that other threads look at.
+    fn publish_figures(&mut self) {
+        self.lru_clock = ballast_storage::eviction::lru_clock(self.now_ms);
+        self.refresh_memory_limit();
+        self.counters.slots_bytes.set(self.owned_bytes());
+        self.counters.lazyfree_pending.set(self.garbage.len() as u64);
+    }
+
+    /// Removes keys whose time is over from the next few slots.
+    fn expire_slice(&mut self) -> bool {
+        let mut budget = EXPIRED_PER_SLICE;
+        let end = self.cron.expired_to.saturating_add(SLOTS_PER_SLICE).min(SLOTS);
+        for slot in self.cron.expired_to..end {
+            budget = budget.saturating_sub(self.expire_slot(slot, budget));
+            if budget == 0 {
+                // Some of this slot may be left: it comes again.
+                self.cron.expired_to = slot;
+                return true;
+            }
+        }
+        self.cron.expired_to = end;
+        end < SLOTS
+    }
+
+    /// Removes up to `budget` keys of `slot` whose time is over. Answers how many.
+    fn expire_slot(&mut self, slot: u16, budget: usize) -> usize {
+        let now_ms = self.now_ms;
+        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return 0 };
+        let before_bytes = boxed.data.bytes();
+        let mut removed = 0;
+        let watchers = &boxed.watchers;
+        for db in boxed.data.databases() {
+            let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() <= now_ms);
+            if due && removed < budget {
+                let keyspace = boxed.data.keyspace_mut(db);
+                removed += keyspace.expired(now_ms, budget - removed, &mut |key| {
+                    watchers.touch(db, key);
+                });
+            }
+        }
+        let after_bytes = boxed.data.bytes();
+        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
+        self.counters.expired_keys.add(removed as u64);
+        removed
+    }
+
+    fn free_slice(&mut self) -> bool {
+        if self.garbage.is_empty() {
+            return false;
+        }
+        self.garbage.free_some(FREED_PER_SLICE);
+        !self.garbage.is_empty()
+    }
+
+    /// Removes `key` if its time is over. Only keys of a keyspace in which something is due are
+    /// looked up twice. The caller accounts for the bytes.
+    #[inline]
+    pub(crate) fn expire_if_due(&mut self, slot: u16, db: u8, key: &Key<'_>) {
+        let now_ms = self.now_ms;
+        let due = self
+            .slot(slot)
+            .and_then(|boxed| boxed.data.keyspace(db))
+            .is_some_and(|keys| keys.expiry_min() <= now_ms);
+        if due {
+            self.expire_due(slot, db, key);
+        }
+    }
+
+    #[cold]
+    fn expire_due(&mut self, slot: u16, db: u8, key: &Key<'_>) {
+        let now_ms = self.now_ms;
+        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
+        let keyspace = boxed.data.keyspace_mut(db);
+        let over = keyspace.meta(key).and_then(|meta| meta.expiry).is_some_and(|at| at <= now_ms);
+        if !over {
+            return;
+        }
+        if let Some(removed) = keyspace.remove(key) {
+            self.garbage.push(removed);
+        }
+        boxed.watchers.touch(db, key.bytes);
+        self.counters.expired_keys.add(1);
+    }
+
+    /// [`Self::expire_if_due`] with the account, for use outside of commands.
+    pub(crate) fn expire_key(&mut self, slot: u16, db: u8, key: &[u8]) {
+        let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
+        self.expire_if_due(slot, db, &Key::new(key));
+        let after_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
+        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
+    }
+}

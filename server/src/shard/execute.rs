@@ -1,0 +1,229 @@
+//! Runs commands on the boxes that are here, with everything that goes with each: the memory
+//! limit, statistics, the slot's account of work, blocked commands that it makes ready.
+
+use std::time::Instant;
+
+use ballast_protocol::{Args, CommandError, Reply};
+
+use super::ShardState;
+use super::lending::Absent;
+use super::message::{Caller, Message, RemoteBatch};
+use super::waits::Outcome;
+use crate::commands::context::{BlockOn, Data};
+use crate::commands::table::{Command, Run, flag};
+use crate::ids::ClientId;
+
+/// Of commands that take constant time, one in so many is timed and counts for all of them; the
+/// others are all timed. So the clock costs less than one per cent.
+const SAMPLE_EVERY: u32 = 32;
+
+/// A slot number for commands without keys.
+pub(crate) const NO_SLOT: u16 = u16::MAX;
+
+impl ShardState {
+    /// Executes a command all of whose slots are here. Answers how it wants to block, if it
+    /// does; otherwise the reply has been written.
+    ///
+    /// `slot` is that of its first key, or [`NO_SLOT`].
+    pub(crate) fn execute(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) -> Option<BlockOn> {
+        let (Run::Data(run) | Run::Spread(run, _)) = command.run else {
+            reply.error("ERR command cannot run here");
+            return None;
+        };
+        if self.config.maxmemory > 0 && command.has(flag::DENYOOM) && !self.make_room() {
+            reply.command_error(&CommandError::Oom);
+            self.count_error(&CommandError::Oom);
+            self.statistics.rejected(command);
+            return None;
+        }
+        let timed = self.begin_timing(command);
+        let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
+        let start = reply.len();
+        let mut data = Data::new(self, caller, command);
+        if let Some(key) = args.get(1)
+            && slot != NO_SLOT
+        {
+            data.route(key, slot);
+        }
+        let result = run(&mut data, args, reply);
+        let blocked = data.blocked.take();
+        if let Err(error) = result {
+            reply.truncate(start);
+            reply.command_error(&error);
+            self.count_error(&error);
+        }
+        self.counters.commands.add(1);
+        if slot != NO_SLOT {
+            self.account(command, slot, before_bytes, timed, args, reply.len() - start);
+        }
+        blocked
+    }
+
+    /// [`Self::execute`] for a command with keys in several slots, all of which are here. The
+    /// first of its slots gets the credit for the work.
+    pub(crate) fn execute_slots(
+        &mut self,
+        command: &'static Command,
+        slots: &[u16],
+        first: u16,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) -> Option<BlockOn> {
+        if let [slot] = slots {
+            return self.execute(command, *slot, args, caller, reply);
+        }
+        let bytes = |state: &ShardState| -> u64 {
+            slots.iter().filter_map(|slot| state.slot(*slot)).map(|boxed| boxed.data.bytes()).sum()
+        };
+        let before_bytes = bytes(self);
+        let start = reply.len();
+        let started = Instant::now();
+        let blocked = self.execute(command, NO_SLOT, args, caller, reply);
+        let after_bytes = bytes(self);
+        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
+        let timed = Some((started, 1));
+        if first == NO_SLOT {
+            self.statistics.called(command);
+        } else {
+            let now_bytes = self.slot(first).map_or(0, |boxed| boxed.data.bytes());
+            self.account(command, first, now_bytes, timed, args, reply.len() - start);
+        }
+        blocked
+    }
+
+    /// Begins a batch of `client`'s commands: reads the clock once for all of them.
+    pub(crate) fn begin_batch(&mut self, client: ClientId) {
+        self.tick();
+        self.running = client;
+        let version = self.shared.config.version();
+        if version != self.config_version {
+            self.take_config(version);
+        }
+    }
+
+    /// Starts the clock for a slow command or a sampled fast one: the start, and for how many
+    /// commands it counts.
+    #[inline]
+    fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
+        if !command.has(flag::FAST) {
+            return Some((Instant::now(), 1));
+        }
+        self.sample += 1;
+        (self.sample.is_multiple_of(SAMPLE_EVERY)).then(|| (Instant::now(), SAMPLE_EVERY))
+    }
+
+    /// Writes what the command has done into the slot's and the shard's books.
+    #[inline]
+    fn account(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        before_bytes: u64,
+        timed: Option<(Instant, u32)>,
+        args: Args<'_>,
+        reply_bytes: usize,
+    ) {
+        let took_ns = timed.map(|(start, weight)| {
+            let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            (ns, ns.saturating_mul(u64::from(weight)))
+        });
+        if let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() {
+            let work = &mut boxed.work;
+            work.commands += 1;
+            work.net_in_bytes += request_bytes(args);
+            work.net_out_bytes += reply_bytes as u64;
+            if let Some((_, weighted_ns)) = took_ns {
+                work.cpu_ns += weighted_ns;
+            }
+            self.slots_bytes =
+                self.slots_bytes.wrapping_add(boxed.data.bytes().wrapping_sub(before_bytes));
+        }
+        if let Some((ns, weighted_ns)) = took_ns {
+            self.statistics.timed(command, ns, weighted_ns);
+            if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
+                self.log_slow(ns, args);
+            }
+        } else {
+            self.statistics.called(command);
+        }
+    }
+
+    /// Takes over the configuration that `CONFIG SET` has changed.
+    pub(crate) fn take_config(&mut self, version: u64) {
+        self.config_version = version;
+        self.config = self.shared.config.load();
+        let slow_max = usize::try_from(self.config.slowlog_max_len).unwrap_or(usize::MAX);
+        self.statistics.configure(self.config.slowlog_log_slower_than_us, slow_max);
+        self.limits = crate::commands::limits(&self.config);
+        self.refresh_memory_limit();
+    }
+
+    /// Counts an error reply.
+    pub(crate) fn count_error(&mut self, error: &CommandError) {
+        self.counters.error_replies.add(1);
+        self.statistics.error(error);
+    }
+
+    /// Goes on with a batch of another shard's connection until it is done, or something it
+    /// needs is not here.
+    pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
+        let mut reply = Reply::new(batch.caller.protocol);
+        reply.resume(std::mem::take(&mut batch.replies));
+        while let Some(next) = batch.commands.get(batch.done).copied() {
+            if !self.has(next.slot) {
+                batch.replies = reply.take();
+                match self.absent(next.slot) {
+                    Absent::Lent => self.park_batch(next.slot, batch),
+                    Absent::OnItsWay => self.send(self.id, Message::Batch(batch)),
+                    Absent::Elsewhere => self.answer_batch(batch),
+                }
+                return;
+            }
+            let args = batch.args(batch.done);
+            let blocked = self.execute(next.command, next.slot, args, batch.caller, &mut reply);
+            debug_assert!(blocked.is_none(), "blocking commands do not travel in batches");
+            batch.ends.push(reply.len());
+            batch.done += 1;
+            if !self.ready.is_empty() {
+                self.serve_ready();
+            }
+        }
+        batch.replies = reply.take();
+        self.answer_batch(batch);
+    }
+
+    /// Sends a batch home, as far as it was executed.
+    fn answer_batch(&mut self, batch: Box<RemoteBatch>) {
+        if batch.origin == self.id {
+            self.batch_done(batch);
+        } else {
+            self.send(batch.origin, Message::BatchDone(batch));
+        }
+    }
+
+    /// A batch of this shard's connection is back.
+    pub(crate) fn batch_done(&mut self, batch: Box<RemoteBatch>) {
+        let token = batch.token;
+        if let Some(Outcome::Batch(batch)) = self.waits.complete(token, Outcome::Batch(batch)) {
+            self.recycle(batch);
+        }
+    }
+}
+
+/// Bytes of the request, as it came: from its first argument to the end of its last.
+#[inline]
+fn request_bytes(args: Args<'_>) -> u64 {
+    match args.ranges() {
+        [first, .., last] => u64::from(last.end - first.start),
+        [only] => u64::from(only.end - only.start),
+        [] => 0,
+    }
+}

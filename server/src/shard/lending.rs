@@ -1,0 +1,232 @@
+//! Holds: a slot of this shard travels with a transaction, and what is meant for it waits in
+//! order until it is back. Also hand-overs, which are the same without a way back.
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+
+use super::ShardState;
+use super::message::{Borrow, Message, Purpose, RemoteBatch};
+use super::waits::Outcome;
+use crate::ids::ShardId;
+use crate::slot::Slot;
+
+/// A slot that is away.
+pub(crate) struct Lent {
+    /// Why.
+    pub(crate) reason: &'static str,
+    /// When it left, in monotonic milliseconds.
+    pub(crate) since_ms: u64,
+    parked: VecDeque<Parked>,
+    /// The slot's bytes when it left.
+    bytes: u64,
+}
+
+/// Slots whose boxes a running transaction has in this shard's map.
+pub(crate) struct Loaded {
+    slots: SmallVec<[u16; 8]>,
+    lenders: SmallVec<[ShardId; 8]>,
+}
+
+/// Something that waits for a slot to come back.
+enum Parked {
+    Batch(Box<RemoteBatch>),
+    Borrow(Box<Borrow>),
+}
+
+/// Where a message for a slot that is not here has to go.
+pub(crate) enum Absent {
+    /// The slot travels with a transaction and will be back.
+    Lent,
+    /// Another shard owns it.
+    Elsewhere,
+    /// The router says it is ours: its box is behind us in our own mailbox.
+    OnItsWay,
+}
+
+impl ShardState {
+    /// Why `slot`, whose box is not here, is not here.
+    pub(crate) fn absent(&self, slot: u16) -> Absent {
+        if self.lent.contains_key(&slot) {
+            Absent::Lent
+        } else if self.shared.router.owner(slot) == self.id {
+            Absent::OnItsWay
+        } else {
+            Absent::Elsewhere
+        }
+    }
+
+    /// Lets a batch wait for a lent slot.
+    pub(crate) fn park_batch(&mut self, slot: u16, batch: Box<RemoteBatch>) {
+        let lent = self.lent.get_mut(&slot).expect("the slot is lent");
+        lent.parked.push_back(Parked::Batch(batch));
+    }
+
+    /// Takes the slots that a transaction wants from here on, then sends it on: to the owner of
+    /// its next slot, or home when it has all.
+    pub(crate) fn continue_borrow(&mut self, mut borrow: Box<Borrow>) {
+        while let Some(slot) = borrow.want.get(borrow.got.len()).copied() {
+            let Some(boxed) = self.slots[usize::from(slot)].take() else {
+                match self.absent(slot) {
+                    Absent::Lent => {
+                        let lent = self.lent.get_mut(&slot).expect("the slot is lent");
+                        lent.parked.push_back(Parked::Borrow(borrow));
+                    }
+                    Absent::OnItsWay => self.send(self.id, Message::Borrow(borrow)),
+                    Absent::Elsewhere => {
+                        let owner = self.shared.router.owner(slot);
+                        self.send(owner, Message::Borrow(borrow));
+                    }
+                }
+                return;
+            };
+            self.slots_bytes -= boxed.data.bytes();
+            let lent = Lent {
+                reason: borrow.reason,
+                since_ms: self.shared.clock.mono_ms(),
+                parked: VecDeque::new(),
+                bytes: boxed.data.bytes(),
+            };
+            self.lent.insert(slot, lent);
+            borrow.got.push((boxed, self.id));
+        }
+        if borrow.origin == self.id {
+            self.borrowed(borrow);
+        } else {
+            self.send(borrow.origin, Message::Borrow(borrow));
+        }
+    }
+
+    /// A transaction of this shard has all its slots.
+    fn borrowed(&mut self, borrow: Box<Borrow>) {
+        match &borrow.purpose {
+            Purpose::Connection(token) => {
+                let token = *token;
+                if let Some(Outcome::Borrowed(borrow)) =
+                    self.waits.complete(token, Outcome::Borrowed(borrow))
+                {
+                    // The connection has gone: nothing to execute.
+                    self.give_back(borrow.want.iter().copied().zip(borrow.got));
+                }
+            }
+            Purpose::Done => {}
+            Purpose::Retry(waiter) => {
+                let waiter = waiter.clone();
+                self.retry_blocked(borrow, &waiter);
+            }
+        }
+    }
+
+    /// Puts the boxes of a transaction where its commands find them. Until [`Self::unload`],
+    /// with no `await` between, this shard has all of them.
+    pub(crate) fn load(&mut self, borrow: Borrow) -> Loaded {
+        let mut lenders = SmallVec::new();
+        for (slot, (boxed, lender)) in borrow.want.iter().zip(borrow.got) {
+            self.slots_bytes += boxed.data.bytes();
+            let place = &mut self.slots[usize::from(*slot)];
+            debug_assert!(place.is_none(), "a borrowed slot has one box");
+            *place = Some(boxed);
+            lenders.push(lender);
+        }
+        Loaded { slots: borrow.want, lenders }
+    }
+
+    /// Takes the boxes out again and sends each back to who lent it.
+    pub(crate) fn unload(&mut self, loaded: Loaded) {
+        let mut boxes = SmallVec::<[(u16, (Box<Slot>, ShardId)); 8]>::new();
+        for (slot, lender) in loaded.slots.into_iter().zip(loaded.lenders) {
+            let boxed = self.slots[usize::from(slot)].take().expect("loaded before");
+            self.slots_bytes -= boxed.data.bytes();
+            boxes.push((slot, (boxed, lender)));
+        }
+        self.give_back(boxes);
+    }
+
+    /// Takes the boxes out again, but keeps holding them for the transaction.
+    pub(crate) fn stash(&mut self, loaded: Loaded) -> Borrow {
+        let got = loaded.slots.iter().zip(loaded.lenders).map(|(slot, lender)| {
+            let boxed = self.slots[usize::from(*slot)].take().expect("loaded before");
+            self.slots_bytes -= boxed.data.bytes();
+            (boxed, lender)
+        });
+        Borrow {
+            got: got.collect(),
+            origin: self.id,
+            purpose: Purpose::Done,
+            want: loaded.slots,
+            reason: "transaction",
+        }
+    }
+
+    fn give_back(&mut self, boxes: impl IntoIterator<Item = (u16, (Box<Slot>, ShardId))>) {
+        let mut away: SmallVec<[(ShardId, Vec<(u16, Box<Slot>)>); 4]> = SmallVec::new();
+        let mut own = Vec::new();
+        for (slot, (boxed, lender)) in boxes {
+            if lender == self.id {
+                own.push((slot, boxed));
+            } else if let Some((_, list)) = away.iter_mut().find(|(to, _)| *to == lender) {
+                list.push((slot, boxed));
+            } else {
+                away.push((lender, vec![(slot, boxed)]));
+            }
+        }
+        for (lender, list) in away {
+            self.send(lender, Message::Return(list));
+        }
+        self.take_back(own);
+    }
+
+    /// Boxes of this shard are back: what waited for them goes on, in order.
+    pub(crate) fn take_back(&mut self, boxes: Vec<(u16, Box<Slot>)>) {
+        let mut parked = VecDeque::new();
+        for (slot, boxed) in boxes {
+            self.slots_bytes += boxed.data.bytes();
+            self.slots[usize::from(slot)] = Some(boxed);
+            let lent = self.lent.remove(&slot).expect("it was lent");
+            parked.extend(lent.parked);
+            self.note_ready(slot);
+        }
+        self.serve_ready();
+        for waiting in parked {
+            match waiting {
+                Parked::Batch(batch) => self.continue_batch(batch),
+                Parked::Borrow(borrow) => self.continue_borrow(borrow),
+            }
+        }
+    }
+
+    /// Hands an owned slot over to another shard. False if it is not here or travelling.
+    pub(crate) fn hand_over(&mut self, slot: u16, to: ShardId) -> bool {
+        if to == self.id || self.shared.router.owner(slot) != self.id {
+            return false;
+        }
+        let Some(boxed) = self.slots[usize::from(slot)].take() else { return false };
+        self.slots_bytes -= boxed.data.bytes();
+        self.send(to, Message::Adopt(slot, boxed));
+        self.shared.router.store(slot, to);
+        self.counters.handed_over.add(1);
+        true
+    }
+
+    /// Takes over a slot that another shard has handed over.
+    pub(crate) fn adopt(&mut self, slot: u16, boxed: Box<Slot>) {
+        debug_assert!(!self.has(slot) && !self.lent.contains_key(&slot));
+        self.slots_bytes += boxed.data.bytes();
+        self.slots[usize::from(slot)] = Some(boxed);
+        self.counters.adopted.add(1);
+        self.note_ready(slot);
+        self.serve_ready();
+    }
+
+    /// A slot has come here: its ready keys are to be served here.
+    fn note_ready(&mut self, slot: u16) {
+        if self.slot(slot).is_some_and(|boxed| boxed.waiters.has_ready()) {
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Bytes of the slots that this shard owns, also while some of them travel.
+    pub(crate) fn owned_bytes(&self) -> u64 {
+        self.slots_bytes + self.lent.values().map(|lent| lent.bytes).sum::<u64>()
+    }
+}

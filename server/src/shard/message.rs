@@ -1,0 +1,173 @@
+//! What shards say to each other.
+
+use ballast_protocol::{ArgRange, Args, Protocol};
+use smallvec::SmallVec;
+
+use super::ShardState;
+use crate::commands::table::Command;
+use crate::connection::Accepted;
+use crate::ids::{ClientId, ShardId};
+use crate::slot::Slot;
+
+/// A message in a shard's mailbox.
+pub(crate) enum Message {
+    /// Commands of a connection of another shard; comes back as `BatchDone`.
+    Batch(Box<RemoteBatch>),
+    /// The batch as far as it was executed.
+    BatchDone(Box<RemoteBatch>),
+    /// A transaction that travels in ascending slot order and collects the slots it needs.
+    Borrow(Box<Borrow>),
+    /// Boxes that a transaction has done with, back to the shard that lent them.
+    Return(Vec<(u16, Box<Slot>)>),
+    /// A hand-over: the receiver owns the slot from now on.
+    Adopt(u16, Box<Slot>),
+    /// A blocked connection goes on with this reply.
+    Unblocked(Token, Vec<u8>),
+    /// Work of the control thread or of a gathering connection.
+    Call(Box<dyn FnOnce(&mut ShardState) + Send>),
+    /// A new connection to serve.
+    Connection(Accepted),
+    /// Close the connections and end the thread.
+    Stop,
+}
+
+/// Names what a connection waits for, on the connection's own shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Token {
+    /// Position among the shard's waits.
+    pub(crate) index: u32,
+    /// Tells two waits at one position apart.
+    pub(crate) generation: u32,
+}
+
+/// The parts of a session that a command needs on another shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    /// Who.
+    pub(crate) client: ClientId,
+    /// Selected database.
+    pub(crate) db: u8,
+    /// Version of the replies.
+    pub(crate) protocol: Protocol,
+    /// The command may block (not inside a transaction).
+    pub(crate) may_block: bool,
+    /// `CLIENT NO-TOUCH`: reads leave the LRU clock of the key alone.
+    pub(crate) no_touch: bool,
+}
+
+/// Commands of one connection for one shard, in order, with their replies.
+pub(crate) struct RemoteBatch {
+    /// The connection's shard.
+    pub(crate) origin: ShardId,
+    /// The connection's wait.
+    pub(crate) token: Token,
+    /// For whom.
+    pub(crate) caller: Caller,
+    /// The arguments' bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Where in `bytes` the arguments of all commands are.
+    pub(crate) ranges: Vec<ArgRange>,
+    /// The commands.
+    pub(crate) commands: Vec<RemoteCommand>,
+    /// How many of `commands` have been executed. Fewer than all in an answer: the slot of the
+    /// next one has moved, ask the router again.
+    pub(crate) done: usize,
+    /// The replies, one behind the other.
+    pub(crate) replies: Vec<u8>,
+    /// Where each reply ends.
+    pub(crate) ends: Vec<usize>,
+}
+
+/// One command of a [`RemoteBatch`].
+#[derive(Clone, Copy)]
+pub(crate) struct RemoteCommand {
+    /// What.
+    pub(crate) command: &'static Command,
+    /// The slot of all its keys.
+    pub(crate) slot: u16,
+    /// First of its `ranges`.
+    pub(crate) first: usize,
+    /// One past the last of its `ranges`.
+    pub(crate) end: usize,
+}
+
+impl RemoteBatch {
+    pub(crate) fn new(origin: ShardId, token: Token, caller: Caller) -> RemoteBatch {
+        RemoteBatch {
+            origin,
+            token,
+            caller,
+            bytes: Vec::new(),
+            ranges: Vec::new(),
+            commands: Vec::new(),
+            done: 0,
+            replies: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Appends a command with a copy of its arguments.
+    pub(crate) fn push(&mut self, command: &'static Command, slot: u16, args: Args<'_>) {
+        let first = self.ranges.len();
+        for arg in args.iter() {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(arg);
+            self.ranges.push(ArgRange::new(offset(start), offset(self.bytes.len())));
+        }
+        self.commands.push(RemoteCommand { command, slot, first, end: self.ranges.len() });
+    }
+
+    /// Empties it for another use.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ranges.clear();
+        self.commands.clear();
+        self.replies.clear();
+        self.ends.clear();
+        self.done = 0;
+    }
+
+    /// The arguments of command `at`.
+    pub(crate) fn args(&self, at: usize) -> Args<'_> {
+        let command = &self.commands[at];
+        Args::new(&self.bytes, &self.ranges[command.first..command.end])
+    }
+
+    /// The reply to command `at`, which must be done.
+    pub(crate) fn reply(&self, at: usize) -> &[u8] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.replies[start..self.ends[at]]
+    }
+}
+
+/// A travelling hold: it takes the boxes of the slots it wants, in ascending slot order, from
+/// whichever shard has them, and ends at `origin` with all of them.
+///
+/// Invariant: slots are taken in ascending order only, so two of them never wait for each other.
+pub(crate) struct Borrow {
+    /// Where the transaction will run.
+    pub(crate) origin: ShardId,
+    /// What waits for it there.
+    pub(crate) purpose: Purpose,
+    /// Ascending, without repeats.
+    pub(crate) want: SmallVec<[u16; 8]>,
+    /// The boxes of the first `got.len()` of `want`, and who lent each.
+    pub(crate) got: Vec<(Box<Slot>, ShardId)>,
+    /// Shown by `BALANCER STATUS` and `INFO` while it lasts.
+    pub(crate) reason: &'static str,
+}
+
+/// What a [`Borrow`] is for.
+pub(crate) enum Purpose {
+    /// A connection of the origin executes when it is woken.
+    Connection(Token),
+    /// A blocked command is tried again, because a key became ready.
+    Retry(crate::blocking::Waiter),
+    /// It has been told already.
+    Done,
+}
+
+/// Offsets fit: a batch holds what one connection has sent, and that is limited to less.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("a batch is below 4 GiB")
+}

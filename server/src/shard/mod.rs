@@ -1,0 +1,226 @@
+//! A shard: one thread, the slots it owns, the connections it serves.
+//!
+//! Everything in [`ShardState`] belongs to one thread. Other threads reach it only through the
+//! mailbox; the tasks of the thread itself borrow it for the length of one batch and never
+//! across an `await`.
+
+pub(crate) mod counters;
+pub(crate) mod cron;
+pub(crate) mod evict;
+pub(crate) mod execute;
+pub(crate) mod lending;
+pub(crate) mod mailbox;
+pub(crate) mod message;
+pub(crate) mod serve_blocked;
+pub(crate) mod statistics;
+pub(crate) mod thread;
+pub(crate) mod waits;
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use ballast_protocol::slot::SLOTS;
+use ballast_storage::types::Limits;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use self::counters::ShardCounters;
+use self::lending::Lent;
+use self::message::{Caller, Message, RemoteBatch, Token};
+use self::statistics::Statistics;
+use self::waits::Waits;
+use crate::config::Config;
+use crate::connection::READ_BYTES;
+use crate::ids::{ClientId, ShardId};
+use crate::router::initial_owner;
+use crate::shared::Shared;
+use crate::slot::Slot;
+
+/// The handle that the tasks of a shard's thread share.
+pub(crate) struct Shard {
+    /// Which one.
+    pub(crate) id: ShardId,
+    /// What all threads of the process share.
+    pub(crate) shared: Arc<Shared>,
+    state: RefCell<ShardState>,
+    /// Read buffers that no connection is using, each of [`READ_BYTES`].
+    buffers: RefCell<Vec<Vec<u8>>>,
+}
+
+/// Spare read buffers kept per shard.
+const SPARE_BUFFERS_MAX: usize = 16;
+
+impl Shard {
+    pub(crate) fn new(id: ShardId, shared: Arc<Shared>) -> Shard {
+        let state = RefCell::new(ShardState::new(id, Arc::clone(&shared)));
+        Shard { id, shared, state, buffers: RefCell::default() }
+    }
+
+    /// A buffer for one read.
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_else(|| vec![0; READ_BYTES])
+    }
+
+    /// Keeps a buffer for the next read.
+    pub(crate) fn give_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffer.len() == READ_BYTES && buffers.len() < SPARE_BUFFERS_MAX {
+            buffers.push(buffer);
+        }
+    }
+
+    /// The state, for the length of one batch.
+    #[inline]
+    pub(crate) fn state(&self) -> RefMut<'_, ShardState> {
+        self.state.borrow_mut()
+    }
+}
+
+/// What a shard's thread owns.
+pub(crate) struct ShardState {
+    /// Which shard this is.
+    pub(crate) id: ShardId,
+    /// What all threads of the process share.
+    pub(crate) shared: Arc<Shared>,
+    /// The configuration as of the last `CONFIG SET` that reached this shard.
+    pub(crate) config: Arc<Config>,
+    /// Which version of it.
+    pub(crate) config_version: u64,
+    /// The limits of the small encodings, from the configuration.
+    pub(crate) limits: Limits,
+    /// The boxes that are here: owned, or borrowed by the transaction that is running.
+    pub(crate) slots: Box<[Option<Box<Slot>>]>,
+    /// Owned slots that are travelling with a transaction, and what waits for their return.
+    pub(crate) lent: AHashMap<u16, Lent>,
+    /// Bytes of the owned slots that are here.
+    pub(crate) slots_bytes: u64,
+    /// Counters that other threads may read.
+    pub(crate) counters: Arc<ShardCounters>,
+    /// What this thread's connections wait for.
+    pub(crate) waits: Waits,
+    /// Slots with keys that got something a blocked command may take.
+    pub(crate) ready: VecDeque<u16>,
+    /// Statistics of commands, and the slow log.
+    pub(crate) statistics: Statistics,
+    /// Whose command is running.
+    pub(crate) running: ClientId,
+    /// Unix milliseconds, as of the batch that is being executed.
+    pub(crate) now_ms: i64,
+    /// For sampling; seeded per shard.
+    pub(crate) random: SmallRng,
+    /// The clock for `OBJECT IDLETIME` and eviction, in the unit of the entries' 24 bits.
+    pub(crate) lru_clock: u32,
+    /// Bytes that the owned slots may take before something has to give; `u64::MAX`: no limit.
+    pub(crate) limit_bytes: u64,
+    /// Freed in slices.
+    pub(crate) garbage: ballast_storage::Garbage,
+    /// Changes of the data set since the start.
+    pub(crate) dirty: u64,
+    /// Sub-sampling of the CPU clock.
+    pub(crate) sample: u32,
+    /// Cron's place in its rounds.
+    pub(crate) cron: cron::CronState,
+    /// Spare boxes for batches to other shards.
+    pub(crate) spare_batches: Vec<Box<RemoteBatch>>,
+    /// A spare buffer for replies.
+    spare_reply: Vec<u8>,
+}
+
+/// Larger reply buffers are not kept.
+const SPARE_REPLY_BYTES_MAX: usize = 512 << 10;
+/// Spare batches kept per shard.
+const SPARE_BATCHES_MAX: usize = 64;
+
+impl ShardState {
+    fn new(id: ShardId, shared: Arc<Shared>) -> ShardState {
+        let shards = shared.shards();
+        let slots = (0..SLOTS)
+            .map(|slot| (initial_owner(slot, shards) == id).then(Box::<Slot>::default))
+            .collect();
+        ShardState {
+            id,
+            limits: crate::commands::limits(&shared.config.load()),
+            config: shared.config.load(),
+            config_version: 0,
+            counters: Arc::clone(&shared.counters[id.index()]),
+            slots,
+            lent: AHashMap::new(),
+            slots_bytes: 0,
+            waits: Waits::default(),
+            ready: VecDeque::new(),
+            statistics: Statistics::default(),
+            running: ClientId(0),
+            now_ms: shared.clock.wall_ms(),
+            random: SmallRng::seed_from_u64(shared.seed ^ u64::from(id.0)),
+            lru_clock: 0,
+            limit_bytes: u64::MAX,
+            garbage: ballast_storage::Garbage::default(),
+            dirty: 0,
+            sample: 0,
+            cron: cron::CronState::default(),
+            spare_batches: Vec::new(),
+            spare_reply: Vec::new(),
+            shared,
+        }
+    }
+
+    /// The slot's box, if it is here.
+    #[inline]
+    pub(crate) fn slot(&self, slot: u16) -> Option<&Slot> {
+        self.slots[usize::from(slot)].as_deref()
+    }
+
+    /// Whether the slot's box is here.
+    #[inline]
+    pub(crate) fn has(&self, slot: u16) -> bool {
+        self.slots[usize::from(slot)].is_some()
+    }
+
+    /// Sends to another shard's mailbox, or to the own one.
+    pub(crate) fn send(&self, to: ShardId, message: Message) {
+        self.shared.mailboxes[to.index()].push(message);
+    }
+
+    /// Reads the clocks for the batch that begins.
+    pub(crate) fn tick(&mut self) {
+        self.now_ms = self.shared.clock.wall_ms();
+    }
+
+    /// A buffer for replies.
+    #[inline]
+    pub(crate) fn take_reply_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare_reply)
+    }
+
+    /// Keeps the memory of replies that are sent for the next ones.
+    #[inline]
+    pub(crate) fn give_reply_buffer(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() <= SPARE_REPLY_BYTES_MAX
+            && buffer.capacity() > self.spare_reply.capacity()
+        {
+            self.spare_reply = buffer;
+        }
+    }
+
+    /// An empty batch for another shard.
+    pub(crate) fn spare_batch(&mut self, token: Token, caller: Caller) -> Box<RemoteBatch> {
+        match self.spare_batches.pop() {
+            Some(mut batch) => {
+                batch.token = token;
+                batch.caller = caller;
+                batch
+            }
+            None => Box::new(RemoteBatch::new(self.id, token, caller)),
+        }
+    }
+
+    /// Keeps the memory of a batch for the next one.
+    pub(crate) fn recycle(&mut self, mut batch: Box<RemoteBatch>) {
+        if self.spare_batches.len() < SPARE_BATCHES_MAX && batch.bytes.capacity() <= 64 << 10 {
+            batch.clear();
+            self.spare_batches.push(batch);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a shard remembers of the commands it ran: `INFO commandstats`, `errorstats`,
+//! `latencystats`, `SLOWLOG` and `LATENCY`.
+
+use std::collections::VecDeque;
+
+use ahash::AHashMap;
+use ballast_protocol::{Args, CommandError};
+
+use super::ShardState;
+use crate::commands::table::Command;
+
+/// Statistics of one command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CommandStatistics {
+    /// Times executed.
+    pub(crate) calls: u64,
+    /// Estimated from the calls that were timed.
+    pub(crate) cpu_ns: u64,
+    /// Refused before it ran.
+    pub(crate) rejected: u64,
+    /// Ran into an error.
+    pub(crate) failed: u64,
+    /// Timed calls by duration: powers of two of microseconds.
+    pub(crate) histogram: Option<Box<[u64; HISTOGRAM_BUCKETS]>>,
+}
+
+/// 1 µs, 2 µs, 4 µs … about 1 s, and what is longer.
+pub(crate) const HISTOGRAM_BUCKETS: usize = 22;
+
+/// One line of `SLOWLOG GET`.
+#[derive(Clone, Debug)]
+pub(crate) struct SlowCommand {
+    /// Unique in the process, ascending.
+    pub(crate) id: u64,
+    /// Unix seconds.
+    pub(crate) at_s: i64,
+    /// How long it ran.
+    pub(crate) took_us: u64,
+    /// At most [`SLOWLOG_ARGS_MAX`], each at most [`SLOWLOG_ARG_BYTES_MAX`].
+    pub(crate) args: Vec<Vec<u8>>,
+    /// Address of the client.
+    pub(crate) address: String,
+    /// Name of the client.
+    pub(crate) name: String,
+}
+
+/// As Redis's `SLOWLOG_ENTRY_MAX_ARGC`.
+const SLOWLOG_ARGS_MAX: usize = 32;
+/// As Redis's `SLOWLOG_ENTRY_MAX_STRING`.
+const SLOWLOG_ARG_BYTES_MAX: usize = 128;
+/// Different error prefixes that are counted apart, as Redis limits them.
+const ERROR_KINDS_MAX: usize = 128;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Statistics {
+    commands: Vec<CommandStatistics>,
+    errors: AHashMap<String, u64>,
+    /// Newest first.
+    pub(crate) slow: VecDeque<SlowCommand>,
+    slower_than_ns: Option<u64>,
+    slow_max: usize,
+    failed: bool,
+}
+
+impl Statistics {
+    /// Takes over the limits of the slow log: microseconds (negative: off) and length.
+    pub(crate) fn configure(&mut self, slower_than_us: i64, slow_max: usize) {
+        self.slower_than_ns = u64::try_from(slower_than_us).ok().map(|us| us * 1000);
+        self.slow_max = slow_max;
+        self.slow.truncate(slow_max);
+    }
+
+    #[inline]
+    fn of(&mut self, command: &'static Command) -> &mut CommandStatistics {
+        let at = command.index;
+        if at >= self.commands.len() {
+            self.commands.resize(at + 1, CommandStatistics::default());
+        }
+        &mut self.commands[at]
+    }
+
+    /// A call that was not timed.
+    #[inline]
+    pub(crate) fn called(&mut self, command: &'static Command) {
+        let failed = std::mem::take(&mut self.failed);
+        let of = self.of(command);
+        of.calls += 1;
+        of.failed += u64::from(failed);
+    }
+
+    /// A call that was timed; `weighted_ns` stands for the calls that were not.
+    pub(crate) fn timed(&mut self, command: &'static Command, ns: u64, weighted_ns: u64) {
+        self.called(command);
+        let of = self.of(command);
+        of.cpu_ns = of.cpu_ns.saturating_add(weighted_ns);
+        let bucket = (64 - (ns / 1000).leading_zeros()) as usize;
+        let histogram = of.histogram.get_or_insert_default();
+        histogram[bucket.min(HISTOGRAM_BUCKETS - 1)] += weighted_ns.checked_div(ns).unwrap_or(1);
+    }
+
+    /// A call that was refused before it ran.
+    pub(crate) fn rejected(&mut self, command: &'static Command) {
+        self.of(command).rejected += 1;
+    }
+
+    /// An error reply of the call that is running.
+    pub(crate) fn error(&mut self, error: &CommandError) {
+        self.failed = true;
+        let text = error.to_string();
+        let prefix = text.split(' ').next().unwrap_or_default();
+        if let Some(count) = self.errors.get_mut(prefix) {
+            *count += 1;
+        } else if self.errors.len() < ERROR_KINDS_MAX {
+            self.errors.insert(prefix.to_owned(), 1);
+        }
+    }
+
+    /// Whether a call of this length belongs in the slow log.
+    #[inline]
+    pub(crate) fn is_slow(&self, ns: u64) -> bool {
+        self.slower_than_ns.is_some_and(|limit| ns >= limit)
+    }
+
+    /// Per command, by [`Command::index`].
+    pub(crate) fn commands(&self) -> &[CommandStatistics] {
+        &self.commands
+    }
+
+    /// Error replies by prefix.
+    pub(crate) fn errors(&self) -> &AHashMap<String, u64> {
+        &self.errors
+    }
+
+    /// `CONFIG RESETSTAT`.
+    pub(crate) fn reset(&mut self) {
+        self.commands.clear();
+        self.errors.clear();
+    }
+}
+
+impl ShardState {
+    /// `CONFIG RESETSTAT` for the slots that are here.
+    pub(crate) fn reset_work(&mut self) {
+        for boxed in self.slots.iter_mut().flatten() {
+            boxed.work = crate::slot::Work::default();
+        }
+        self.counters.reset();
+    }
+
+    /// Keeps a slow command for `SLOWLOG`.
+    pub(crate) fn log_slow(&mut self, ns: u64, args: Args<'_>) {
+        if self.statistics.slow_max == 0 {
+            return;
+        }
+        let (address, name) = self.shared.clients.describe(self.running);
+        let slow = SlowCommand {
+            id: self.shared.next_slow_id(),
+            at_s: self.now_ms / 1000,
+            took_us: ns / 1000,
+            args: slow_args(args),
+            address,
+            name,
+        };
+        self.statistics.slow.push_front(slow);
+        self.statistics.slow.truncate(self.statistics.slow_max);
+    }
+}
+
+/// The arguments as the slow log shows them: shortened as Redis does.
+fn slow_args(args: Args<'_>) -> Vec<Vec<u8>> {
+    let shown = if args.len() > SLOWLOG_ARGS_MAX { SLOWLOG_ARGS_MAX - 1 } else { args.len() };
+    let mut list: Vec<Vec<u8>> = args
+        .iter()
+        .take(shown)
+        .map(|arg| {
+            if arg.len() <= SLOWLOG_ARG_BYTES_MAX {
+                return arg.to_vec();
+            }
+            let mut short = arg[..SLOWLOG_ARG_BYTES_MAX].to_vec();
+            let more = arg.len() - SLOWLOG_ARG_BYTES_MAX;
+            short.extend_from_slice(format!("... ({more} more bytes)").as_bytes());
+            short
+        })
+        .collect();
+    if shown < args.len() {
+        list.push(format!("... ({} more arguments)", args.len() - shown).into_bytes());
+    }
+    list
+}

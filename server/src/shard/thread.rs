@@ -1,0 +1,93 @@
+//! A shard's thread: its runtime, its mailbox loop, its connections, its cron.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+
+use super::message::Message;
+use super::{Shard, ShardState};
+use crate::connection::Connection;
+use crate::ids::ShardId;
+use crate::shared::Shared;
+
+/// Messages handled before connections get their turn again.
+const MESSAGES_PER_TURN: usize = 256;
+
+/// Starts the thread of a shard; it drops `ready` when it has its slots.
+pub(crate) fn spawn(
+    id: ShardId,
+    shared: Arc<Shared>,
+    ready: mpsc::Sender<()>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Look for sockets and timers often enough that a busy mailbox cannot starve them.
+        .event_interval(61)
+        .build()?;
+    std::thread::Builder::new().name(format!("ballast-{id}")).spawn(move || {
+        let local = LocalSet::new();
+        let shard = Rc::new(Shard::new(id, shared));
+        drop(ready);
+        local.block_on(&runtime, run(shard));
+        // Dropping the set closes the connections that are left.
+        drop(local);
+    })
+}
+
+/// The life of the shard, until `Stop`.
+async fn run(shard: Rc<Shard>) {
+    tokio::task::spawn_local(cron(Rc::clone(&shard)));
+    let mailbox = &shard.shared.mailboxes[shard.id.index()];
+    loop {
+        mailbox.wait().await;
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = mailbox.pop() else { break };
+            match message {
+                Message::Stop => return,
+                Message::Connection(accepted) => {
+                    tokio::task::spawn_local(Connection::serve(Rc::clone(&shard), accepted));
+                }
+                other => {
+                    let mut state = shard.state();
+                    state.handle(other);
+                    state.serve_ready();
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Periodic work, `hz` times a second; every slice of it is bounded.
+async fn cron(shard: Rc<Shard>) {
+    loop {
+        let hz = shard.state().config.hz.max(1);
+        tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
+        while shard.state().cron_slice() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl ShardState {
+    /// A message that is neither a connection nor the end.
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Batch(batch) => {
+                self.begin_batch(batch.caller.client);
+                self.continue_batch(batch);
+            }
+            Message::BatchDone(batch) => self.batch_done(batch),
+            Message::Borrow(borrow) => self.continue_borrow(borrow),
+            Message::Return(boxes) => self.take_back(boxes),
+            Message::Adopt(slot, boxed) => self.adopt(slot, boxed),
+            Message::Unblocked(token, reply) => self.unblocked(token, reply),
+            Message::Call(work) => work(self),
+            Message::Connection(_) | Message::Stop => {}
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The box that a shard owns and hands over: the stored data of one of the 16,384 hash slots
+//! and everything that has to travel with it.
+
+use crate::blocking::Waiters;
+use crate::watch::Watchers;
+
+/// A slot with its riders. Moving it between threads is moving this box.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// The keys, in all databases, with their exact account.
+    pub(crate) data: ballast_storage::Slot,
+    /// Connections that `WATCH` a key.
+    pub(crate) watchers: Watchers,
+    /// Connections blocked on a key.
+    pub(crate) waiters: Waiters,
+    /// Work done for the slot since the last `CONFIG RESETSTAT`.
+    pub(crate) work: Work,
+}
+
+/// What `CLUSTER SLOT-STATS` reports beside keys and bytes. All of it only ever grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// Commands executed.
+    pub(crate) commands: u64,
+    /// Nanoseconds of the shard thread.
+    pub(crate) cpu_ns: u64,
+    /// Bytes of requests.
+    pub(crate) net_in_bytes: u64,
+    /// Bytes of replies.
+    pub(crate) net_out_bytes: u64,
+}
