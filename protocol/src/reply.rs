@@ -139,6 +139,11 @@ impl Reply {
         self.buf = buf;
     }
 
+    /// Gives a buffer of replies back, to be continued behind what it holds.
+    pub fn resume(&mut self, buf: Vec<u8>) {
+        self.buf = buf;
+    }
+
     /// Makes room for `bytes` more at once.
     pub fn reserve(&mut self, bytes: usize) {
         self.buf.reserve(bytes);

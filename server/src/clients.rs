@@ -1,0 +1,182 @@
+//! All connections of the process, for `CLIENT LIST` and its like. A lock is taken when a
+//! connection opens or closes and when somebody looks, never on the way of a command.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use crate::blocking::Waiter;
+use crate::ids::{ClientId, ShardId};
+
+/// What any thread may know of a connection. Written by the connection's own thread.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Who.
+    pub(crate) id: ClientId,
+    /// The other end.
+    pub(crate) address: SocketAddr,
+    /// This end.
+    pub(crate) local_address: SocketAddr,
+    /// Whose thread serves it.
+    pub(crate) shard: ShardId,
+    /// Unix milliseconds of its begin.
+    pub(crate) since_ms: i64,
+    /// Unix milliseconds of its last command.
+    pub(crate) last_ms: AtomicI64,
+    /// `Command::index` of its last command; `u16::MAX`: none yet.
+    pub(crate) last_command: AtomicU16,
+    /// Selected database.
+    pub(crate) db: AtomicU8,
+    /// 2 or 3.
+    pub(crate) protocol: AtomicU8,
+    /// Commands in its transaction; -1: none begun.
+    pub(crate) queued: AtomicI64,
+    /// Watched keys.
+    pub(crate) watching: AtomicU32,
+    /// Bytes received and not yet executed.
+    pub(crate) query_bytes: AtomicU64,
+    /// Bytes of replies not yet taken by the socket.
+    pub(crate) output_bytes: AtomicU64,
+    /// Bytes received in all.
+    pub(crate) net_in_bytes: AtomicU64,
+    /// Bytes sent in all.
+    pub(crate) net_out_bytes: AtomicU64,
+    /// `CLIENT NO-EVICT`.
+    pub(crate) no_evict: AtomicBool,
+    /// `CLIENT NO-TOUCH`.
+    pub(crate) no_touch: AtomicBool,
+    /// Names and versions that it has told.
+    pub(crate) labels: Mutex<Labels>,
+    /// What it is blocked in.
+    pub(crate) blocked: Mutex<Option<Waiter>>,
+    /// `CLIENT UNBLOCK … ERROR`: the end of the wait is to be an error.
+    pub(crate) unblock_error: AtomicBool,
+    /// Number of its socket.
+    pub(crate) descriptor: i32,
+    killed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// What a client says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    /// `CLIENT SETNAME`.
+    pub(crate) name: String,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub(crate) lib_name: String,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub(crate) lib_version: String,
+}
+
+impl Client {
+    pub(crate) fn new(
+        id: ClientId,
+        (address, local_address): (SocketAddr, SocketAddr),
+        descriptor: i32,
+        shard: ShardId,
+        now_ms: i64,
+    ) -> Client {
+        Client {
+            id,
+            address,
+            local_address,
+            shard,
+            since_ms: now_ms,
+            last_ms: AtomicI64::new(now_ms),
+            last_command: AtomicU16::new(u16::MAX),
+            db: AtomicU8::new(0),
+            protocol: AtomicU8::new(2),
+            queued: AtomicI64::new(-1),
+            watching: AtomicU32::new(0),
+            query_bytes: AtomicU64::new(0),
+            output_bytes: AtomicU64::new(0),
+            net_in_bytes: AtomicU64::new(0),
+            net_out_bytes: AtomicU64::new(0),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            labels: Mutex::default(),
+            blocked: Mutex::default(),
+            unblock_error: AtomicBool::new(false),
+            descriptor,
+            killed: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        }
+    }
+
+    /// Closes the connection from any thread: its task is woken and finds out.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Relaxed);
+        if let Some(waker) = &*self.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether somebody wants the connection closed.
+    #[inline]
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Relaxed)
+    }
+
+    /// How to wake the connection's task, which is one and the same for its life.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        *self.waker.lock() = Some(waker);
+    }
+
+    /// Whether it waits in a blocking command.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.lock().is_some()
+    }
+}
+
+/// All open connections.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    open: Mutex<BTreeMap<u64, Arc<Client>>>,
+    last_id: AtomicU64,
+    /// Refused because there were `maxclients` already.
+    pub(crate) rejected: AtomicU64,
+}
+
+impl Clients {
+    /// A number for the next connection.
+    pub(crate) fn next_id(&self) -> ClientId {
+        ClientId(self.last_id.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// Registers a connection.
+    pub(crate) fn add(&self, client: Arc<Client>) {
+        self.open.lock().insert(client.id.0, client);
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn remove(&self, id: ClientId) {
+        self.open.lock().remove(&id.0);
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// All, in the order of their numbers.
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.open.lock().values().cloned().collect()
+    }
+
+    /// One of them.
+    pub(crate) fn find(&self, id: ClientId) -> Option<Arc<Client>> {
+        self.open.lock().get(&id.0).cloned()
+    }
+
+    /// Address and name for the slow log; empty for work that no client asked for.
+    pub(crate) fn describe(&self, id: ClientId) -> (String, String) {
+        self.find(id).map_or_else(Default::default, |client| {
+            (client.address.to_string(), client.labels.lock().name.clone())
+        })
+    }
+}

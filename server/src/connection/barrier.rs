@@ -1,0 +1,360 @@
+//! Commands that run alone: those that need slots of several shards, block, or ask all threads.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ballast_protocol::{CommandError, Reply};
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::batch::{Barrier, Place, dispatch};
+use super::{Connection, End, READ_BYTES};
+use crate::blocking::{Cancelled, Waiter};
+use crate::commands::context::{BlockOn, OnTimeout, SessionContext};
+use crate::commands::table::{Run, flag};
+use crate::gather::Gathering;
+use crate::shard::ShardState;
+use crate::shard::execute::NO_SLOT;
+use crate::shard::message::{Borrow, Message, Purpose, Token};
+use crate::shard::waits::Outcome;
+
+/// Slots of a command or a transaction: ascending, without repeats.
+pub(super) type Slots = SmallVec<[u16; 8]>;
+
+impl Connection {
+    /// Runs a command alone.
+    pub(super) async fn pass(&mut self, barrier: Barrier) -> Result<(), End> {
+        self.wait_out_pause(barrier.command.has(flag::WRITE)).await?;
+        let start = self.reply.len();
+        let command = barrier.command;
+        match command.run {
+            Run::Data(_) => self.pass_data(&barrier).await?,
+            Run::Session(run) => {
+                let shard = Rc::clone(&self.shard);
+                let mut state = shard.state();
+                let session = &mut self.session;
+                let mut context = SessionContext { session, shard: &mut state, command };
+                let result = run(&mut context, barrier.args.view(), &mut self.reply);
+                self.finish(&mut state, start, result);
+            }
+            Run::Gather(run) | Run::Spread(_, run) => {
+                let gathering =
+                    Gathering { shard: &self.shard, session: &mut self.session, command };
+                let result = run(gathering, barrier.args.view(), &mut self.reply).await;
+                let shard = Rc::clone(&self.shard);
+                let mut state = shard.state();
+                state.statistics.called(command);
+                state.counters.commands.add(1);
+                self.finish(&mut state, start, result);
+            }
+            Run::Transaction(step) => {
+                let result = self.transact(step, &barrier).await;
+                let shard = Rc::clone(&self.shard);
+                let mut state = shard.state();
+                state.statistics.called(command);
+                state.counters.commands.add(1);
+                self.finish(&mut state, start, result);
+            }
+            Run::Container => {}
+        }
+        self.reply.set_protocol(self.session.protocol);
+        if !self.session.wants_reply() {
+            self.reply.truncate(start);
+        }
+        Ok(())
+    }
+
+    /// Writes the error of a command, if it ended in one.
+    fn finish(&mut self, state: &mut ShardState, start: usize, result: Result<(), CommandError>) {
+        if let Err(error) = result {
+            self.reply.truncate(start);
+            self.reply.command_error(&error);
+            state.count_error(&error);
+        }
+    }
+
+    async fn wait_out_pause(&mut self, may_write: bool) -> Result<(), End> {
+        let shared = Arc::clone(&self.shard.shared);
+        while shared.pause.is_set() {
+            let now_ms = shared.clock.wall_ms();
+            let Some(until_ms) = shared.pause.until(now_ms, may_write) else { break };
+            let left = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or(0).max(1));
+            // The end of the pause and its change both lead to another look at the clock.
+            let _ = tokio::time::timeout(left, shared.pause.changed.notified()).await;
+            if self.session.client.is_killed() {
+                return Err(End::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    async fn pass_data(&mut self, barrier: &Barrier) -> Result<(), End> {
+        let command = barrier.command;
+        let slots: Slots = if command.has(flag::ALL_SLOTS) {
+            (0..ballast_protocol::slot::SLOTS).collect()
+        } else {
+            barrier.slots.clone()
+        };
+        let caller = self.session.caller();
+        let first = slots.first().copied().unwrap_or(NO_SLOT);
+        let mut reply = self.lend_reply();
+        let args = &barrier.args;
+        let shard = Rc::clone(&self.shard);
+        let blocked = self
+            .with_slots(slots, "command", |state, slots| {
+                let on =
+                    state.execute_slots(command, slots, first, args.view(), caller, &mut reply)?;
+                Some(begin_wait(state, barrier, slots, caller, on))
+            })
+            .await;
+        self.reply = reply;
+        if let Some(wait) = blocked {
+            self.session.client.blocked.lock().replace(wait.waiter.clone());
+            shard.state().counters.blocked_clients.add(1);
+            let ended = self.wait_blocked(&wait).await;
+            shard.state().counters.blocked_clients.sub(1);
+            self.session.client.blocked.lock().take();
+            self.reply.raw(&ended?);
+        }
+        Ok(())
+    }
+
+    /// Takes the reply buffer out, for a closure that writes to it.
+    pub(super) fn lend_reply(&mut self) -> Reply {
+        std::mem::replace(&mut self.reply, Reply::new(self.session.protocol))
+    }
+
+    /// Runs `work` when the boxes of all `slots` are on this shard, and sends them back.
+    pub(super) async fn with_slots<R>(
+        &mut self,
+        slots: Slots,
+        reason: &'static str,
+        work: impl FnOnce(&mut ShardState, &[u16]) -> R,
+    ) -> R {
+        {
+            let mut state = self.shard.state();
+            if slots.iter().all(|slot| state.has(*slot)) {
+                let result = work(&mut state, &slots);
+                state.serve_ready();
+                return result;
+            }
+        }
+        let borrow = self.borrow(slots.clone(), reason).await;
+        let mut state = self.shard.state();
+        state.begin_batch(self.session.client.id);
+        let loaded = state.load(borrow);
+        let result = work(&mut state, &slots);
+        state.serve_loaded();
+        state.unload(loaded);
+        state.serve_ready();
+        result
+    }
+
+    /// Fetches the boxes of `slots` from wherever they are.
+    pub(super) async fn borrow(&mut self, want: Slots, reason: &'static str) -> Borrow {
+        let token = {
+            let mut state = self.shard.state();
+            let token = state.waits.open();
+            state.counters.borrows.add(1);
+            let purpose = Purpose::Connection(token);
+            let borrow = Borrow { origin: state.id, purpose, want, got: Vec::new(), reason };
+            state.continue_borrow(Box::new(borrow));
+            token
+        };
+        match self.outcome(token).await {
+            Outcome::Borrowed(borrow) => *borrow,
+            Outcome::Batch(_) | Outcome::Unblocked(_) => {
+                unreachable!("a wait for slots ends with slots")
+            }
+        }
+    }
+
+    /// Waits for the outcome of `token`.
+    async fn outcome(&self, token: Token) -> Outcome {
+        poll_fn(|context| self.shard.state().waits.poll(token, context.waker())).await
+    }
+
+    /// Lets the other shards execute what was collected for them, and puts the replies in order.
+    pub(super) async fn finish_group(&mut self) {
+        let mut group = std::mem::take(&mut self.group);
+        let tokens: SmallVec<[Token; 4]> =
+            group.outgoing.iter().map(|(_, batch)| batch.token).collect();
+        dispatch(&mut self.shard.state(), &mut group);
+        let mut done = SmallVec::<[_; 4]>::new();
+        for mut token in tokens {
+            loop {
+                let Outcome::Batch(mut batch) = self.outcome(token).await else {
+                    unreachable!("a wait for a batch ends with it")
+                };
+                let Some(next) = batch.commands.get(batch.done) else {
+                    done.push(batch);
+                    break;
+                };
+                // The slot has moved meanwhile: on to its new owner, with what is left.
+                let mut state = self.shard.state();
+                token = state.waits.open();
+                batch.token = token;
+                let owner = state.shared.router.owner(next.slot);
+                state.send(owner, Message::Batch(batch));
+            }
+        }
+        let mut taken: SmallVec<[usize; 4]> = SmallVec::from_elem(0, done.len());
+        let mut local = 0;
+        for place in &group.order {
+            match *place {
+                Place::Local(end) => {
+                    self.reply.raw(&group.local[local..end]);
+                    local = end;
+                }
+                Place::Remote(at) => {
+                    self.reply.raw(done[at].reply(taken[at]));
+                    taken[at] += 1;
+                }
+            }
+        }
+        let mut state = self.shard.state();
+        for batch in done {
+            state.recycle(batch);
+        }
+        group.order.clear();
+        group.local.clear();
+        self.group = group;
+    }
+}
+
+/// A connection's part of a wait for keys.
+struct Wait {
+    waiter: Waiter,
+    token: Token,
+    timeout_ms: u64,
+    on_timeout: OnTimeout,
+}
+
+/// Registers the command with its keys, all of whose slots are here.
+fn begin_wait(
+    state: &mut ShardState,
+    barrier: &Barrier,
+    slots: &[u16],
+    caller: crate::shard::message::Caller,
+    on: BlockOn,
+) -> Wait {
+    let token = state.waits.open();
+    let keys = ShardState::keys_at(barrier.args.view(), &on.keys);
+    let args = barrier.args.clone();
+    let slots = slots.to_vec();
+    let waiter = Waiter::new(state.id, token, caller, barrier.command, args, slots, keys);
+    state.wait_for_keys(&waiter);
+    Wait { waiter, token, timeout_ms: on.timeout_ms, on_timeout: on.on_timeout }
+}
+
+/// What ends a wait for keys, as the connection sees it.
+enum Event {
+    Outcome(Vec<u8>),
+    Gone,
+}
+
+impl Connection {
+    /// Waits until the command is executed, its time is over or the client is gone. Answers the
+    /// encoded reply.
+    async fn wait_blocked(&mut self, wait: &Wait) -> Result<Vec<u8>, End> {
+        // What the client has waiting for must be sent before it waits.
+        if self.flush().await.is_err() {
+            self.cancel_wait(wait).await;
+            return Err(End::Closed);
+        }
+        let timer = async {
+            if wait.timeout_ms == 0 {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(wait.timeout_ms)).await;
+        };
+        let mut timer = std::pin::pin!(timer);
+        let event = poll_fn(|context| {
+            if let Poll::Ready(event) = self.poll_blocked(wait.token, context) {
+                return Poll::Ready(Some(event));
+            }
+            timer.as_mut().poll(context).map(|()| None)
+        })
+        .await;
+        match event {
+            Some(Event::Outcome(reply)) => Ok(self.unblocked_reply(wait, reply)),
+            Some(Event::Gone) => {
+                self.cancel_wait(wait).await;
+                Err(End::Closed)
+            }
+            None => {
+                let reply = self.cancel_wait(wait).await;
+                Ok(self.unblocked_reply(wait, reply))
+            }
+        }
+    }
+
+    /// The outcome, or the end of the stream. Reads ahead a little to notice the latter.
+    fn poll_blocked(&mut self, token: Token, context: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(Outcome::Unblocked(reply)) =
+            self.shard.state().waits.poll(token, context.waker())
+        {
+            return Poll::Ready(Event::Outcome(reply));
+        }
+        if self.session.client.is_killed() {
+            return Poll::Ready(Event::Gone);
+        }
+        while self.filled < self.taken + READ_BYTES {
+            if self.input.len() == self.filled {
+                self.input.resize(self.filled + 4096, 0);
+            }
+            let mut space = ReadBuf::new(&mut self.input[self.filled..]);
+            match Pin::new(&mut self.stream).poll_read(context, &mut space) {
+                Poll::Ready(Ok(())) if !space.filled().is_empty() => {
+                    self.filled += space.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(Event::Gone),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Ends a wait from this side; empty unless the command was executed after all.
+    async fn cancel_wait(&mut self, wait: &Wait) -> Vec<u8> {
+        match wait.waiter.cancel() {
+            Cancelled::Now => {
+                let mut state = self.shard.state();
+                state.waits.close(wait.token);
+                state.forget_waiter_everywhere(&wait.waiter);
+                Vec::new()
+            }
+            Cancelled::Confirmed | Cancelled::TooLate => match self.outcome(wait.token).await {
+                Outcome::Unblocked(reply) => reply,
+                Outcome::Batch(_) | Outcome::Borrowed(_) => Vec::new(),
+            },
+        }
+    }
+
+    /// The reply, or what stands for one when the wait ended without.
+    fn unblocked_reply(&self, wait: &Wait, reply: Vec<u8>) -> Vec<u8> {
+        if !reply.is_empty() {
+            return reply;
+        }
+        let mut reply = Reply::new(self.session.protocol);
+        if self.session.client.unblock_error.swap(false, Relaxed) {
+            reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        } else {
+            write_timeout(wait.on_timeout, &mut reply);
+        }
+        reply.take()
+    }
+}
+
+/// The reply of a blocking command that got nothing.
+pub(crate) fn write_timeout(on_timeout: OnTimeout, reply: &mut Reply) {
+    match on_timeout {
+        OnTimeout::NullArray => reply.null_array(),
+        OnTimeout::Null => reply.null(),
+    }
+}

@@ -1,0 +1,447 @@
+//! A batch: what one read of a socket brought. Commands whose slot is here run at once, in
+//! place; those of other shards are collected, one message per shard. What can do neither (it
+//! blocks, it needs slots of several shards, it asks all threads) is a barrier: it runs alone,
+//! after everything before it.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use ballast_protocol::slot::key_slot;
+use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
+use smallvec::SmallVec;
+
+use super::{REPLY_BYTES, limits};
+use crate::commands;
+use crate::commands::context::SessionContext;
+use crate::commands::table::{Command, KeySpec, Run, flag};
+use crate::ids::ShardId;
+use crate::session::{Queued, Session};
+use crate::shard::ShardState;
+use crate::shard::execute::NO_SLOT;
+use crate::shard::message::{Message, RemoteBatch};
+
+/// The bytes of a batch and how far they are executed.
+pub(crate) struct Input<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) taken: &'a mut usize,
+    pub(crate) parser: &'a mut RequestParser,
+    pub(crate) ranges: &'a mut Vec<ArgRange>,
+}
+
+/// Why a run over a batch ended.
+pub(crate) enum Stop {
+    /// No complete command is left.
+    Empty {
+        /// Bytes there must be before the next command can be complete.
+        needed: usize,
+    },
+    /// Wait for the other shards, then go on.
+    Again,
+    /// Send the replies, then go on.
+    Flush,
+    /// Run this alone, then go on.
+    Barrier(Box<Barrier>),
+    /// The connection is at its end.
+    Close(&'static str),
+}
+
+/// A command that runs alone.
+pub(crate) struct Barrier {
+    pub(crate) command: &'static Command,
+    pub(crate) args: ArgsBuf,
+    /// The slots of its keys, ascending.
+    pub(crate) slots: SmallVec<[u16; 8]>,
+}
+
+/// What of a batch other shards are executing, and where its replies belong.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// At most one per shard.
+    pub(crate) outgoing: SmallVec<[(ShardId, Box<RemoteBatch>); 4]>,
+    /// The order of the replies.
+    pub(crate) order: Vec<Place>,
+    /// Replies of commands that ran here meanwhile.
+    pub(crate) local: Vec<u8>,
+    /// The router's epoch when the first command was collected.
+    epoch: u64,
+}
+
+/// Where the next reply is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// In [`Group::local`], up to there.
+    Local(usize),
+    /// The next one of this batch of [`Group::outgoing`].
+    Remote(usize),
+}
+
+impl Group {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+}
+
+/// What to do after a command.
+enum Next {
+    Go,
+    Stop(Stop),
+}
+
+/// Runs over the batch as far as it goes without waiting.
+pub(crate) fn run(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &mut Group,
+    input: &mut Input<'_>,
+    reply: &mut Reply,
+) -> Stop {
+    state.begin_batch(session.client.id);
+    session.client.last_ms.store(state.now_ms, Relaxed);
+    if reply.capacity() == 0 {
+        reply.reuse(state.take_reply_buffer());
+    }
+    reply.set_protocol(session.protocol);
+    let bulk_max = usize::try_from(state.config.proto_max_bulk_len).unwrap_or(usize::MAX);
+    let mut request_limits = limits(bulk_max, session.authenticated);
+    loop {
+        let rest = &input.bytes[*input.taken..];
+        let consumed;
+        let next = match input.parser.parse(rest, &request_limits, input.ranges) {
+            Ok(Parsed::Complete { consumed: bytes }) => {
+                consumed = bytes;
+                let args = Args::new(rest, input.ranges);
+                step(state, session, group, args, reply)
+            }
+            Ok(Parsed::Inline { consumed: bytes, args }) => {
+                consumed = bytes;
+                let args = ArgsBuf::new(args);
+                step(state, session, group, args.view(), reply)
+            }
+            Ok(Parsed::Empty { consumed: bytes }) => {
+                consumed = bytes;
+                Next::Go
+            }
+            Ok(Parsed::Incomplete { needed }) => return Stop::Empty { needed },
+            Err(error) => {
+                if !group.is_empty() {
+                    // The replies before it come first; the parser fails again afterwards.
+                    return Stop::Again;
+                }
+                reply.error(format_args!("ERR {error}"));
+                state.counters.error_replies.add(1);
+                return Stop::Close("of a protocol error");
+            }
+        };
+        if let Next::Stop(Stop::Again) = next {
+            return Stop::Again;
+        }
+        *input.taken += consumed;
+        match next {
+            Next::Go => {}
+            Next::Stop(stop) => return stop,
+        }
+        if reply.len() > REPLY_BYTES {
+            return Stop::Flush;
+        }
+        request_limits.authenticated = session.authenticated;
+        if session.closing {
+            return Stop::Flush;
+        }
+    }
+}
+
+/// One command. `Stop::Again` leaves it untouched for after the group.
+#[inline]
+fn step(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &mut Group,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Next {
+    let command = match commands::table().find(args.at(0)) {
+        Some(command) => match refine(command, args) {
+            Ok(command) => command,
+            Err(error) => return refuse(state, session, group, Some(command), &error, reply),
+        },
+        None => return unknown(state, session, group, args, reply),
+    };
+    if !command.arity_ok(args.len()) {
+        let error = CommandError::WrongArity(command.full_name.as_str().into());
+        return refuse(state, session, group, Some(command), &error, reply);
+    }
+    if !session.authenticated && !command.has(flag::NO_AUTH) {
+        return refuse(state, session, group, Some(command), &CommandError::NoAuth, reply);
+    }
+    if session.transaction.is_some() && !command.has(flag::NO_MULTI) {
+        return queue(state, session, group, command, args, reply);
+    }
+    if state.shared.pause.is_set() && !command.has(flag::NO_MULTI) {
+        let may_write = command.has(flag::WRITE);
+        if state.shared.pause.until(state.now_ms, may_write).is_some() {
+            return barrier(state, group, command, args);
+        }
+    }
+    match command.run {
+        Run::Data(_) => data(state, session, group, command, args, reply),
+        Run::Session(run) => {
+            if !group.is_empty() {
+                return Next::Stop(Stop::Again);
+            }
+            let start = reply.len();
+            let mut context = SessionContext { session, shard: state, command };
+            if let Err(error) = run(&mut context, args, reply) {
+                reply.truncate(start);
+                reply.command_error(&error);
+                state.count_error(&error);
+            }
+            state.counters.commands.add(1);
+            state.statistics.called(command);
+            reply.set_protocol(session.protocol);
+            after_reply(session, reply, start);
+            Next::Go
+        }
+        Run::Gather(_) | Run::Spread(..) | Run::Transaction(_) | Run::Container => {
+            barrier(state, group, command, args)
+        }
+    }
+}
+
+/// A container's subcommand.
+#[inline]
+fn refine(command: &'static Command, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    if !matches!(command.run, Run::Container) {
+        return Ok(command);
+    }
+    let Some(name) = args.get(1) else {
+        // Only `COMMAND` means something without a subcommand.
+        return command
+            .subcommand(b"")
+            .ok_or_else(|| CommandError::WrongArity(command.name.into()));
+    };
+    command.subcommand(name).ok_or_else(|| CommandError::unknown_subcommand(command.name, name))
+}
+
+/// A command on keys: here, on another shard, or on several.
+#[inline]
+fn data(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &mut Group,
+    command: &'static Command,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Next {
+    if command.has(flag::BLOCKING) || command.has(flag::ALL_SLOTS) {
+        return barrier(state, group, command, args);
+    }
+    let slot = match slot_span(command.keys, args) {
+        Span::None => NO_SLOT,
+        Span::One(slot) => slot,
+        Span::Many(slots) => {
+            if group.is_empty() && slots.iter().all(|slot| state.has(*slot)) {
+                let start = reply.len();
+                let caller = session.caller();
+                state.execute_slots(command, &slots, slots[0], args, caller, reply);
+                after_reply(session, reply, start);
+                if !state.ready.is_empty() {
+                    state.serve_ready();
+                }
+                return Next::Go;
+            }
+            return barrier(state, group, command, args);
+        }
+    };
+    if slot == NO_SLOT || state.has(slot) {
+        if group.is_empty() {
+            let start = reply.len();
+            state.execute(command, slot, args, session.caller(), reply);
+            after_reply(session, reply, start);
+        } else {
+            local_amid_group(state, session, group, command, slot, args);
+        }
+        if !state.ready.is_empty() {
+            state.serve_ready();
+        }
+        return Next::Go;
+    }
+    collect(state, session, group, command, slot, args)
+}
+
+/// Runs a command here while others of its batch are collected for other shards.
+fn local_amid_group(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &mut Group,
+    command: &'static Command,
+    slot: u16,
+    args: Args<'_>,
+) {
+    let mut reply = Reply::new(session.protocol);
+    reply.resume(std::mem::take(&mut group.local));
+    let start = reply.len();
+    state.execute(command, slot, args, session.caller(), &mut reply);
+    after_reply(session, &mut reply, start);
+    group.order.push(Place::Local(reply.len()));
+    group.local = reply.take();
+}
+
+/// Puts a command into the message for its slot's shard.
+fn collect(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &mut Group,
+    command: &'static Command,
+    slot: u16,
+    args: Args<'_>,
+) -> Next {
+    if session.reply_mode != crate::session::ReplyMode::On {
+        return barrier(state, group, command, args);
+    }
+    let epoch = state.shared.router.epoch();
+    if group.is_empty() {
+        group.epoch = epoch;
+    }
+    // Read after the epoch: a slot that moved since then is seen by the check behind it.
+    let owner = state.shared.router.owner(slot);
+    if group.epoch != state.shared.router.epoch() {
+        return Next::Stop(Stop::Again);
+    }
+    let at = match group.outgoing.iter().position(|(to, _)| *to == owner) {
+        Some(at) => at,
+        None => {
+            let token = state.waits.open();
+            let batch = state.spare_batch(token, session.caller());
+            group.outgoing.push((owner, batch));
+            group.outgoing.len() - 1
+        }
+    };
+    group.outgoing[at].1.push(command, slot, args);
+    group.order.push(Place::Remote(at));
+    state.counters.commands_elsewhere.add(1);
+    Next::Go
+}
+
+/// Keeps a command for running it alone, once everything before it is done.
+fn barrier(_state: &ShardState, group: &Group, command: &'static Command, args: Args<'_>) -> Next {
+    if !group.is_empty() {
+        return Next::Stop(Stop::Again);
+    }
+    let slots = slots_of(command.keys, args);
+    Next::Stop(Stop::Barrier(Box::new(Barrier { command, args: args.to_owned(), slots })))
+}
+
+/// Keeps a command for `EXEC`.
+fn queue(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &Group,
+    command: &'static Command,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Next {
+    debug_assert!(group.is_empty(), "MULTI is a barrier");
+    let over_limit = command.has(flag::DENYOOM) && state.config.maxmemory > 0;
+    if over_limit && !state.make_room() {
+        return refuse(state, session, group, Some(command), &CommandError::Oom, reply);
+    }
+    let start = reply.len();
+    if let Some(transaction) = &mut session.transaction {
+        transaction.bytes += args.iter().map(<[u8]>::len).sum::<usize>();
+        transaction.commands.push(Queued { command, args: args.to_owned() });
+        let queued = i64::try_from(transaction.commands.len()).unwrap_or(i64::MAX);
+        session.client.queued.store(queued, Relaxed);
+    }
+    reply.simple("QUEUED");
+    after_reply(session, reply, start);
+    Next::Go
+}
+
+/// Answers a command that does not run at all.
+fn refuse(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &Group,
+    command: Option<&'static Command>,
+    error: &CommandError,
+    reply: &mut Reply,
+) -> Next {
+    if !group.is_empty() {
+        return Next::Stop(Stop::Again);
+    }
+    session.fail_transaction();
+    let start = reply.len();
+    reply.command_error(error);
+    state.count_error(error);
+    if let Some(command) = command {
+        state.statistics.rejected(command);
+    }
+    after_reply(session, reply, start);
+    Next::Go
+}
+
+#[cold]
+fn unknown(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &Group,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Next {
+    // As Redis: a browser, or a page that makes one talk to us, must not get a command through.
+    let name = args.at(0);
+    if name.eq_ignore_ascii_case(b"host:") || name.eq_ignore_ascii_case(b"post") {
+        return Next::Stop(Stop::Close(
+            "it speaks HTTP: possible SECURITY ATTACK detected, somebody is sending POST or \
+             Host: commands; this is likely due to cross protocol scripting",
+        ));
+    }
+    let error = CommandError::unknown_command(args);
+    refuse(state, session, group, None, &error, reply)
+}
+
+/// Drops the reply if the client does not want it.
+#[inline]
+fn after_reply(session: &mut Session, reply: &mut Reply, start: usize) {
+    if session.reply_mode != crate::session::ReplyMode::On && !session.wants_reply() {
+        reply.truncate(start);
+    }
+}
+
+/// The slots of a command's keys.
+enum Span {
+    None,
+    One(u16),
+    Many(SmallVec<[u16; 8]>),
+}
+
+#[inline]
+fn slot_span(keys: KeySpec, args: Args<'_>) -> Span {
+    if let KeySpec::Range { first: 1, last: 1, .. } = keys
+        && let Some(key) = args.get(1)
+    {
+        return Span::One(key_slot(key));
+    }
+    let slots = slots_of(keys, args);
+    match slots.len() {
+        0 => Span::None,
+        1 => Span::One(slots[0]),
+        _ => Span::Many(slots),
+    }
+}
+
+/// The slots of a command's keys, ascending and without repeats.
+pub(crate) fn slots_of(keys: KeySpec, args: Args<'_>) -> SmallVec<[u16; 8]> {
+    let mut slots = SmallVec::new();
+    keys.each(args, |at| slots.push(key_slot(args.at(at))));
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}
+
+/// Sends the collected batches on their way.
+pub(crate) fn dispatch(state: &mut ShardState, group: &mut Group) {
+    for (to, batch) in group.outgoing.drain(..) {
+        state.send(to, Message::Batch(batch));
+    }
+}

@@ -1,0 +1,326 @@
+//! One client's connection: reads, lets the batch be executed, writes, again. A connection
+//! dispatches its next batch after the replies of the last, so its commands on a key never
+//! overtake each other, and what it keeps is bounded by one batch.
+
+pub(crate) mod barrier;
+pub(crate) mod batch;
+pub(crate) mod transaction;
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+use ballast_protocol::{ArgRange, Limits, Reply, RequestParser};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use self::batch::{Group, Stop};
+use crate::clients::Client;
+use crate::ids::ClientId;
+use crate::log::Level;
+use crate::session::Session;
+use crate::shard::Shard;
+
+/// A connection on its way from the listener to its shard.
+pub(crate) struct Accepted {
+    /// The socket.
+    pub(crate) stream: std::net::TcpStream,
+    /// The other end.
+    pub(crate) address: SocketAddr,
+    /// Its number.
+    pub(crate) id: ClientId,
+}
+
+/// How much one read may bring.
+pub(crate) const READ_BYTES: usize = 64 << 10;
+/// Replies are sent before a batch goes on when there are so many bytes of them.
+pub(crate) const REPLY_BYTES: usize = 256 << 10;
+/// The most that one read of a long argument may bring.
+const READ_BYTES_MAX: usize = 1 << 20;
+
+/// One client's connection.
+pub(crate) struct Connection {
+    shard: Rc<Shard>,
+    stream: TcpStream,
+    /// What the client has told and begun.
+    session: Session,
+    /// The first `filled` bytes are received; `taken` of them are executed.
+    input: Vec<u8>,
+    filled: usize,
+    taken: usize,
+    /// No command can be complete before there are so many bytes in `input`.
+    needed: usize,
+    parser: RequestParser,
+    ranges: Vec<ArgRange>,
+    /// Replies to be written.
+    reply: Reply,
+    /// What other shards are executing for this connection.
+    group: Group,
+}
+
+impl Connection {
+    /// Serves a connection until it ends.
+    pub(crate) async fn serve(shard: Rc<Shard>, accepted: Accepted) {
+        let now_ms = shard.shared.clock.wall_ms();
+        let Ok(local_address) = accepted.stream.local_addr() else { return };
+        let Ok(stream) = TcpStream::from_std(accepted.stream) else { return };
+        let client = Arc::new(Client::new(
+            accepted.id,
+            (accepted.address, local_address),
+            std::os::fd::AsRawFd::as_raw_fd(&stream),
+            shard.id,
+            now_ms,
+        ));
+        std::future::poll_fn(|context| {
+            client.set_waker(context.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
+        shard.shared.clients.add(Arc::clone(&client));
+        let authenticated = shard.state().config.requirepass.is_empty();
+        let mut connection = Connection {
+            session: Session::new(client, authenticated),
+            stream,
+            input: Vec::new(),
+            filled: 0,
+            taken: 0,
+            needed: 1,
+            parser: RequestParser::new(),
+            ranges: Vec::new(),
+            reply: Reply::new(ballast_protocol::Protocol::Resp2),
+            group: Group::default(),
+            shard,
+        };
+        connection.shard.state().counters.clients.add(1);
+        let ended = connection.run().await;
+        connection.end(&ended).await;
+    }
+
+    async fn run(&mut self) -> End {
+        loop {
+            match self.receive().await {
+                Ok(true) => {}
+                Ok(false) => return End::Closed,
+                Err(error) => return End::Failed(error),
+            }
+            if let Some(end) = self.execute_input().await {
+                return end;
+            }
+        }
+    }
+
+    /// Waits for bytes. False at the end of the stream.
+    async fn receive(&mut self) -> io::Result<bool> {
+        poll_fn(|context| self.poll_receive(context)).await
+    }
+
+    /// The common case borrows the shard's buffer, so that an idle connection keeps none.
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.session.client.is_killed() {
+            return Poll::Ready(Ok(false));
+        }
+        let borrowed = self.filled == 0;
+        if borrowed {
+            self.input = self.shard.take_buffer();
+        } else if self.input.len() - self.filled < READ_BYTES {
+            let more = self.needed.saturating_sub(self.filled).clamp(READ_BYTES, READ_BYTES_MAX);
+            self.input.resize(self.filled + more, 0);
+        }
+        let mut space = ReadBuf::new(&mut self.input[self.filled..]);
+        let polled = Pin::new(&mut self.stream).poll_read(context, &mut space);
+        let count = space.filled().len();
+        if count == 0 && borrowed {
+            let buffer = std::mem::take(&mut self.input);
+            self.shard.give_buffer(buffer);
+        }
+        ready!(polled)?;
+        self.filled += count;
+        self.session.client.net_in_bytes.fetch_add(count as u64, Relaxed);
+        self.shard.state().counters.net_in_bytes.add(count as u64);
+        Poll::Ready(Ok(count > 0))
+    }
+
+    /// Executes what has been received, and sends the replies.
+    async fn execute_input(&mut self) -> Option<End> {
+        if self.filled < self.needed {
+            return self.too_much_input();
+        }
+        loop {
+            let stop = {
+                let mut state = self.shard.state();
+                batch::run(
+                    &mut state,
+                    &mut self.session,
+                    &mut self.group,
+                    &mut batch::Input {
+                        bytes: &self.input[..self.filled],
+                        taken: &mut self.taken,
+                        parser: &mut self.parser,
+                        ranges: &mut self.ranges,
+                    },
+                    &mut self.reply,
+                )
+            };
+            if !self.group.is_empty() {
+                self.finish_group().await;
+            }
+            match stop {
+                Stop::Empty { needed } => {
+                    self.settle_input(needed);
+                    if let Err(error) = self.flush().await {
+                        return Some(End::Failed(error));
+                    }
+                    break;
+                }
+                Stop::Again => {}
+                Stop::Flush => {
+                    if let Err(error) = self.flush().await {
+                        return Some(End::Failed(error));
+                    }
+                }
+                Stop::Barrier(barrier) => {
+                    if let Err(end) = self.pass(*barrier).await {
+                        return Some(end);
+                    }
+                }
+                Stop::Close(reason) => {
+                    // The client may have gone already.
+                    let _ = self.flush().await;
+                    return Some(End::Refused(reason));
+                }
+            }
+            if self.session.closing {
+                let _ = self.flush().await;
+                return Some(End::Closed);
+            }
+        }
+        if self.session.closing { Some(End::Closed) } else { self.too_much_input() }
+    }
+
+    /// Drops what has been executed and keeps the rest for the next read.
+    fn settle_input(&mut self, needed: usize) {
+        let left = self.filled - self.taken;
+        if left == 0 {
+            let buffer = std::mem::take(&mut self.input);
+            self.shard.give_buffer(buffer);
+            self.needed = 1;
+        } else {
+            self.keep_input(left);
+            self.needed = needed.max(left + 1);
+        }
+        self.taken = 0;
+        self.filled = left;
+        self.session.client.query_bytes.store(left as u64, Relaxed);
+    }
+
+    /// Keeps the last `left` bytes of the input, in a buffer of its own.
+    fn keep_input(&mut self, left: usize) {
+        if self.input.len() == READ_BYTES {
+            let rest = self.input[self.taken..self.filled].to_vec();
+            let buffer = std::mem::replace(&mut self.input, rest);
+            self.shard.give_buffer(buffer);
+        } else if self.taken > 0 {
+            self.input.copy_within(self.taken..self.filled, 0);
+            self.input.truncate(left);
+        }
+    }
+
+    fn too_much_input(&mut self) -> Option<End> {
+        let state = self.shard.state();
+        let queued = self.session.transaction.as_ref().map_or(0, |open| open.bytes);
+        let limit = usize::try_from(state.config.client_query_buffer_limit).unwrap_or(usize::MAX);
+        if self.filled + queued <= limit {
+            return None;
+        }
+        state.counters.query_limit_disconnections.add(1);
+        Some(End::Refused("it sent a query over client-query-buffer-limit"))
+    }
+
+    /// Writes the replies. Until the client has taken them, nothing more of it is executed.
+    async fn flush(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.reply.len() {
+            match self.stream.try_write(&self.reply.as_bytes()[sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let left = (self.reply.len() - sent) as u64;
+                    self.session.client.output_bytes.store(left, Relaxed);
+                    self.output_within_limit(left)?;
+                    self.writable().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if sent > 0 {
+            let mut state = self.shard.state();
+            state.counters.net_out_bytes.add(sent as u64);
+            self.session.client.net_out_bytes.fetch_add(sent as u64, Relaxed);
+            self.session.client.output_bytes.store(0, Relaxed);
+            let mut buffer = self.reply.take();
+            buffer.clear();
+            state.give_reply_buffer(buffer);
+        }
+        Ok(())
+    }
+
+    /// Waits until the client takes more replies.
+    async fn writable(&mut self) -> io::Result<()> {
+        poll_fn(|context| {
+            if self.session.client.is_killed() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.stream.poll_write_ready(context)
+        })
+        .await
+    }
+
+    /// Whether the replies that wait for the client are still within the hard limit.
+    fn output_within_limit(&self, left: u64) -> io::Result<()> {
+        let state = self.shard.state();
+        let limit = state.config.client_output_buffer_limits[0].hard_bytes;
+        if limit == 0 || left <= limit {
+            return Ok(());
+        }
+        state.counters.output_limit_disconnections.add(1);
+        Err(io::Error::other("its replies went over client-output-buffer-limit"))
+    }
+
+    /// Forgets everything that the connection has begun.
+    async fn end(mut self, end: &End) {
+        self.unwatch_all();
+        let shared = Arc::clone(&self.shard.shared);
+        shared.clients.remove(self.session.client.id);
+        let state = self.shard.state();
+        state.counters.clients.sub(1);
+        if let End::Refused(reason) = end {
+            let message = format!("Closed {}: {reason}.", self.session.client.address);
+            shared.log.line(shared.clock.wall_ms(), Level::Warning, &message);
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client closed it, or asked us to.
+    Closed,
+    /// The socket failed.
+    Failed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
+    /// We closed it, for a reason that the operator should know.
+    Refused(&'static str),
+}
+
+/// The limits on requests for a client that has, or has not, told the password.
+pub(crate) fn limits(bulk_bytes_max: usize, authenticated: bool) -> Limits {
+    if authenticated {
+        Limits { bulk_bytes_max, ..Limits::default() }
+    } else {
+        Limits::unauthenticated()
+    }
+}

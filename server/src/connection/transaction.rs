@@ -1,0 +1,250 @@
+//! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`: a transaction holds the slots of all its
+//! commands, and of the keys it watches, while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ballast_protocol::slot::{SLOTS, key_slot};
+use ballast_protocol::{CommandError, Reply};
+
+use super::Connection;
+use super::barrier::{Slots, write_timeout};
+use super::batch::{Barrier, slots_of};
+use crate::commands::context::SessionContext;
+use crate::commands::table::{CommandResult, Run, flag};
+use crate::gather::Gathering;
+use crate::session::{Queued, Session, Transaction, WatchedKey};
+use crate::shard::ShardState;
+use crate::shard::execute::NO_SLOT;
+use crate::shard::message::{Caller, Message};
+
+/// Which command of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// `MULTI`
+    Multi,
+    /// `EXEC`
+    Exec,
+    /// `DISCARD`
+    Discard,
+    /// `WATCH`
+    Watch,
+    /// `UNWATCH`
+    Unwatch,
+    /// `RESET`
+    Reset,
+}
+
+impl Connection {
+    pub(super) async fn transact(&mut self, step: Step, barrier: &Barrier) -> CommandResult {
+        match step {
+            Step::Multi => {
+                if self.session.transaction.is_some() {
+                    return Err(CommandError::NestedMulti);
+                }
+                self.session.transaction = Some(Transaction::default());
+                self.session.client.queued.store(0, Relaxed);
+                self.reply.ok();
+            }
+            Step::Discard => {
+                if self.session.transaction.take().is_none() {
+                    return Err(CommandError::DiscardWithoutMulti);
+                }
+                self.session.client.queued.store(-1, Relaxed);
+                self.unwatch_all();
+                self.reply.ok();
+            }
+            Step::Watch => {
+                if self.session.transaction.is_some() {
+                    return Err(CommandError::WatchInsideMulti);
+                }
+                self.watch(barrier).await;
+                self.reply.ok();
+            }
+            Step::Unwatch => {
+                self.unwatch_all();
+                self.reply.ok();
+            }
+            Step::Reset => {
+                self.unwatch_all();
+                let authenticated = self.shard.state().config.requirepass.is_empty();
+                self.session.reset(authenticated);
+                self.reply.set_protocol(self.session.protocol);
+                self.reply.simple("RESET");
+            }
+            Step::Exec => return self.exec().await,
+        }
+        Ok(())
+    }
+
+    async fn watch(&mut self, barrier: &Barrier) {
+        if self.session.is_dirty() {
+            // The transaction fails anyway; more watches would only cost.
+            return;
+        }
+        let db = self.session.db;
+        let keys: Vec<WatchedKey> = barrier
+            .args
+            .view()
+            .from(1)
+            .iter()
+            .map(|key| WatchedKey { db, slot: key_slot(key), key: key.to_vec() })
+            .filter(|key| !self.session.watching.contains(key))
+            .collect();
+        let dirty = Arc::clone(&self.session.dirty);
+        self.with_slots(barrier.slots.clone(), "watch", |state, _| {
+            for watched in &keys {
+                state.expire_key(watched.slot, watched.db, &watched.key);
+                if let Some(boxed) = state.slots[usize::from(watched.slot)].as_deref_mut() {
+                    boxed.watchers.watch(watched.db, &watched.key, &dirty);
+                }
+            }
+        })
+        .await;
+        self.session.watching.extend(keys);
+        let watching = u32::try_from(self.session.watching.len()).unwrap_or(u32::MAX);
+        self.session.client.watching.store(watching, Relaxed);
+    }
+
+    /// Forgets the watched keys: here at once, on other shards by a message. What a moving slot
+    /// carries past that message is dropped by the slot's next watch.
+    pub(super) fn unwatch_all(&mut self) {
+        let dirty = std::mem::replace(&mut self.session.dirty, Arc::new(AtomicBool::new(false)));
+        if self.session.watching.is_empty() {
+            return;
+        }
+        self.session.client.watching.store(0, Relaxed);
+        let mut state = self.shard.state();
+        for watched in std::mem::take(&mut self.session.watching) {
+            if let Some(boxed) = state.slots[usize::from(watched.slot)].as_deref_mut() {
+                boxed.watchers.unwatch(watched.db, &watched.key, &dirty);
+                continue;
+            }
+            let dirty = Arc::clone(&dirty);
+            let owner = state.shared.router.owner(watched.slot);
+            let forget = move |state: &mut ShardState| {
+                if let Some(boxed) = state.slots[usize::from(watched.slot)].as_deref_mut() {
+                    boxed.watchers.unwatch(watched.db, &watched.key, &dirty);
+                }
+            };
+            state.send(owner, Message::Call(Box::new(forget)));
+        }
+    }
+
+    async fn exec(&mut self) -> CommandResult {
+        let Some(transaction) = self.session.transaction.take() else {
+            return Err(CommandError::ExecWithoutMulti);
+        };
+        self.session.client.queued.store(-1, Relaxed);
+        if transaction.failed {
+            self.unwatch_all();
+            return Err(CommandError::ExecAbort);
+        }
+        let slots = self.transaction_slots(&transaction);
+        let asks = |queued: &Queued| matches!(queued.command.run, Run::Gather(_));
+        if transaction.commands.iter().any(asks) {
+            self.exec_asking(&transaction, slots).await;
+        } else {
+            let mut reply = self.lend_reply();
+            let stand_in = Session::new(Arc::clone(&self.session.client), true);
+            let mut session = std::mem::replace(&mut self.session, stand_in);
+            self.with_slots(slots, "transaction", |state, _| {
+                if session.is_dirty() {
+                    reply.null_array();
+                    return;
+                }
+                reply.array(transaction.commands.len());
+                for queued in &transaction.commands {
+                    run_queued(state, &mut session, queued, &mut reply);
+                }
+            })
+            .await;
+            self.session = session;
+            self.reply = reply;
+        }
+        self.unwatch_all();
+        Ok(())
+    }
+
+    /// A transaction with commands that ask all threads (`INFO` and the like): its slots stay
+    /// held, but aside, while they ask.
+    async fn exec_asking(&mut self, transaction: &Transaction, slots: Slots) {
+        let mut held = self.borrow(slots, "transaction").await;
+        if self.session.is_dirty() {
+            self.reply.null_array();
+        } else {
+            self.reply.array(transaction.commands.len());
+            for queued in &transaction.commands {
+                let start = self.reply.len();
+                if let Run::Gather(run) = queued.command.run {
+                    let session = &mut self.session;
+                    let gathering =
+                        Gathering { shard: &self.shard, session, command: queued.command };
+                    let result = run(gathering, queued.args.view(), &mut self.reply).await;
+                    if let Err(error) = result {
+                        self.reply.truncate(start);
+                        self.reply.command_error(&error);
+                    }
+                    continue;
+                }
+                let mut state = self.shard.state();
+                let loaded = state.load(held);
+                run_queued(&mut state, &mut self.session, queued, &mut self.reply);
+                state.serve_loaded();
+                held = state.stash(loaded);
+            }
+        }
+        let mut state = self.shard.state();
+        let loaded = state.load(held);
+        state.unload(loaded);
+        state.serve_ready();
+    }
+
+    /// The slots that the transaction needs.
+    fn transaction_slots(&self, transaction: &Transaction) -> Slots {
+        if transaction.commands.iter().any(|queued| queued.command.has(flag::ALL_SLOTS)) {
+            return (0..SLOTS).collect();
+        }
+        let mut slots: Slots = transaction
+            .commands
+            .iter()
+            .flat_map(|queued| slots_of(queued.command.keys, queued.args.view()))
+            .chain(self.session.watching.iter().map(|watched| watched.slot))
+            .collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+}
+
+/// One command of a transaction whose slots are all here.
+fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, reply: &mut Reply) {
+    let command = queued.command;
+    let args = queued.args.view();
+    match command.run {
+        Run::Data(_) | Run::Spread(..) => {
+            let slots = slots_of(command.keys, args);
+            let first = slots.first().copied().unwrap_or(NO_SLOT);
+            let caller = Caller { may_block: false, ..session.caller() };
+            if let Some(on) = state.execute_slots(command, &slots, first, args, caller, reply) {
+                write_timeout(on.on_timeout, reply);
+            }
+        }
+        Run::Session(run) => {
+            let start = reply.len();
+            let mut context = SessionContext { session, shard: state, command };
+            if let Err(error) = run(&mut context, args, reply) {
+                reply.truncate(start);
+                reply.command_error(&error);
+                state.count_error(&error);
+            }
+            state.statistics.called(command);
+            state.counters.commands.add(1);
+            reply.set_protocol(session.protocol);
+        }
+        Run::Gather(_) | Run::Transaction(_) | Run::Container => {
+            reply.error("ERR command not allowed inside a transaction");
+        }
+    }
+}
