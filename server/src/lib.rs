@@ -1,2 +1,45 @@
-//! Placeholder until the first milestone lands.
+//! Ballast, a Redis-compatible in-memory server that keeps itself level.
+//!
+//! A request reads top-down through the modules: [`mod@server`] starts the threads, a
+//! `connection` reads and parses, `connection::batch` routes each command to the shard that owns
+//! its slot, `shard::execute` runs it through the table in `commands`, and the storage crate
+//! does the rest. What needs several slots travels with a hold (`shard::lending`).
+//!
+//! ```no_run
+//! # async fn start() -> Result<(), ballast_server::StartError> {
+//! let server = ballast_server::Server::builder().any_port().start().await?;
+//! println!("listening on {}", server.address());
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod blocking;
+mod clients;
+mod clock;
+mod commands;
 pub mod config;
+mod connection;
+mod control;
+mod gather;
+mod ids;
+mod log;
+mod rebalance;
+mod router;
+mod server;
+mod session;
+mod shard;
+mod shared;
+mod slot;
+mod watch;
+
+/// The version of Redis that `HELLO` and `INFO` report: recent enough for tools to use the newer
+/// commands that we have.
+pub(crate) const REDIS_VERSION: &str = "7.2.5";
+
+pub use clock::{Clock, ManualClock};
+pub use ids::{ClientId, ShardId};
+pub use log::{Level, Log};
+pub use server::{Builder, Server, StartError};

@@ -1,2 +1,58 @@
-//! Placeholder.
-fn main() {}
+//! The `ballast` program: `ballast [redis.conf] [--directive value …]`.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use ballast_server::config::Startup;
+use ballast_server::{Level, Server};
+
+#[global_allocator]
+static ALLOCATOR: ballast_storage::memory::CountingAllocator =
+    ballast_storage::memory::CountingAllocator;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match Startup::parse(&arguments, &mut std::io::stdin()) {
+        Ok(Startup::Run { config, warnings }) => {
+            exit_on_panic();
+            serve(*config, &warnings.iter().map(ToString::to_string).collect::<Vec<_>>())
+        }
+        Ok(Startup::Help(text)) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Startup::Version) => {
+            println!("Ballast server v={}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: ballast_server::config::Config, warnings: &[String]) -> ExitCode {
+    let server = match Server::builder().config(config).start_now() {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in warnings {
+        server.log_line(Level::Warning, warning);
+    }
+    server.join();
+    ExitCode::SUCCESS
+}
+
+/// A thread that panics would leave its slots and clients without an owner: better no process.
+fn exit_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::exit(70);
+    }));
+}

@@ -121,6 +121,17 @@ impl Config {
         Ok(self.store_all(parsed))
     }
 
+    /// Sets a directive before the server starts, when none is immutable yet.
+    ///
+    /// # Errors
+    /// An unknown name or a value that is refused.
+    pub fn preset(&mut self, name: &str, text: &str) -> Result<(), ConfigSetError> {
+        let id = directive::find_id(name).ok_or_else(|| refused(name, "no such directive"))?;
+        let value = id.directive().parse(&[text], Some(self.value_of(id)));
+        self.store(id, value.map_err(|reason| refused(name, reason))?);
+        Ok(())
+    }
+
     /// Takes a change back, as when the server could not act on it.
     pub fn revert(&mut self, changed: Changed) {
         for (id, value) in changed.before.into_iter().rev() {

@@ -1,0 +1,5 @@
+//! `BALANCER`.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

@@ -1,0 +1,281 @@
+//! `CLUSTER`, as far as a single node needs it: slots and their statistics.
+
+use ballast_protocol::slot::{SLOTS, key_slot};
+use ballast_protocol::{Args, CommandError, Reply, number};
+
+use super::context::SessionContext;
+use super::table::{CommandResult, Definition, Group, Run, flag};
+use crate::gather::{Gathered, Gathering};
+use crate::shard::ShardState;
+use crate::slot::Work;
+
+pub(crate) static COMMANDS: &[Definition] = &[Definition {
+    name: "cluster",
+    arity: -2,
+    run: Run::Container,
+    group: Group::Cluster,
+    since: "3.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for Redis Cluster commands.",
+    subcommands: &[
+        Definition {
+            name: "countkeysinslot",
+            arity: 3,
+            flags: flag::STALE,
+            run: Run::Gather(count_keys),
+            group: Group::Cluster,
+            since: "3.0.0",
+            summary: "Returns the number of keys in a hash slot.",
+            ..Definition::BASE
+        },
+        Definition {
+            name: "getkeysinslot",
+            arity: 4,
+            flags: flag::STALE,
+            run: Run::Gather(keys_in_slot),
+            group: Group::Cluster,
+            since: "3.0.0",
+            complexity: "O(N) where N is the number of requested keys",
+            summary: "Returns the key names in a hash slot.",
+            ..Definition::BASE
+        },
+        Definition {
+            name: "help",
+            arity: 2,
+            flags: flag::LOADING | flag::STALE,
+            run: Run::Session(help),
+            group: Group::Cluster,
+            since: "5.0.0",
+            summary: "Returns helpful text about the different subcommands.",
+            ..Definition::BASE
+        },
+        Definition {
+            name: "keyslot",
+            arity: 3,
+            flags: flag::STALE,
+            run: Run::Session(slot_of_key),
+            group: Group::Cluster,
+            since: "3.0.0",
+            complexity: "O(N) where N is the number of bytes in the key",
+            summary: "Returns the hash slot for a key.",
+            ..Definition::BASE
+        },
+        Definition {
+            name: "slot-stats",
+            arity: -4,
+            flags: flag::STALE | flag::LOADING,
+            run: Run::Gather(slot_stats),
+            group: Group::Cluster,
+            since: "8.2.0",
+            complexity: "O(N) where N is the number of slots, or O(N log N) with ORDERBY",
+            summary: "Returns key count, bytes, CPU time and network traffic of slots.",
+            ..Definition::BASE
+        },
+    ],
+    ..Definition::BASE
+}];
+
+/// A slot number as an argument.
+pub(crate) fn parse_slot(text: &[u8]) -> Result<u16, CommandError> {
+    number::parse_i64(text)
+        .and_then(|slot| u16::try_from(slot).ok())
+        .filter(|slot| *slot < SLOTS)
+        .ok_or_else(|| CommandError::other("ERR Invalid or out of range slot"))
+}
+
+fn slot_of_key(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    reply.integer(i64::from(key_slot(args.at(2))));
+    Ok(())
+}
+
+fn count_keys<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let slot = number::parse_i64(args.at(2)).ok_or(CommandError::NotInteger)?;
+        let slot = u16::try_from(slot)
+            .ok()
+            .filter(|slot| *slot < SLOTS)
+            .ok_or_else(|| CommandError::other("ERR Invalid slot"))?;
+        let counts = cx
+            .each_shard(move |state| {
+                let keyspace = state.slot(slot).and_then(|boxed| boxed.data.keyspace(0));
+                keyspace.map_or(0, ballast_storage::Keyspace::len)
+            })
+            .await;
+        let count = counts.into_iter().sum::<usize>();
+        reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
+        Ok(())
+    })
+}
+
+fn keys_in_slot<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let slot = number::parse_i64(args.at(2)).ok_or(CommandError::NotInteger)?;
+        let count = number::parse_i64(args.at(3)).ok_or(CommandError::NotInteger)?;
+        let slot = u16::try_from(slot).ok().filter(|slot| *slot < SLOTS);
+        let (Some(slot), Ok(count)) = (slot, usize::try_from(count)) else {
+            return Err(CommandError::other("ERR Invalid slot or number of keys"));
+        };
+        let keys: Vec<Vec<u8>> = cx
+            .each_shard(move |state| {
+                let keyspace = state.slot(slot).and_then(|boxed| boxed.data.keyspace(0));
+                keyspace.map_or_else(Vec::new, |keyspace| {
+                    keyspace.iter().take(count).map(|entry| entry.key.to_vec()).collect()
+                })
+            })
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
+        reply.array(keys.len());
+        for key in keys {
+            reply.bulk(&key);
+        }
+        Ok(())
+    })
+}
+
+/// One line of `CLUSTER SLOT-STATS`.
+#[derive(Clone, Copy, Debug, Default)]
+struct SlotStatistics {
+    slot: u16,
+    keys: u64,
+    bytes: u64,
+    work: Work,
+}
+
+/// The metrics in the order in which Redis 8 replies them.
+const METRICS: [(&str, fn(&SlotStatistics) -> u64); 5] = [
+    ("key-count", |of| of.keys),
+    ("memory-bytes", |of| of.bytes),
+    ("cpu-usec", |of| of.work.cpu_ns / 1000),
+    ("network-bytes-in", |of| of.work.net_in_bytes),
+    ("network-bytes-out", |of| of.work.net_out_bytes),
+];
+
+impl SlotStatistics {
+    /// The slots of a shard that are in `first..=last`.
+    fn of_shard(state: &mut ShardState, first: u16, last: u16) -> Vec<SlotStatistics> {
+        (first..=last)
+            .filter_map(|slot| {
+                let boxed = state.slot(slot)?;
+                Some(SlotStatistics {
+                    slot,
+                    keys: boxed.data.key_count() as u64,
+                    bytes: boxed.data.bytes(),
+                    work: boxed.work,
+                })
+            })
+            .collect()
+    }
+}
+
+/// What `CLUSTER SLOT-STATS` asks for.
+struct Query {
+    first: u16,
+    last: u16,
+    order: Option<(fn(&SlotStatistics) -> u64, Direction)>,
+    limit: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Ascending,
+    Descending,
+}
+
+impl Query {
+    fn parse(args: Args<'_>) -> Result<Query, CommandError> {
+        if args.at(2).eq_ignore_ascii_case(b"slotsrange") && args.len() == 5 {
+            let (first, last) = (parse_slot(args.at(3))?, parse_slot(args.at(4))?);
+            if first > last {
+                return Err(CommandError::other(format!(
+                    "ERR Start slot number {first} is greater than end slot number {last}"
+                )));
+            }
+            return Ok(Query { first, last, order: None, limit: usize::MAX });
+        }
+        if !args.at(2).eq_ignore_ascii_case(b"orderby") {
+            return Err(CommandError::Syntax);
+        }
+        let metric = METRICS
+            .iter()
+            .find(|(name, _)| args.at(3).eq_ignore_ascii_case(name.as_bytes()))
+            .ok_or_else(|| CommandError::other("ERR Unrecognized sort metric for ORDERBY."))?;
+        let (mut limit, mut direction) = (None, None);
+        let mut at = 4;
+        let twice = || CommandError::other("ERR Multiple filters of the same type are disallowed.");
+        while let Some(word) = args.get(at) {
+            if word.eq_ignore_ascii_case(b"limit") && at + 1 < args.len() {
+                let value = number::parse_i64(args.at(at + 1))
+                    .and_then(|value| usize::try_from(value).ok())
+                    .filter(|value| (1..=usize::from(SLOTS)).contains(value));
+                let value = value.ok_or_else(|| {
+                    CommandError::other(
+                        "ERR Limit has to lie in between 1 and 16384 (maximum number of slots).",
+                    )
+                })?;
+                if limit.replace(value).is_some() {
+                    return Err(twice());
+                }
+                at += 2;
+                continue;
+            }
+            let wanted = if word.eq_ignore_ascii_case(b"asc") {
+                Direction::Ascending
+            } else if word.eq_ignore_ascii_case(b"desc") {
+                Direction::Descending
+            } else {
+                return Err(CommandError::Syntax);
+            };
+            if direction.replace(wanted).is_some() {
+                return Err(twice());
+            }
+            at += 1;
+        }
+        Ok(Query {
+            first: 0,
+            last: SLOTS - 1,
+            order: Some((metric.1, direction.unwrap_or(Direction::Descending))),
+            limit: limit.unwrap_or(usize::from(SLOTS)),
+        })
+    }
+}
+
+fn slot_stats<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let query = Query::parse(args)?;
+        let (first, last) = (query.first, query.last);
+        let mut slots: Vec<SlotStatistics> = cx
+            .each_shard(move |state| SlotStatistics::of_shard(state, first, last))
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
+        slots.sort_by_key(|of| of.slot);
+        // A slot that was handed over while the shards were asked may have answered twice.
+        slots.dedup_by_key(|of| of.slot);
+        if let Some((metric, direction)) = query.order {
+            slots.sort_by(|a, b| match direction {
+                Direction::Ascending => metric(a).cmp(&metric(b)),
+                Direction::Descending => metric(b).cmp(&metric(a)),
+            });
+        }
+        slots.truncate(query.limit);
+        reply.array(slots.len());
+        for of in &slots {
+            reply.array(2);
+            reply.integer(i64::from(of.slot));
+            reply.map(METRICS.len());
+            for (name, metric) in METRICS {
+                reply.bulk_str(name);
+                reply.integer(i64::try_from(metric(of)).unwrap_or(i64::MAX));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    super::help::write("CLUSTER", super::help::CLUSTER, reply);
+    Ok(())
+}

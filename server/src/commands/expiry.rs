@@ -1,0 +1,5 @@
+//! When keys end.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

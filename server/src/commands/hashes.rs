@@ -1,0 +1,5 @@
+//! Hashes.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

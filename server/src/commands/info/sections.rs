@@ -1,0 +1,287 @@
+//! The sections of `INFO` but the one on memory.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::report::{Report, cpu_seconds, fields};
+use crate::commands::slowlog::merge;
+use crate::ids::ShardId;
+use crate::shard::statistics::HISTOGRAM_BUCKETS;
+
+pub(super) fn server(report: &Report, text: &mut String) {
+    let shared = &report.shared;
+    let config = shared.config.load();
+    let now_us = shared.clock.wall_us();
+    let uptime_s = (now_us / 1000 - shared.started_ms).max(0) / 1000;
+    let executable = std::env::current_exe().unwrap_or_default();
+    let file = config.file().map(|path| path.display().to_string()).unwrap_or_default();
+    text.push_str("# Server\r\n");
+    fields!(text,
+        "redis_version": crate::REDIS_VERSION,
+        "ballast_version": env!("CARGO_PKG_VERSION"),
+        "redis_git_sha1": "00000000",
+        "redis_git_dirty": 0,
+        "redis_build_id": "0000000000000000",
+        "redis_mode": "standalone",
+        "os": os(),
+        "arch_bits": usize::BITS,
+        "monotonic_clock": "POSIX clock_gettime",
+        "multiplexing_api": "epoll",
+        "process_id": std::process::id(),
+        "process_supervised": "no",
+        "run_id": shared.run_id,
+        "tcp_port": shared.port.load(Relaxed),
+        "server_time_usec": now_us,
+        "uptime_in_seconds": uptime_s,
+        "uptime_in_days": uptime_s / 86_400,
+        "hz": config.hz,
+        "configured_hz": config.hz,
+        "lru_clock": ballast_storage::eviction::lru_clock(now_us / 1000),
+        "executable": executable.display(),
+        "config_file": file,
+        "io_threads_active": 0,
+        "shards": shared.shards(),
+    );
+}
+
+fn os() -> String {
+    let of = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();
+    let kernel = of("/proc/sys/kernel/ostype");
+    format!("{kernel} {} {}", of("/proc/sys/kernel/osrelease"), std::env::consts::ARCH)
+}
+
+pub(super) fn clients(report: &Report, text: &mut String) {
+    let shared = &report.shared;
+    let all = shared.clients.all();
+    let most = |of: fn(&crate::clients::Client) -> u64| all.iter().map(|c| of(c)).max();
+    text.push_str("# Clients\r\n");
+    fields!(text,
+        "connected_clients": all.len(),
+        "cluster_connections": 0,
+        "maxclients": shared.config.load().maxclients,
+        "client_recent_max_input_buffer": most(|c| c.query_bytes.load(Relaxed)).unwrap_or(0),
+        "client_recent_max_output_buffer": most(|c| c.output_bytes.load(Relaxed)).unwrap_or(0),
+        "blocked_clients": shared.sum(|c| c.blocked_clients.value()),
+        "tracking_clients": 0,
+        "clients_in_timeout_table": 0,
+        "total_blocking_clients": shared.sum(|c| c.blocked_clients.value()),
+    );
+}
+
+pub(super) fn persistence(report: &Report, text: &mut String) {
+    text.push_str("# Persistence\r\n");
+    fields!(text,
+        "loading": 0,
+        "async_loading": 0,
+        "rdb_changes_since_last_save": report.shards.iter().map(|s| s.dirty).sum::<u64>(),
+        "rdb_bgsave_in_progress": 0,
+        "rdb_last_save_time": report.shared.started_ms / 1000,
+        "rdb_last_bgsave_status": "ok",
+        "rdb_last_bgsave_time_sec": -1,
+        "rdb_current_bgsave_time_sec": -1,
+        "rdb_saves": 0,
+        "aof_enabled": 0,
+        "aof_rewrite_in_progress": 0,
+        "aof_rewrite_scheduled": 0,
+        "aof_last_bgrewrite_status": "ok",
+        "aof_last_write_status": "ok",
+    );
+}
+
+pub(super) fn stats(report: &Report, text: &mut String) {
+    let shared = &report.shared;
+    let rates = shared.rates.lock().clone();
+    text.push_str("# Stats\r\n");
+    fields!(text,
+        "total_connections_received": shared.sum(|c| c.connections.value()),
+        "total_commands_processed": shared.sum(|c| c.commands.value()),
+        "instantaneous_ops_per_sec": rates.commands,
+        "total_net_input_bytes": shared.sum(|c| c.net_in_bytes.value()),
+        "total_net_output_bytes": shared.sum(|c| c.net_out_bytes.value()),
+        "total_net_repl_input_bytes": 0,
+        "total_net_repl_output_bytes": 0,
+        "instantaneous_input_kbps": format!("{:.2}", rates.net_in_kib),
+        "instantaneous_output_kbps": format!("{:.2}", rates.net_out_kib),
+        "instantaneous_input_repl_kbps": "0.00",
+        "instantaneous_output_repl_kbps": "0.00",
+        "rejected_connections": shared.clients.rejected.load(Relaxed),
+        "sync_full": 0,
+        "sync_partial_ok": 0,
+        "sync_partial_err": 0,
+        "expired_keys": shared.sum(|c| c.expired_keys.value()),
+        "expired_stale_perc": "0.00",
+        "expired_time_cap_reached_count": 0,
+        "expire_cycle_cpu_milliseconds": 0,
+        "evicted_keys": shared.sum(|c| c.evicted_keys.value()),
+        "evicted_clients": 0,
+        "total_eviction_exceeded_time": 0,
+        "current_eviction_exceeded_time": 0,
+        "keyspace_hits": shared.sum(|c| c.keyspace_hits.value()),
+        "keyspace_misses": shared.sum(|c| c.keyspace_misses.value()),
+        "pubsub_channels": 0,
+        "pubsub_patterns": 0,
+        "pubsubshard_channels": 0,
+        "latest_fork_usec": 0,
+        "total_forks": 0,
+        "migrate_cached_sockets": 0,
+        "slave_expires_tracked_keys": 0,
+        "tracking_total_keys": 0,
+        "tracking_total_items": 0,
+        "tracking_total_prefixes": 0,
+        "unexpected_error_replies": shared.sum(|c| c.unexpected_errors.value()),
+        "total_error_replies": shared.sum(|c| c.error_replies.value()),
+        "client_query_buffer_limit_disconnections":
+            shared.sum(|c| c.query_limit_disconnections.value()),
+        "client_output_buffer_limit_disconnections":
+            shared.sum(|c| c.output_limit_disconnections.value()),
+        "commands_elsewhere": shared.sum(|c| c.commands_elsewhere.value()),
+        "slot_borrows": shared.sum(|c| c.borrows.value()),
+        "slot_hand_overs": shared.sum(|c| c.handed_over.value()),
+    );
+}
+
+pub(super) fn replication(report: &Report, text: &mut String) {
+    text.push_str("# Replication\r\n");
+    fields!(text,
+        "role": "master",
+        "connected_slaves": 0,
+        "master_failover_state": "no-failover",
+        "master_replid": report.shared.run_id,
+        "master_replid2": "0".repeat(40),
+        "master_repl_offset": 0,
+        "second_repl_offset": -1,
+        "repl_backlog_active": 0,
+        "repl_backlog_size": 1_048_576,
+        "repl_backlog_first_byte_offset": 0,
+        "repl_backlog_histlen": 0,
+    );
+}
+
+pub(super) fn cpu(_: &Report, text: &mut String) {
+    let (user, system) = cpu_seconds();
+    text.push_str("# CPU\r\n");
+    fields!(text,
+        "used_cpu_sys": format!("{system:.6}"),
+        "used_cpu_user": format!("{user:.6}"),
+        "used_cpu_sys_children": "0.000000",
+        "used_cpu_user_children": "0.000000",
+    );
+}
+
+pub(super) fn modules(_: &Report, text: &mut String) {
+    text.push_str("# Modules\r\n");
+}
+
+pub(super) fn commandstats(report: &Report, text: &mut String) {
+    text.push_str("# Commandstats\r\n");
+    let merged = merge(report.shards.iter().map(|shard| shard.commands.clone()).collect());
+    for command in crate::commands::table().with_subcommands() {
+        let Some(of) = merged.get(command.index) else { continue };
+        if of.calls + of.rejected + of.failed == 0 {
+            continue;
+        }
+        let us = of.cpu_ns / 1000;
+        #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
+        let each = us as f64 / of.calls.max(1) as f64;
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(
+            text,
+            "cmdstat_{}:calls={},usec={us},usec_per_call={each:.2},rejected_calls={},\
+             failed_calls={}\r\n",
+            command.full_name, of.calls, of.rejected, of.failed
+        );
+    }
+}
+
+pub(super) fn errorstats(report: &Report, text: &mut String) {
+    text.push_str("# Errorstats\r\n");
+    let mut sums = std::collections::BTreeMap::new();
+    for (error, count) in report.shards.iter().flat_map(|shard| &shard.errors) {
+        *sums.entry(error.as_str()).or_insert(0_u64) += count;
+    }
+    for (error, count) in sums {
+        let _ = write!(text, "errorstat_{error}:count={count}\r\n");
+    }
+}
+
+pub(super) fn latencystats(report: &Report, text: &mut String) {
+    text.push_str("# Latencystats\r\n");
+    let merged = merge(report.shards.iter().map(|shard| shard.commands.clone()).collect());
+    let percentiles = report.shared.config.load().latency_tracking_info_percentiles.clone();
+    for command in crate::commands::table().with_subcommands() {
+        let Some(histogram) = merged.get(command.index).and_then(|of| of.histogram.as_deref())
+        else {
+            continue;
+        };
+        let values: Vec<String> = percentiles
+            .iter()
+            .map(|percentile| format!("p{percentile}={:.3}", percentile_us(histogram, *percentile)))
+            .collect();
+        let _ =
+            write!(text, "latency_percentiles_usec_{}:{}\r\n", command.full_name, values.join(","));
+    }
+}
+
+/// The upper end of the bucket in which the percentile lies.
+fn percentile_us(histogram: &[u64; HISTOGRAM_BUCKETS], percentile: f64) -> f64 {
+    let total: u64 = histogram.iter().sum();
+    #[allow(clippy::cast_precision_loss, reason = "a percentile of counts")]
+    let wanted = total as f64 * percentile / 100.0;
+    let mut seen = 0.0;
+    for (bucket, count) in histogram.iter().enumerate() {
+        #[allow(clippy::cast_precision_loss, reason = "a percentile of counts")]
+        let more = *count as f64;
+        seen += more;
+        if *count > 0 && seen >= wanted {
+            return f64::from(1_u32 << bucket);
+        }
+    }
+    0.0
+}
+
+pub(super) fn cluster(_: &Report, text: &mut String) {
+    text.push_str("# Cluster\r\n");
+    fields!(text, "cluster_enabled": 0);
+}
+
+pub(super) fn shards(report: &Report, text: &mut String) {
+    text.push_str("# Shards\r\n");
+    fields!(text, "shards": report.shards.len());
+    for (at, (facts, counters)) in report.shards.iter().zip(&report.shared.counters).enumerate() {
+        let id = ShardId(u16::try_from(at).unwrap_or(u16::MAX));
+        let _ = write!(
+            text,
+            "shard{id}:slots={},ranges={},keys={},bytes={},clients={},commands={},cpu_us={},\
+             evicted={},expired={},handed_over={},adopted={},held={},mailbox={}\r\n",
+            facts.slots,
+            report.shared.router.ranges(id),
+            facts.keys,
+            facts.bytes,
+            counters.clients.value(),
+            counters.commands.value(),
+            counters.cpu_us.value(),
+            counters.evicted_keys.value(),
+            counters.expired_keys.value(),
+            counters.handed_over.value(),
+            counters.adopted.value(),
+            facts.lent,
+            report.shared.mailboxes[at].len(),
+        );
+    }
+}
+
+pub(super) fn balancer(report: &Report, text: &mut String) {
+    text.push_str("# Balancer\r\n");
+    report.shared.rebalance.lock().info(&report.shared, text);
+}
+
+pub(super) fn keyspace(report: &Report, text: &mut String) {
+    text.push_str("# Keyspace\r\n");
+    for db in 0..16 {
+        let of = report.shards.iter().filter_map(|shard| shard.databases.get(db));
+        let (keys, expiring) = of.fold((0, 0), |sum, db| (sum.0 + db.keys, sum.1 + db.expiring));
+        if keys > 0 {
+            let _ = write!(text, "db{db}:keys={keys},expires={expiring},avg_ttl=0\r\n");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Keys of any type.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

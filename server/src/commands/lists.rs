@@ -1,0 +1,5 @@
+//! Lists.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

@@ -1,0 +1,237 @@
+//! The server itself: `CONFIG`, `TIME`, `LOLWUT`, `SHUTDOWN`. The slow log and latencies are in
+//! `slowlog`.
+
+use std::sync::Arc;
+
+use ballast_protocol::{Args, CommandError, Reply};
+
+use super::context::SessionContext;
+use super::table::{CommandResult, Definition, Group, Run, flag};
+use crate::config::Peer;
+use crate::gather::{Gathered, Gathering};
+use crate::log::Level;
+use crate::shared::Shared;
+
+const ADMIN: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
+
+pub(crate) static COMMANDS: &[Definition] = &[
+    Definition {
+        name: "config",
+        arity: -2,
+        run: Run::Container,
+        group: Group::Server,
+        since: "2.0.0",
+        complexity: "Depends on subcommand.",
+        summary: "A container for server configuration commands.",
+        subcommands: &[
+            Definition {
+                name: "get",
+                arity: -3,
+                flags: ADMIN,
+                run: Run::Session(config_get),
+                group: Group::Server,
+                since: "2.0.0",
+                complexity: "O(N) when N is the number of configuration parameters provided",
+                summary: "Returns the effective values of configuration parameters.",
+                ..Definition::BASE
+            },
+            Definition {
+                name: "help",
+                arity: 2,
+                flags: flag::LOADING | flag::STALE,
+                run: Run::Session(config_help),
+                group: Group::Server,
+                since: "5.0.0",
+                summary: "Returns helpful text about the different subcommands.",
+                ..Definition::BASE
+            },
+            Definition {
+                name: "resetstat",
+                arity: 2,
+                flags: ADMIN,
+                run: Run::Gather(config_resetstat),
+                group: Group::Server,
+                since: "2.0.0",
+                summary: "Resets the server's statistics.",
+                ..Definition::BASE
+            },
+            Definition {
+                name: "rewrite",
+                arity: 2,
+                flags: ADMIN,
+                run: Run::Session(config_rewrite),
+                group: Group::Server,
+                since: "2.8.0",
+                summary: "Persists the effective configuration to file.",
+                ..Definition::BASE
+            },
+            Definition {
+                name: "set",
+                arity: -4,
+                flags: ADMIN,
+                run: Run::Session(config_set),
+                group: Group::Server,
+                since: "2.0.0",
+                complexity: "O(N) when N is the number of configuration parameters provided",
+                summary: "Sets configuration parameters in-flight.",
+                ..Definition::BASE
+            },
+        ],
+        ..Definition::BASE
+    },
+    Definition {
+        name: "time",
+        arity: 1,
+        flags: flag::LOADING | flag::STALE | flag::FAST,
+        run: Run::Session(time),
+        group: Group::Server,
+        since: "2.6.0",
+        summary: "Returns the server time.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "lolwut",
+        arity: -1,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Session(lolwut),
+        group: Group::Server,
+        since: "5.0.0",
+        summary: "Displays computer art and the server version.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "shutdown",
+        arity: -1,
+        flags: ADMIN | flag::NO_MULTI | flag::ALLOW_BUSY,
+        run: Run::Session(shutdown),
+        group: Group::Server,
+        complexity: "O(N) when saving, where N is the total number of keys in all databases.",
+        summary: "Shuts down the server.",
+        ..Definition::BASE
+    },
+];
+
+/// Directive names and values are text; a name that is none cannot be one.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn config_get(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let patterns: Vec<String> = args.from(2).iter().map(text).collect();
+    let found = cx.shard.shared.config.load().get(&patterns);
+    reply.map(found.len());
+    for (name, value) in found {
+        reply.bulk_str(&name);
+        reply.bulk_str(&value);
+    }
+    Ok(())
+}
+
+fn config_set(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    if !args.len().is_multiple_of(2) {
+        return Err(CommandError::WrongArity(cx.command.full_name.as_str().into()));
+    }
+    let words: Vec<String> = args.from(2).iter().map(text).collect();
+    let pairs: Vec<(&str, &str)> =
+        words.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
+    let local = cx.session.client.address.ip().is_loopback();
+    let peer = if local { Peer::Local } else { Peer::Remote };
+    let shared = Arc::clone(&cx.shard.shared);
+    let changed = shared
+        .config
+        .update(|config| config.set_as(peer, &pairs))
+        .map_err(|error| CommandError::other(format!("ERR {error}")))?;
+    for warning in changed.warnings() {
+        shared.log.line(shared.clock.wall_ms(), Level::Warning, &warning.to_string());
+    }
+    take_effect(&shared, |name| changed.contains(name));
+    cx.shard.take_config(shared.config.version());
+    reply.ok();
+    Ok(())
+}
+
+/// What a change means outside of the shards, which look at the configuration themselves.
+fn take_effect(shared: &Shared, changed: impl Fn(&str) -> bool) {
+    let config = shared.config.load();
+    if changed("loglevel") {
+        shared.log.set_level(crate::log::level(config.loglevel));
+    }
+    shared.relief.wake.notify_one();
+}
+
+fn config_rewrite(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let shared = &cx.shard.shared;
+    match shared.config.load().rewrite_own_file() {
+        Ok(()) => {
+            let now_ms = shared.clock.wall_ms();
+            shared.log.line(now_ms, Level::Warning, "CONFIG REWRITE executed with success.");
+            reply.ok();
+            Ok(())
+        }
+        Err(error) => Err(CommandError::other(format!("ERR {error}"))),
+    }
+}
+
+fn config_resetstat<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        cx.each_shard(|state| {
+            state.statistics.reset();
+            state.reset_work();
+        })
+        .await;
+        ballast_storage::memory::reset_peak();
+        cx.shard.shared.clients.rejected.store(0, std::sync::atomic::Ordering::Relaxed);
+        reply.ok();
+        Ok(())
+    })
+}
+
+fn config_help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    super::help::write("CONFIG", super::help::CONFIG, reply);
+    Ok(())
+}
+
+fn time(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let now_us = cx.shard.shared.clock.wall_us();
+    reply.array(2);
+    reply.bulk_integer(now_us / 1_000_000);
+    reply.bulk_integer(now_us % 1_000_000);
+    Ok(())
+}
+
+fn lolwut(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let version = env!("CARGO_PKG_VERSION");
+    let art = format!(
+        "        ▁▂▃▄▅▆▇█▇▆▅▄▃▂▁        ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅\n\
+         ~~~~~~~~~~~~~~~~~~~~~~~  →  ~~~~~~~~~~~~~~~\n\
+         Ballast ver. {version}, level (Redis ver. {})\n",
+        crate::REDIS_VERSION
+    );
+    reply.verbatim("txt", art.as_bytes());
+    Ok(())
+}
+
+fn shutdown(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let mut abort = false;
+    for option in args.from(1) {
+        let known = ["nosave", "save", "now", "force"];
+        if option.eq_ignore_ascii_case(b"abort") {
+            abort = true;
+        } else if !known.iter().any(|word| option.eq_ignore_ascii_case(word.as_bytes())) {
+            return Err(CommandError::Syntax);
+        }
+    }
+    if abort {
+        if args.len() > 2 {
+            return Err(CommandError::Syntax);
+        }
+        return Err(CommandError::other("ERR No shutdown in progress."));
+    }
+    let shared = &cx.shard.shared;
+    shared.log.line(shared.clock.wall_ms(), Level::Warning, "User requested shutdown...");
+    // Redis closes the connection instead of replying.
+    let _ = reply;
+    cx.session.closing = true;
+    shared.request_stop();
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Sets.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

@@ -1,0 +1,5 @@
+//! `SORT`.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

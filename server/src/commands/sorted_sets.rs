@@ -1,0 +1,5 @@
+//! Sorted sets.
+
+use super::table::Definition;
+
+pub(crate) static COMMANDS: &[Definition] = &[];

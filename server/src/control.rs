@@ -1,0 +1,169 @@
+//! The control thread: accepts connections, follows signals, runs the coordinator of the thread
+//! tier. It may be slow without a client noticing.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::connection::Accepted;
+use crate::ids::ShardId;
+use crate::log::Level;
+use crate::rebalance;
+use crate::server::stop_shards;
+use crate::shard::message::Message;
+use crate::shared::{Rates, Shared};
+
+/// Starts the control thread.
+pub(crate) fn spawn(
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("ballast-control".into()).spawn(move || {
+        runtime.block_on(async {
+            for listener in listeners {
+                tokio::spawn(accept(Arc::clone(&shared), listener));
+            }
+            tokio::spawn(rebalance::run(Arc::clone(&shared)));
+            tokio::spawn(close_idle(Arc::clone(&shared)));
+            tokio::spawn(sample_rates(Arc::clone(&shared)));
+            until_stopped(&shared).await;
+            stop_shards(&shared);
+        });
+    })
+}
+
+async fn until_stopped(shared: &Shared) {
+    while !shared.stopping.load(Ordering::Acquire) {
+        shared.stop.notified().await;
+    }
+}
+
+/// Hands new connections to the shards with the fewest.
+async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    if let Err(error) = listener.set_nonblocking(true) {
+        report(&shared, &format!("Can't listen: {error}"));
+        return;
+    }
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return report(&shared, &format!("Can't listen: {error}")),
+    };
+    let mut turn = 0_u16;
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                if let Ok(stream) = stream.into_std() {
+                    admit(&shared, stream, address, &mut turn);
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must close first.
+                report(&shared, &format!("Accepting client connection: {error}"));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn admit(
+    shared: &Shared,
+    stream: std::net::TcpStream,
+    address: std::net::SocketAddr,
+    turn: &mut u16,
+) {
+    let config = shared.config.load();
+    if shared.clients.len() >= config.maxclients as usize {
+        shared.clients.rejected.fetch_add(1, Ordering::Relaxed);
+        refuse(stream, b"-ERR max number of clients reached\r\n");
+        return;
+    }
+    if config.protected_mode && config.requirepass.is_empty() && !address.ip().is_loopback() {
+        refuse(stream, PROTECTED);
+        return;
+    }
+    let socket = SockRef::from(&stream);
+    // Both are improvements only: a connection without them works.
+    let _ = socket.set_tcp_nodelay(true);
+    if config.tcp_keepalive_s > 0 {
+        let every = Duration::from_secs(u64::from(config.tcp_keepalive_s));
+        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(every));
+    }
+    let shards = shared.shards();
+    *turn = (*turn + 1) % shards;
+    let to = (0..shards)
+        .map(|step| (*turn + step) % shards)
+        .min_by_key(|shard| shared.counters[usize::from(*shard)].clients.value())
+        .unwrap_or(0);
+    let accepted = Accepted { stream, address, id: shared.clients.next_id() };
+    shared.mailboxes[ShardId(to).index()].push(Message::Connection(accepted));
+}
+
+/// Best effort: the client may not wait for the reason.
+fn refuse(mut stream: std::net::TcpStream, reason: &[u8]) {
+    use std::io::Write;
+    let _ = stream.write_all(reason);
+}
+
+/// As Redis says it.
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
+enabled and no password is set for the default user. In this mode connections are only accepted \
+from the loopback interface. If you want to connect from external computers to Redis you may \
+adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG \
+SET protected-mode no' from the loopback interface by connecting to Redis from the same host the \
+server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. \
+Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the \
+protected mode by editing the Redis configuration file, and setting the protected mode option to \
+'no', and then restarting the server. 3) If you started the server manually just for testing, \
+restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the \
+default user. NOTE: You only need to do one of the above things in order for the server to start \
+accepting connections from the outside.\r\n";
+
+/// Closes connections that have been silent for longer than `timeout`.
+async fn close_idle(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let timeout_s = shared.config.load().timeout_s;
+        if timeout_s == 0 {
+            continue;
+        }
+        let oldest_ms = shared.clock.wall_ms() - i64::from(timeout_s) * 1000;
+        for client in shared.clients.all() {
+            if client.last_ms.load(Ordering::Relaxed) < oldest_ms && !client.is_blocked() {
+                client.kill();
+            }
+        }
+    }
+}
+
+/// Once a second: how much work there was.
+async fn sample_rates(shared: Arc<Shared>) {
+    let figures = |shared: &Shared| {
+        [
+            shared.sum(|counters| counters.commands.value()),
+            shared.sum(|counters| counters.net_in_bytes.value()),
+            shared.sum(|counters| counters.net_out_bytes.value()),
+        ]
+    };
+    let mut before = figures(&shared);
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = figures(&shared);
+        let [commands, net_in, net_out] =
+            [0, 1, 2].map(|at: usize| now[at].saturating_sub(before[at]));
+        before = now;
+        #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
+        let kib = |bytes: u64| bytes as f64 / 1024.0;
+        let rates = Rates { commands, net_in_kib: kib(net_in), net_out_kib: kib(net_out) };
+        *shared.rates.lock() = rates;
+    }
+}
+
+fn report(shared: &Shared, message: &str) {
+    shared.log.line(shared.clock.wall_ms(), Level::Warning, message);
+}

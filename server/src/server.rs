@@ -1,0 +1,268 @@
+//! A running server, for `main`, for programs that embed one, and for every test.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control;
+use crate::ids::ShardId;
+use crate::log::{Level, Log};
+use crate::shard::message::Message;
+use crate::shard::thread;
+use crate::shared::Shared;
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address of `bind` cannot be listened on.
+    #[error("Could not create server TCP listening socket {address}: bind: {error}")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error("Can't open the log file: {0}")]
+    Log(io::Error),
+    /// The system refuses a thread or a runtime.
+    #[error("Can't start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Collects what a server starts with.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Builder {
+    config: Config,
+    clock: Option<Clock>,
+    log: Option<Log>,
+    seed: Option<u64>,
+    any_port: bool,
+}
+
+impl Builder {
+    /// Replaces the whole configuration.
+    pub fn config(mut self, config: Config) -> Builder {
+        self.config = config;
+        self
+    }
+
+    /// Sets one directive; its default otherwise.
+    ///
+    /// # Panics
+    /// If there is no such directive or the value is not one of it.
+    pub fn directive(mut self, name: &str, value: &str) -> Builder {
+        self.config.preset(name, value).expect("a directive and a value of it");
+        self
+    }
+
+    /// Listens on a port that is free, on the loopback address: for tests.
+    pub fn any_port(mut self) -> Builder {
+        self.any_port = true;
+        self
+    }
+
+    /// Injects a clock.
+    pub fn clock(mut self, clock: Clock) -> Builder {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Injects where the log goes.
+    pub fn log(mut self, log: Log) -> Builder {
+        self.log = Some(log);
+        self
+    }
+
+    /// Makes sampling repeatable.
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the threads and begins to listen.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(self) -> Result<Server, StartError> {
+        self.start_now()
+    }
+
+    /// [`Self::start`] where there is no runtime to await in.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_now(self) -> Result<Server, StartError> {
+        let config = self.config;
+        let log = match self.log {
+            Some(log) => log,
+            None => open_log(&config).map_err(StartError::Log)?,
+        };
+        let listeners = listen(&config, self.any_port)?;
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let clock = self.clock.unwrap_or_else(Clock::system);
+        let seed = self.seed.unwrap_or_else(|| random_seed());
+        let shared = Arc::new(Shared::new(config, clock, log, seed));
+        if let Some(address) = addresses.first() {
+            shared.port.store(address.port(), std::sync::atomic::Ordering::Relaxed);
+        }
+        let mut threads = Vec::new();
+        let (ready, all_ready) = std::sync::mpsc::channel();
+        for shard in 0..shared.shards() {
+            let spawned = thread::spawn(ShardId(shard), Arc::clone(&shared), ready.clone());
+            threads.push(spawned.map_err(StartError::Thread)?);
+        }
+        drop(ready);
+        // Ends when every shard has its slots: what is in use then is the server itself.
+        while all_ready.recv().is_ok() {}
+        let control = control::spawn(Arc::clone(&shared), listeners).map_err(StartError::Thread)?;
+        threads.push(control);
+        let used = ballast_storage::memory::used_bytes();
+        shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
+        Ok(Server { shared, addresses, threads })
+    }
+}
+
+/// A running server. Dropping it stops it without waiting.
+pub struct Server {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Begins to describe a server.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first of [`Self::addresses`].
+    ///
+    /// # Panics
+    /// If the server listens nowhere.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Writes a line to the server's log.
+    pub fn log_line(&self, level: Level, message: &str) {
+        self.shared.log.line(self.shared.clock.wall_ms(), level, message);
+    }
+
+    /// Waits until a client or a signal ends the server.
+    pub fn join(mut self) {
+        for thread in self.threads.drain(..) {
+            // A shard that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+
+    /// Stops the server: closes its listeners and connections and ends its threads.
+    pub async fn shutdown(mut self) {
+        self.shared.request_stop();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+    }
+
+    /// Asks the threads to end, without waiting for them.
+    pub fn request_stop(&self) {
+        self.shared.request_stop();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.request_stop();
+    }
+}
+
+/// Tells every shard to end.
+pub(crate) fn stop_shards(shared: &Shared) {
+    for mailbox in &shared.mailboxes {
+        mailbox.push(Message::Stop);
+    }
+}
+
+/// The standard library's hash keys are the system's random numbers.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+fn open_log(config: &Config) -> io::Result<Log> {
+    let file = config.logfile.as_ref().map(|path| path.to_string_lossy().into_owned());
+    Log::open(&file.unwrap_or_default(), crate::log::level(config.loglevel))
+}
+
+/// Opens the listening sockets. An address with a leading `-` may be missing, as in Redis.
+fn listen(config: &Config, any_port: bool) -> Result<Vec<TcpListener>, StartError> {
+    if any_port {
+        let error = |error| StartError::Listen { address: "127.0.0.1:0".into(), error };
+        return Ok(vec![TcpListener::bind("127.0.0.1:0").map_err(error)?]);
+    }
+    if config.port == 0 {
+        return Ok(Vec::new());
+    }
+    let mut listeners = Vec::new();
+    for bind in &config.bind {
+        let (name, optional) = match bind.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (bind.as_str(), false),
+        };
+        let host = match name {
+            "*" => "0.0.0.0",
+            "::*" => "::",
+            other => other,
+        };
+        match listen_on(host, config.port, config.tcp_backlog) {
+            Ok(listener) => listeners.push(listener),
+            Err(_) if optional => {}
+            Err(error) => {
+                let address = format!("{name}:{}", config.port);
+                return Err(StartError::Listen { address, error });
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+fn listen_on(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
+    let address = (host, port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
