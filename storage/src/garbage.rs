@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use crate::keyspace::{Collection, Keyspace, Removed};
 use crate::table::Table;
-use crate::types::{Hash, Limits, List, Set, ZSet};
+use crate::types::{Hash, List, Set, ZSet};
 
 /// Collections of fewer elements are freed at once: that is a few microseconds.
 const AT_ONCE_MAX: usize = 256;
@@ -105,19 +105,11 @@ impl Garbage {
 }
 
 fn free_list(mut list: List, budget: usize) -> (usize, Option<Item>) {
-    let count = budget.max(AT_ONCE_MAX);
-    if list.len() <= count {
-        return (list.len(), None);
-    }
-    list.trim(count as i64, -1, &Limits::default());
-    (count, Some(Item::Collection(Collection::List(list))))
+    let freed = list.free_some(budget.max(AT_ONCE_MAX));
+    (freed, (freed > 0).then_some(Item::Collection(Collection::List(list))))
 }
 
 fn free_zset(mut zset: ZSet, budget: usize) -> (usize, Option<Item>) {
-    let count = budget.max(AT_ONCE_MAX);
-    if zset.len() <= count {
-        return (zset.len(), None);
-    }
-    zset.remove_ranks(0..count, &mut |_, _| ());
-    (count, Some(Item::Collection(Collection::ZSet(zset))))
+    let freed = zset.free_some(budget.max(AT_ONCE_MAX));
+    (freed, (freed > 0).then_some(Item::Collection(Collection::ZSet(zset))))
 }

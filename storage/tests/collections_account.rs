@@ -110,3 +110,21 @@ fn lists() {
     drop(list);
     assert_eq!(held_since(start), 0);
 }
+
+#[test]
+fn freeing_in_slices_gives_everything_back() {
+    let limits = Limits::default();
+    let start = start_bytes();
+    let (mut zset, mut list) = (ZSet::new(), List::new());
+    for number in 0..20_000u64 {
+        zset.insert(&name(number), number as f64, &limits);
+        list.push_back(&name(number), &limits);
+    }
+    let mut slices = 0;
+    while zset.free_some(256) > 0 || list.free_some(256) > 0 {
+        slices += 1;
+    }
+    assert!(slices >= 2 * 20_000 / 512, "{slices} slices");
+    assert!(zset.is_empty() && list.is_empty());
+    assert_eq!(held_since(start), 0);
+}

@@ -118,6 +118,18 @@ impl ChunkList {
         }
     }
 
+    /// Frees chunks with about `count` elements; how many, 0 at the end.
+    pub(super) fn free_some(&mut self, count: usize) -> usize {
+        let mut freed = 0;
+        while freed < count
+            && let Some(chunk) = self.chunks.pop_back()
+        {
+            freed += chunk.len as usize;
+        }
+        self.len -= freed;
+        freed
+    }
+
     pub(super) fn push_back(&mut self, new: &Encoded) {
         let width = new.bytes().len();
         if self.chunks.back().is_none_or(|chunk| chunk.bytes.len() + width > CHUNK_BYTES_MAX) {

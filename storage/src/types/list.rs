@@ -3,10 +3,13 @@
 use super::chunk_list::{ChunkIter, ChunkList};
 use super::element::Element;
 use super::limits::{LISTPACK_EMPTY_BYTES, Limits, listpack_entry_bytes};
-use super::packed::{
-    self, Encoded, Items, PACKED_BYTES_AGAIN, PACKED_BYTES_MAX, body, has_marker, read, splice,
-};
+use super::packed::{self, Encoded, Items, PACKED_BYTES_MAX, body, has_marker, read, splice};
 use super::sample::Either;
+
+/// Largest packed list in bytes. Chunks take hardly more, and their ends are cheaper to change.
+const LIST_BYTES_MAX: usize = PACKED_BYTES_MAX / 2;
+/// A list of chunks that shrinks to this many bytes becomes packed again.
+const LIST_BYTES_AGAIN: usize = LIST_BYTES_MAX / 2;
 
 /// An owned list.
 #[derive(Debug)]
@@ -183,6 +186,20 @@ impl List {
         self.after_removal(limits);
     }
 
+    /// Frees the memory of about `count` elements of a list that nobody will read again; how
+    /// many, 0 when all is freed.
+    pub fn free_some(&mut self, count: usize) -> usize {
+        let freed = match self {
+            List::Packed(_) => self.len(),
+            List::Chunks(chunks) => match chunks.free_some(count) {
+                0 => 0,
+                freed => return freed,
+            },
+        };
+        *self = List::new();
+        freed
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.as_ref().len()
@@ -206,7 +223,7 @@ impl List {
     /// Reports the large encoding from now on if another element of `bytes` is over the limit.
     fn before_growth(&mut self, bytes: usize, limits: &Limits) {
         // A packed form takes at most twice its bytes in a listpack: no need to count below this.
-        const NEVER_OVER: usize = 3 * PACKED_BYTES_MAX;
+        const NEVER_OVER: usize = 3 * LIST_BYTES_MAX;
         match self {
             List::Packed(packed) => {
                 let certain = limits.list_listpack_size_max < 0
@@ -225,7 +242,7 @@ impl List {
     /// Becomes a deque of chunks if the packed form is too long.
     fn grow(&mut self) {
         if let List::Packed(bytes) = self
-            && bytes.len() > PACKED_BYTES_MAX
+            && bytes.len() > LIST_BYTES_MAX
         {
             let items = Items::new(bytes, body(bytes));
             let chunks = ChunkList::from_items(items, has_marker(bytes));
@@ -238,7 +255,7 @@ impl List {
     fn after_removal(&mut self, limits: &Limits) {
         if let List::Chunks(chunks) = self {
             chunks.after_removal(limits);
-            if chunks.packed_bytes() <= PACKED_BYTES_AGAIN {
+            if chunks.packed_bytes() <= LIST_BYTES_AGAIN {
                 let mut bytes = Vec::new();
                 if chunks.reports_quicklist() {
                     packed::mark(&mut bytes);

@@ -156,6 +156,17 @@ impl MemberIndex {
         0
     }
 
+    /// Frees one segment; false if there is none. The index is of no use afterwards.
+    pub(crate) fn free_segment(&mut self) -> bool {
+        match self.segments.len().checked_sub(1) {
+            Some(last) => {
+                self.segments.swap_remove(last);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Bytes of all heap blocks of the index, O(1).
     pub(crate) fn heap_bytes(&self) -> usize {
         heap_bytes_of(&self.directory) + self.segments.heap_bytes() + self.cell_bytes

@@ -23,8 +23,9 @@ use super::element::Element;
 use crate::memory::good_size;
 
 /// Largest packed form that a collection keeps before it becomes an owned structure, in bytes:
-/// what one update copies at most.
-pub const PACKED_BYTES_MAX: usize = 1024;
+/// what one update walks and copies at most. Redis walks up to 128 pairs of 64 bytes; below this
+/// limit a sorted set of 128 usual members stays packed and takes half of what a tree would.
+pub const PACKED_BYTES_MAX: usize = 2048;
 
 /// An owned structure that shrinks to this many packed bytes becomes packed again.
 pub(crate) const PACKED_BYTES_AGAIN: usize = PACKED_BYTES_MAX / 2;

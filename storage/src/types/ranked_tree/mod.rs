@@ -276,6 +276,26 @@ impl RankedTree {
         u64::from(next)
     }
 
+    /// Frees the memory of about `count` members; how many, 0 at the end. The tree must not be
+    /// used for anything else afterwards.
+    pub(crate) fn free_some(&mut self, count: usize) -> usize {
+        // What freeing a block of the index costs next to freeing one leaf's.
+        const BLOCK_COST: usize = 16;
+        self.len = 0;
+        let mut freed = 0;
+        while freed < count {
+            freed += match self.leaves.len().checked_sub(1) {
+                Some(last) => self.leaves.swap_remove(last).len as usize,
+                None if self.index.free_segment() => BLOCK_COST,
+                None => match self.nodes.len().checked_sub(1) {
+                    Some(last) => self.nodes.swap_remove(last).children.len().max(1),
+                    None => break,
+                },
+            };
+        }
+        freed
+    }
+
     /// Bytes of all heap blocks of the tree, O(1).
     pub(crate) fn heap_bytes(&self) -> usize {
         self.leaves.heap_bytes()
