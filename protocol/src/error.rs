@@ -57,6 +57,8 @@ pub enum CommandError {
     Overflow,
     /// INCRBYFLOAT beyond every float.
     NanOrInfinity,
+    /// HINCRBYFLOAT by what is no finite float.
+    NotFinite,
     /// HINCRBY on a field that is no integer.
     HashValueNotInteger,
     /// HINCRBYFLOAT on a field that is no float.
@@ -251,6 +253,7 @@ impl CommandError {
             Self::SameObject => "ERR source and destination objects are the same",
             Self::Overflow => "ERR increment or decrement would overflow",
             Self::NanOrInfinity => "ERR increment would produce NaN or Infinity",
+            Self::NotFinite => "ERR value is NaN or Infinity",
             Self::HashValueNotInteger => "ERR hash value is not an integer",
             Self::HashValueNotFloat => "ERR hash value is not a float",
             Self::MinMaxNotFloat => "ERR min or max is not a float",
@@ -461,6 +464,7 @@ mod tests {
             SameObject,
             Overflow,
             NanOrInfinity,
+            NotFinite,
             HashValueNotInteger,
             HashValueNotFloat,
             MinMaxNotFloat,

@@ -3,6 +3,9 @@
 //! `*` is any text, `?` any byte, `[abc]`, `[a-z]` and `[^a]` a byte of a set, `\x` the byte x.
 //! Everything works on bytes. A pattern is never invalid: a set that does not close ends with
 //! the pattern, and a backslash at the end stands for itself.
+//!
+//! One deliberate difference: stars match the empty text. Redis agrees where it takes a lone `*`
+//! as "everything" without matching, and nowhere else.
 
 /// Whether the whole text matches the pattern.
 ///

@@ -192,6 +192,7 @@ fn progress_is_kept() {
     let mut ranges = Vec::new();
     let mut len = 0;
     loop {
+        assert!(len < frame.len(), "the whole frame is complete");
         len = (len + 13).min(frame.len());
         match parser.parse(&frame[..len], &Limits::default(), &mut ranges).unwrap() {
             Parsed::Incomplete { needed } => {
