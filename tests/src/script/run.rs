@@ -9,6 +9,8 @@ use super::{Action, Script, Step, render};
 use crate::support::{Client, Reply, Target};
 
 const BLOCKED_WAIT_MAX: Duration = Duration::from_secs(5);
+/// After so many commands without an answer the rest of a script is not worth the waiting.
+const SILENCES_MAX: usize = 2;
 
 /// A block whose replies are not the expected ones.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Runner<'a> {
     target: &'a dyn Target,
     resp3: bool,
     connections: BTreeMap<usize, Client>,
+    silences: usize,
 }
 
 /// The asked server, as far as scripts distinguish them.
@@ -43,9 +46,13 @@ pub enum Asked {
 }
 
 impl<'a> Runner<'a> {
+    fn new(target: &'a dyn Target, script: &Script) -> Runner<'a> {
+        Runner { target, resp3: script.resp3, connections: BTreeMap::new(), silences: 0 }
+    }
+
     /// Compares every reply; returns the blocks that differ, all of them.
     pub fn check(target: &'a dyn Target, script: &Script, asked: Asked) -> Vec<Failure> {
-        let mut runner = Runner { target, resp3: script.resp3, connections: BTreeMap::new() };
+        let mut runner = Runner::new(target, script);
         let mut failures = Vec::new();
         for block in &script.blocks {
             let skip = match asked {
@@ -54,6 +61,11 @@ impl<'a> Runner<'a> {
             };
             if skip.is_some() {
                 continue;
+            }
+            if runner.silences > SILENCES_MAX {
+                let diff = vec!["given up: the server leaves commands without a reply".to_owned()];
+                failures.push(Failure { line: block.line, diff });
+                break;
             }
             let actual = runner.run_block(&block.steps, block.unordered);
             let expected = block.expected.clone().unwrap_or_default();
@@ -68,7 +80,7 @@ impl<'a> Runner<'a> {
 
     /// Replaces the expectation of every block that Redis is asked.
     pub fn record(target: &'a dyn Target, script: &mut Script) {
-        let mut runner = Runner { target, resp3: script.resp3, connections: BTreeMap::new() };
+        let mut runner = Runner::new(target, script);
         for block in &mut script.blocks {
             if block.skip_redis.is_none() {
                 let lines = runner.run_block(&block.steps, block.unordered);
@@ -85,16 +97,23 @@ impl<'a> Runner<'a> {
                 Ok(None) => continue,
                 Err(error) => {
                     self.connections.remove(&step.connection);
-                    vec![match error.kind() {
-                        ErrorKind::UnexpectedEof => "(connection closed)".to_owned(),
-                        ErrorKind::WouldBlock | ErrorKind::TimedOut => "(no reply)".to_owned(),
-                        _ => format!("(failed: {error})"),
-                    }]
+                    vec![self.without_reply(&error)]
                 }
             };
             lines.extend(texts.into_iter().map(|text| Line { step: index, text }));
         }
         lines
+    }
+
+    fn without_reply(&mut self, error: &io::Error) -> String {
+        match error.kind() {
+            ErrorKind::UnexpectedEof => "(connection closed)".to_owned(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                self.silences += 1;
+                "(no reply)".to_owned()
+            }
+            _ => format!("(failed: {error})"),
+        }
     }
 
     fn run_step(&mut self, step: &Step) -> io::Result<Option<Reply>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Decoded, Reply, decode};
 
 /// No reply takes longer unless the server hangs.
-const REPLY_WAIT_MAX: Duration = Duration::from_secs(10);
+const REPLY_WAIT_MAX: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 64 * 1024;
 
 /// A blocking connection to a server.
