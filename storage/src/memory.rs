@@ -245,7 +245,7 @@ pub fn reset_peak() {
 /// Alignment of raw blocks: their address leaves four low bits free.
 const BLOCK_ALIGN: usize = 16;
 
-/// A raw block of `size` ≥ 1 bytes, uninitialised, aligned to 16.
+/// A raw block of `size` ≥ 16 bytes, uninitialised, aligned to 16.
 pub(crate) fn allocate(size: usize) -> NonNull<u8> {
     let layout = block_layout(size);
     // SAFETY: the size is not zero.
@@ -275,7 +275,7 @@ pub(crate) fn prefetch(at: *const u8) {
 }
 
 fn block_layout(size: usize) -> Layout {
-    debug_assert!(size > 0);
+    debug_assert!(size >= BLOCK_ALIGN, "a smaller block would be counted wrongly");
     Layout::from_size_align(size, BLOCK_ALIGN).expect("a block fits the address space")
 }
 

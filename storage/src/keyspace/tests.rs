@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
-use crate::types::Limits;
+use crate::types::{Element, Limits};
 
 /// SplitMix64.
 struct Random(u64);
@@ -44,11 +44,11 @@ fn plain(value: Value<'_>) -> Plain {
     match value {
         Value::Int(int) => Plain::Str(int.to_string().into_bytes()),
         Value::Str(bytes) => Plain::Str(bytes.to_vec()),
-        Value::List(list) => Plain::List(list.iter().map(|e| e.to_vec()).collect()),
+        Value::List(list) => Plain::List(list.iter().map(Element::to_vec).collect()),
         Value::Hash(hash) => {
             Plain::Hash(hash.iter().map(|(f, v)| (f.to_vec(), v.to_vec())).collect())
         }
-        Value::Set(set) => Plain::Set(set.iter().map(|e| e.to_vec()).collect()),
+        Value::Set(set) => Plain::Set(set.iter().map(Element::to_vec).collect()),
         Value::ZSet(zset) => {
             Plain::ZSet(zset.iter().map(|(e, score)| (e.to_vec(), score as i64)).collect())
         }
@@ -124,10 +124,10 @@ impl Pair {
         let count = if random.below(8) == 0 { random.below(400) } else { random.below(4) };
         let removes = random.below(2) == 0;
         let new = match random.below(4) {
-            0 => self.list(random, bytes, old, count, removes),
-            1 => self.hash(random, bytes, old, count, removes),
-            2 => self.set(random, bytes, old, count, removes),
-            _ => self.zset(random, bytes, old, count, removes),
+            0 => self.list(random, bytes, old.as_ref(), count, removes),
+            1 => self.hash(random, bytes, old.as_ref(), count, removes),
+            2 => self.set(random, bytes, old.as_ref(), count, removes),
+            _ => self.zset(random, bytes, old.as_ref(), count, removes),
         };
         match new {
             Some(Some(new)) => drop(self.model.insert(bytes.to_vec(), (new, expiry))),
@@ -140,11 +140,11 @@ impl Pair {
         &mut self,
         random: &mut Random,
         bytes: &[u8],
-        old: Option<Plain>,
+        old: Option<&Plain>,
         count: usize,
         removes: bool,
     ) -> Option<Option<Plain>> {
-        let mut model = match &old {
+        let mut model = match old {
             None => Some(VecDeque::new()),
             Some(Plain::List(list)) => Some(list.clone()),
             Some(_) => None,
@@ -170,11 +170,11 @@ impl Pair {
         &mut self,
         random: &mut Random,
         bytes: &[u8],
-        old: Option<Plain>,
+        old: Option<&Plain>,
         count: usize,
         removes: bool,
     ) -> Option<Option<Plain>> {
-        let mut model = match &old {
+        let mut model = match old {
             None => Some(BTreeMap::new()),
             Some(Plain::Hash(hash)) => Some(hash.clone()),
             Some(_) => None,
@@ -201,11 +201,11 @@ impl Pair {
         &mut self,
         random: &mut Random,
         bytes: &[u8],
-        old: Option<Plain>,
+        old: Option<&Plain>,
         count: usize,
         removes: bool,
     ) -> Option<Option<Plain>> {
-        let mut model = match &old {
+        let mut model = match old {
             None => Some(BTreeSet::new()),
             Some(Plain::Set(set)) => Some(set.clone()),
             Some(_) => None,
@@ -233,11 +233,11 @@ impl Pair {
         &mut self,
         random: &mut Random,
         bytes: &[u8],
-        old: Option<Plain>,
+        old: Option<&Plain>,
         count: usize,
         removes: bool,
     ) -> Option<Option<Plain>> {
-        let mut model = match &old {
+        let mut model = match old {
             None => Some(BTreeMap::new()),
             Some(Plain::ZSet(zset)) => Some(zset.clone()),
             Some(_) => None,

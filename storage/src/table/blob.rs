@@ -11,6 +11,9 @@ use crate::memory::{allocate, good_size, release};
 /// The longest content of one block.
 pub const BLOB_MAX: usize = 1 << 31;
 
+/// Raw blocks are aligned to 16 bytes, so there are no smaller ones.
+const CAPACITY_MIN: usize = 16;
+
 /// From here on spare capacity grows by this much instead of doubling (as sds does).
 const SPARE_MAX: usize = 1 << 20;
 
@@ -35,7 +38,7 @@ impl Blob {
 
     fn with_capacity(capacity: usize) -> Blob {
         assert!(capacity <= BLOB_MAX, "a value is longer than {BLOB_MAX} bytes");
-        let capacity = good_size(capacity.max(1));
+        let capacity = good_size(capacity.max(CAPACITY_MIN));
         Blob { block: allocate(capacity), len: 0, capacity: capacity as u32 }
     }
 
@@ -56,7 +59,7 @@ impl Blob {
     /// # Safety
     /// `self` is live; only the result is used afterwards.
     pub(super) unsafe fn replaced(mut self, first: &[u8], second: &[u8]) -> Blob {
-        if good_size((first.len() + second.len()).max(1)) == self.capacity as usize {
+        if good_size((first.len() + second.len()).max(CAPACITY_MIN)) == self.capacity as usize {
             self.fill(first, second);
             return self;
         }
