@@ -4,6 +4,7 @@
 //! `cargo run --release -p ballast-storage --example collections`
 
 use ballast_storage::types::{Hash, Limits, List, Set, ZSet};
+use ballast_storage::{Create, Key, Keyspace};
 
 /// The packed bytes of a collection, if it is packed.
 macro_rules! as_packed {
@@ -87,8 +88,66 @@ fn large_ones(limits: &Limits) {
     large("sorted set of 12, ascending scores", ascending.heap_bytes(), COUNT, 20 * COUNT);
 }
 
+/// Bytes of whole keys of a keyspace, per key, without the bytes of keys and content.
+fn whole_keys(name: &str, content: usize, fill: impl Fn(&mut Keyspace, &Key<'_>)) {
+    // As many as a slot has when a million keys lie in all slots.
+    const KEYS: usize = 61;
+    let mut keyspace = Keyspace::new();
+    let mut key_bytes = 0;
+    for number in 0..KEYS {
+        let key = format!("key:{number:06}");
+        key_bytes += key.len();
+        fill(&mut keyspace, &Key::new(key.as_bytes()));
+    }
+    let over = keyspace.heap_bytes() as i64 - (key_bytes + content * KEYS) as i64;
+    println!("{name:<34} {:>+8.1}", over as f64 / KEYS as f64);
+}
+
+/// The same small collections in a keyspace: what a key takes besides its name and content. A
+/// score counts as 8 bytes, so integer scores can make it negative.
+fn keys(limits: &Limits) {
+    println!("\n{:<34} {:>8}", "whole keys, 61 to a keyspace", "over");
+    const VALUE: &[u8] = b"0123456789";
+    whole_keys("hash of 10 fields", 170, |keyspace, key| {
+        for number in 0..10 {
+            let field = format!("field:{number}");
+            let set = |hash: &mut Hash| hash.set(field.as_bytes(), b"value:0123", limits);
+            keyspace.update_hash(key, Create::IfMissing, set).expect("a hash");
+        }
+    });
+    whole_keys("sorted set of 20", 340, |keyspace, key| {
+        for number in 0..20 {
+            let member = format!("member:{number:02}");
+            let score = f64::from(number * 100);
+            let insert = |zset: &mut ZSet| zset.insert(member.as_bytes(), score, limits);
+            keyspace.update_zset(key, Create::IfMissing, insert).expect("a sorted set");
+        }
+    });
+    whole_keys("set of 20 integers of 6 digits", 120, |keyspace, key| {
+        for number in 0..20 {
+            let member = (123_456 + number * 31_337).to_string();
+            let add = |set: &mut Set| set.add(member.as_bytes(), limits);
+            keyspace.update_set(key, Create::IfMissing, add).expect("a set");
+        }
+    });
+    whole_keys("list of 20 of 10 bytes", 200, |keyspace, key| {
+        for _ in 0..20 {
+            let push = |list: &mut List| list.push_back(VALUE, limits);
+            keyspace.update_list(key, Create::IfMissing, push).expect("a list");
+        }
+    });
+    whole_keys("set of 20 of 10 bytes", 200, |keyspace, key| {
+        for number in 0..20 {
+            let member = format!("value:{number:04}");
+            let add = |set: &mut Set| set.add(member.as_bytes(), limits);
+            keyspace.update_set(key, Create::IfMissing, add).expect("a set");
+        }
+    });
+}
+
 fn main() {
     let limits = Limits::default();
     small_ones(&limits);
     large_ones(&limits);
+    keys(&limits);
 }

@@ -2,7 +2,7 @@
 
 use ballast_storage::memory::{CountingAllocator, thread_used_bytes};
 use ballast_storage::table::hash_key;
-use ballast_storage::types::{Hash, Limits, List, Set, Side, ZSet};
+use ballast_storage::types::{Element, Hash, Limits, List, Set, Side, ZSet};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -89,7 +89,7 @@ fn lists() {
             3..=5 => list.push_front(&name(number), &limits),
             6 => drop((list.pop_front(&limits), list.pop_back(&limits))),
             _ => {
-                let pivot = list.as_ref().get(number as i64 % 50).map(|pivot| pivot.to_vec());
+                let pivot = list.as_ref().get(number as i64 % 50).map(Element::to_vec);
                 if let Some(pivot) = pivot {
                     list.insert(Side::After, &pivot, &name(number), &limits);
                 }

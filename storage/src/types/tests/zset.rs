@@ -294,3 +294,47 @@ fn negative_zero_is_known_to_skiplists_only() {
     assert!(is_negative(&zset));
     assert_eq!(zset.as_ref().rank(b"m", Order::Ascending), Some((0, 0.0)));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn scans_return_what_stays(seed: u64, count in 200usize..3000, churn in 1usize..40) {
+        let limits = Limits::default();
+        let mut random = generator(seed);
+        let mut zset = ZSet::new();
+        let stay = |number: usize| format!("stay:{number}").into_bytes();
+        for number in 0..count {
+            zset.insert(&stay(number), (random() % 50) as f64, &limits);
+        }
+        let mut seen = vec![false; count];
+        let (mut cursor, mut others) = (0, 0u64);
+        let grows = seed % 2 == 0;
+        for number in 0..if grows { 0 } else { 4 * count as u64 } {
+            zset.insert(format!("go:{number}").as_bytes(), (random() % 50) as f64, &limits);
+        }
+        loop {
+            cursor = zset.as_ref().scan(cursor, 10, &mut |member, _| {
+                let name = String::from_utf8(member.to_vec()).unwrap();
+                if let Some(number) = name.strip_prefix("stay:") {
+                    seen[number.parse::<usize>().unwrap()] = true;
+                }
+            });
+            if cursor == 0 {
+                break;
+            }
+            // Splits or joins leaves and segments between two steps, and moves what stays.
+            for _ in 0..churn {
+                let name = format!("go:{others}").into_bytes();
+                others += 1;
+                if grows && others < 20_000 {
+                    zset.insert(&name, (random() % 50) as f64, &limits);
+                } else {
+                    zset.remove(&name);
+                }
+                let moved = random() as usize % count;
+                zset.insert(&stay(moved), (random() % 50) as f64, &limits);
+            }
+        }
+        prop_assert!(seen.iter().all(|seen| *seen));
+    }
+}
