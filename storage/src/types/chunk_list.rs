@@ -11,12 +11,17 @@ use crate::memory::good_size;
 
 /// Bytes of a full chunk; an element that is longer has a chunk of its own.
 const CHUNK_BYTES_MAX: usize = 2048;
+/// The same in a list of many chunks, so that the deque of chunks stays short: an index costs a
+/// step per chunk, and growing the deque copies it.
+const LONG_CHUNK_BYTES_MAX: usize = 8192;
+/// From this many chunks on a list has long ones.
+const LONG_FROM_CHUNKS: usize = 512;
 /// Two neighbouring chunks join up to this many bytes.
 const CHUNK_BYTES_JOINED: usize = CHUNK_BYTES_MAX / 2;
 /// Bytes of the first block of a chunk that grows towards the front.
 const FRONT_BYTES_MIN: usize = 64;
 /// Offsets remembered at the end of the last chunk.
-const TAIL_OFFSETS: usize = 12;
+const TAIL_OFFSETS: usize = 27;
 
 /// A large list. Both ends are O(1); an index costs a step per chunk.
 #[derive(Debug)]
@@ -132,11 +137,11 @@ impl ChunkList {
 
     pub(super) fn push_back(&mut self, new: &Encoded) {
         let width = new.bytes().len();
-        if self.chunks.back().is_none_or(|chunk| chunk.bytes.len() + width > CHUNK_BYTES_MAX) {
+        let max = self.chunk_bytes_max();
+        if self.chunks.back().is_none_or(|chunk| chunk.bytes.len() + width > max) {
             let last = self.chunks.len().wrapping_sub(1);
             let compact = self.chunks.back().is_some_and(|chunk| {
-                chunk.start as usize >= CHUNK_BYTES_MAX / 2
-                    && chunk.used() + width <= CHUNK_BYTES_MAX
+                chunk.start as usize >= max / 2 && chunk.used() + width <= max
             });
             self.tail.len = 0;
             if compact {
@@ -157,13 +162,14 @@ impl ChunkList {
 
     pub(super) fn push_front(&mut self, new: &Encoded) {
         let width = new.bytes().len();
-        if self.chunks.front().is_none_or(|chunk| chunk.used() + width > CHUNK_BYTES_MAX) {
+        let max = self.chunk_bytes_max();
+        if self.chunks.front().is_none_or(|chunk| chunk.used() + width > max) {
             self.insert_chunk(0, Chunk::default());
         }
         if self.chunks.len() == 1 && (self.chunks[0].start as usize) < width {
             self.tail.len = 0;
         }
-        self.edit(0, |chunk| chunk.push_front(new.bytes()));
+        self.edit(0, |chunk| chunk.push_front(new.bytes(), max));
         self.count_in(new);
     }
 
@@ -191,8 +197,10 @@ impl ChunkList {
         let last = self.chunks.len().checked_sub(1)?;
         if self.tail.len == 0 {
             let chunk = &self.chunks[last];
-            for at in packed::offsets(&chunk.bytes, chunk.start as usize, 1) {
-                self.tail.push(at as usize);
+            let mut at = chunk.offset((chunk.len as usize).saturating_sub(TAIL_OFFSETS));
+            while at < chunk.bytes.len() {
+                self.tail.push(at);
+                at = packed::skip(&chunk.bytes, at);
             }
         }
         let at = self.tail.pop()?;
@@ -217,7 +225,7 @@ impl ChunkList {
         let (element, next) = read(&self.chunks[chunk].bytes, at);
         self.listpack_bytes -= listpack_entry_bytes(element);
         self.tail.len = 0;
-        if self.chunks[chunk].used() + at + new.bytes().len() - next <= CHUNK_BYTES_MAX {
+        if self.chunks[chunk].used() + at + new.bytes().len() - next <= self.chunk_bytes_max() {
             self.edit(chunk, |c| splice(&mut c.bytes, at, next - at, &[new.bytes()]));
             self.listpack_bytes += listpack_entry_bytes(read(new.bytes(), 0).0);
             return;
@@ -341,9 +349,13 @@ impl ChunkList {
         (0, 0)
     }
 
+    fn chunk_bytes_max(&self) -> usize {
+        if self.chunks.len() < LONG_FROM_CHUNKS { CHUNK_BYTES_MAX } else { LONG_CHUNK_BYTES_MAX }
+    }
+
     /// Whether `new` may go into a chunk.
     fn has_room(&self, chunk: usize, new: &Encoded) -> bool {
-        self.chunks[chunk].used() + new.bytes().len() <= CHUNK_BYTES_MAX
+        self.chunks[chunk].used() + new.bytes().len() <= self.chunk_bytes_max()
     }
 
     fn put(&mut self, chunk: usize, at: usize, new: &Encoded) {
@@ -503,13 +515,13 @@ impl Chunk {
         self.start = 0;
     }
 
-    fn push_front(&mut self, new: &[u8]) {
+    fn push_front(&mut self, new: &[u8], max: usize) {
         let used = self.used();
         if (self.start as usize) < new.len() {
             let needed = used + new.len();
-            let wanted = needed.max((used + used / 2).clamp(FRONT_BYTES_MIN, CHUNK_BYTES_MAX));
+            let wanted = needed.max((used + used / 2).clamp(FRONT_BYTES_MIN, max));
             // A long element fills its chunk and needs no room in front of it.
-            let len = if needed > CHUNK_BYTES_MAX { needed } else { good_size(wanted) };
+            let len = if needed > max { needed } else { good_size(wanted) };
             let mut bytes = Vec::new();
             packed::reserve(&mut bytes, len);
             bytes.resize(len - used, 0);

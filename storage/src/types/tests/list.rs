@@ -196,6 +196,40 @@ fn queues_and_stacks_keep_their_order() {
 }
 
 #[test]
+fn long_lists_have_long_chunks() {
+    let limits = Limits::default();
+    let (mut list, mut model) = (List::new(), Model::new());
+    for round in 0..60_000u32 {
+        let value = format!("a value of some length:{round}").into_bytes();
+        let push = if round % 3 == 0 { Step::PushFront(value) } else { Step::PushBack(value) };
+        apply(&mut list, &mut model, push, &limits);
+    }
+    assert_eq!(list.heap_bytes(), list.as_ref().heap_bytes_walked());
+    assert!(list.as_ref().iter().map(Element::to_vec).eq(model.iter().cloned()));
+    for index in (0..60_000).step_by(977) {
+        assert_eq!(
+            list.as_ref().get(index).map(Element::to_vec),
+            Some(model[index as usize].clone())
+        );
+        apply(&mut list, &mut model, Step::Set(index, b"another".to_vec()), &limits);
+        apply(
+            &mut list,
+            &mut model,
+            Step::Insert(true, b"another".to_vec(), b"new".to_vec()),
+            &limits,
+        );
+    }
+    apply(&mut list, &mut model, Step::Remove(-20, b"another".to_vec()), &limits);
+    apply(&mut list, &mut model, Step::Trim(10_000, -10_001), &limits);
+    while !model.is_empty() {
+        apply(&mut list, &mut model, Step::PopBack(100), &limits);
+        apply(&mut list, &mut model, Step::PopFront(30), &limits);
+        assert_eq!(list.heap_bytes(), list.as_ref().heap_bytes_walked());
+    }
+    assert_eq!(list.heap_bytes(), 0);
+}
+
+#[test]
 fn encodings_are_those_of_redis() {
     let limits = Limits::default();
     let mut list = List::new();
