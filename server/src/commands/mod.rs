@@ -3,6 +3,7 @@
 //! A handler parses its arguments, calls one storage operation and writes one reply.
 
 pub(crate) mod balancer;
+pub(crate) mod bitmaps;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod connection;
@@ -35,6 +36,7 @@ use crate::config::Config;
 /// All families; a new command is an entry in one of them.
 pub(crate) static FAMILIES: &[&[Definition]] = &[
     balancer::COMMANDS,
+    bitmaps::COMMANDS,
     client::COMMANDS,
     cluster::COMMANDS,
     connection::COMMANDS,

@@ -65,6 +65,8 @@ pub(crate) enum Group {
     Generic,
     /// Strings.
     String,
+    /// Strings as arrays of bits.
+    Bitmap,
     /// Lists.
     List,
     /// Hashes.
@@ -89,6 +91,7 @@ impl Group {
         match self {
             Group::Generic => "generic",
             Group::String => "string",
+            Group::Bitmap => "bitmap",
             Group::List => "list",
             Group::Hash => "hash",
             Group::Set => "set",

@@ -1,5 +1,0 @@
-//! Hashes.
-
-use super::table::Definition;
-
-pub(crate) static COMMANDS: &[Definition] = &[];

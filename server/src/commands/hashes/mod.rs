@@ -1,0 +1,177 @@
+//! Hashes: the table, and what the parts of the family share.
+
+mod read;
+mod walk;
+mod write;
+
+use ballast_protocol::Reply;
+use ballast_storage::types::Element;
+
+use super::table::{Definition, Group, ONE, Run, flag};
+
+const BASE: Definition = Definition { group: Group::Hash, keys: ONE, ..Definition::BASE };
+
+pub(crate) static COMMANDS: &[Definition] = &[
+    Definition {
+        name: "hdel",
+        arity: -3,
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(write::hdel),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields named",
+        summary: "Deletes fields of a hash; deletes the key with its last field.",
+        ..BASE
+    },
+    Definition {
+        name: "hexists",
+        arity: 3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(read::hexists),
+        since: "2.0.0",
+        summary: "Tells whether a hash has a field.",
+        ..BASE
+    },
+    Definition {
+        name: "hget",
+        arity: 3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(read::hget),
+        since: "2.0.0",
+        summary: "Returns the value of a field of a hash.",
+        ..BASE
+    },
+    Definition {
+        name: "hgetall",
+        arity: 2,
+        flags: flag::READONLY,
+        run: Run::Data(read::hgetall),
+        since: "2.0.0",
+        complexity: "O(N) in the size of the hash",
+        summary: "Returns all fields of a hash with their values.",
+        ..BASE
+    },
+    Definition {
+        name: "hincrby",
+        arity: 4,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(write::hincrby),
+        since: "2.0.0",
+        summary: "Adds to an integer in a hash; a missing field counts as 0.",
+        ..BASE
+    },
+    Definition {
+        name: "hincrbyfloat",
+        arity: 4,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(write::hincrbyfloat),
+        since: "2.6.0",
+        summary: "Adds to a floating-point number in a hash; a missing field counts as 0.",
+        ..BASE
+    },
+    Definition {
+        name: "hkeys",
+        arity: 2,
+        flags: flag::READONLY,
+        run: Run::Data(read::hkeys),
+        since: "2.0.0",
+        complexity: "O(N) in the size of the hash",
+        summary: "Returns all fields of a hash.",
+        ..BASE
+    },
+    Definition {
+        name: "hlen",
+        arity: 2,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(read::hlen),
+        since: "2.0.0",
+        summary: "Returns the number of fields of a hash.",
+        ..BASE
+    },
+    Definition {
+        name: "hmget",
+        arity: -3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(read::hmget),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields named",
+        summary: "Returns the values of several fields of a hash.",
+        ..BASE
+    },
+    Definition {
+        name: "hmset",
+        arity: -4,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(write::hmset),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields",
+        summary: "Sets fields of a hash; HSET's old form.",
+        ..BASE
+    },
+    Definition {
+        name: "hrandfield",
+        arity: -2,
+        flags: flag::READONLY,
+        run: Run::Data(walk::hrandfield),
+        since: "6.2.0",
+        complexity: "O(N) in the number of fields returned",
+        summary: "Returns fields of a hash chosen at random.",
+        ..BASE
+    },
+    Definition {
+        name: "hscan",
+        arity: -3,
+        flags: flag::READONLY,
+        run: Run::Data(walk::hscan),
+        since: "2.8.0",
+        complexity: "O(1) a call, O(N) for the whole hash",
+        summary: "Walks through the fields of a hash with a cursor.",
+        ..BASE
+    },
+    Definition {
+        name: "hset",
+        arity: -4,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(write::hset),
+        since: "2.0.0",
+        complexity: "O(N) in the number of fields",
+        summary: "Sets fields of a hash; makes the hash if there is none.",
+        ..BASE
+    },
+    Definition {
+        name: "hsetnx",
+        arity: 4,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(write::hsetnx),
+        since: "2.0.0",
+        summary: "Sets a field of a hash, if the hash does not have it.",
+        ..BASE
+    },
+    Definition {
+        name: "hstrlen",
+        arity: 3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(read::hstrlen),
+        since: "3.2.0",
+        summary: "Returns the length of the value of a field of a hash.",
+        ..BASE
+    },
+    Definition {
+        name: "hvals",
+        arity: 2,
+        flags: flag::READONLY,
+        run: Run::Data(read::hvals),
+        since: "2.0.0",
+        complexity: "O(N) in the size of the hash",
+        summary: "Returns all values of a hash.",
+        ..BASE
+    },
+];
+
+/// Replies with a field or a value.
+#[inline]
+fn write_element(reply: &mut Reply, element: Element<'_>) {
+    match element {
+        Element::Bytes(bytes) => reply.bulk(bytes),
+        Element::Int(number) => reply.bulk_integer(number),
+    }
+}

@@ -1,0 +1,335 @@
+//! Strings: the table, `GET`, and what the parts of the family share.
+
+mod lcs;
+mod multiple;
+mod numbers;
+mod ranges;
+mod set;
+
+use std::ops::Range;
+
+use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::{Key, Keyspace, Value};
+
+use super::context::Data;
+use super::table::{CommandResult, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
+
+/// Keys and values in turn.
+const PAIRS: KeySpec = KeySpec::Range { first: 1, last: -1, step: 2 };
+
+const BASE: Definition = Definition { group: Group::String, keys: ONE, ..Definition::BASE };
+
+pub(crate) static COMMANDS: &[Definition] = &[
+    Definition {
+        name: "append",
+        arity: 3,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(ranges::append),
+        since: "2.0.0",
+        complexity: "O(1), amortised over the growth of the value",
+        summary: "Appends to a string; makes the key if there is none.",
+        ..BASE
+    },
+    Definition {
+        name: "decr",
+        arity: 2,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(numbers::decr),
+        summary: "Subtracts one from an integer; a missing key counts as 0.",
+        ..BASE
+    },
+    Definition {
+        name: "decrby",
+        arity: 3,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(numbers::decrby),
+        summary: "Subtracts a number from an integer; a missing key counts as 0.",
+        ..BASE
+    },
+    Definition {
+        name: "get",
+        arity: 2,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(get),
+        summary: "Returns the string at a key.",
+        ..BASE
+    },
+    Definition {
+        name: "getdel",
+        arity: 2,
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(getdel),
+        since: "6.2.0",
+        summary: "Returns the string at a key and deletes the key.",
+        ..BASE
+    },
+    Definition {
+        name: "getex",
+        arity: -2,
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(set::getex),
+        since: "6.2.0",
+        summary: "Returns the string at a key and changes when the key expires.",
+        ..BASE
+    },
+    Definition {
+        name: "getrange",
+        arity: 4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::getrange),
+        since: "2.4.0",
+        complexity: "O(N) in the length of the part",
+        summary: "Returns a part of the string at a key.",
+        ..BASE
+    },
+    Definition {
+        name: "getset",
+        arity: 3,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(set::getset),
+        summary: "Returns the string at a key and sets another.",
+        ..BASE
+    },
+    Definition {
+        name: "incr",
+        arity: 2,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(numbers::incr),
+        summary: "Adds one to an integer; a missing key counts as 0.",
+        ..BASE
+    },
+    Definition {
+        name: "incrby",
+        arity: 3,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(numbers::incrby),
+        summary: "Adds a number to an integer; a missing key counts as 0.",
+        ..BASE
+    },
+    Definition {
+        name: "incrbyfloat",
+        arity: 3,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(numbers::incrbyfloat),
+        since: "2.6.0",
+        summary: "Adds to a floating-point number; a missing key counts as 0.",
+        ..BASE
+    },
+    Definition {
+        name: "lcs",
+        arity: -3,
+        flags: flag::READONLY,
+        keys: TWO,
+        run: Run::Data(lcs::lcs),
+        since: "7.0.0",
+        complexity: "O(N*M) in the lengths of the two strings",
+        summary: "Finds the longest subsequence that two strings have in common.",
+        ..BASE
+    },
+    Definition {
+        name: "mget",
+        arity: -2,
+        flags: flag::READONLY | flag::FAST,
+        keys: REST,
+        run: Run::Data(multiple::mget),
+        complexity: "O(N) in the number of keys",
+        summary: "Returns the strings at several keys.",
+        ..BASE
+    },
+    Definition {
+        name: "mset",
+        arity: -3,
+        flags: flag::WRITE | flag::DENYOOM,
+        keys: PAIRS,
+        run: Run::Data(multiple::mset),
+        since: "1.0.1",
+        complexity: "O(N) in the number of keys",
+        summary: "Sets several keys to strings at once.",
+        ..BASE
+    },
+    Definition {
+        name: "msetnx",
+        arity: -3,
+        flags: flag::WRITE | flag::DENYOOM,
+        keys: PAIRS,
+        run: Run::Data(multiple::msetnx),
+        since: "1.0.1",
+        complexity: "O(N) in the number of keys",
+        summary: "Sets several keys to strings at once, if none of them exists.",
+        ..BASE
+    },
+    Definition {
+        name: "psetex",
+        arity: 4,
+        flags: flag::WRITE | flag::DENYOOM,
+        run: Run::Data(set::psetex),
+        since: "2.6.0",
+        summary: "Sets a key to a string that expires after so many milliseconds.",
+        ..BASE
+    },
+    Definition {
+        name: "set",
+        arity: -3,
+        flags: flag::WRITE | flag::DENYOOM,
+        run: Run::Data(set::set),
+        summary: "Sets a key to a string, whatever it held before.",
+        ..BASE
+    },
+    Definition {
+        name: "setex",
+        arity: 4,
+        flags: flag::WRITE | flag::DENYOOM,
+        run: Run::Data(set::setex),
+        since: "2.0.0",
+        summary: "Sets a key to a string that expires after so many seconds.",
+        ..BASE
+    },
+    Definition {
+        name: "setnx",
+        arity: 3,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(set::setnx),
+        summary: "Sets a key to a string, if the key does not exist.",
+        ..BASE
+    },
+    Definition {
+        name: "setrange",
+        arity: 4,
+        flags: flag::WRITE | flag::DENYOOM,
+        run: Run::Data(ranges::setrange),
+        since: "2.2.0",
+        complexity: "O(1), or O(M) in the length of a long new part",
+        summary: "Overwrites a part of the string at a key; fills a gap with zeros.",
+        ..BASE
+    },
+    Definition {
+        name: "strlen",
+        arity: 2,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(ranges::strlen),
+        since: "2.2.0",
+        summary: "Returns the length of the string at a key.",
+        ..BASE
+    },
+    Definition {
+        name: "substr",
+        arity: 4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::getrange),
+        complexity: "O(N) in the length of the part",
+        summary: "Returns a part of the string at a key; GETRANGE's old name.",
+        ..BASE
+    },
+];
+
+#[inline]
+fn get(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    write_string(reply, cx.read(args.at(1)))
+}
+
+fn getdel(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = args.at(1);
+    let found = cx.read(key);
+    let exists = found.is_some();
+    write_string(reply, found)?;
+    if exists {
+        cx.remove(key);
+        cx.changed(key, "del");
+    }
+    Ok(())
+}
+
+/// Replies with the string that a key holds, or null if there is no key.
+#[inline]
+fn write_string(reply: &mut Reply, value: Option<Value<'_>>) -> CommandResult {
+    match value {
+        Some(Value::Str(text)) => reply.bulk(text),
+        Some(Value::Int(number)) => reply.bulk_integer(number),
+        None => reply.null(),
+        Some(_) => return Err(CommandError::WrongType),
+    }
+    Ok(())
+}
+
+/// The string that a key holds, empty if there is no key; integers are spelt into `digits`.
+pub(super) fn text_of<'v>(
+    value: Option<Value<'v>>,
+    digits: &'v mut itoa::Buffer,
+) -> Result<&'v [u8], CommandError> {
+    match value {
+        None => Ok(b""),
+        Some(Value::Str(text)) => Ok(text),
+        Some(Value::Int(number)) => Ok(digits.format(number).as_bytes()),
+        Some(_) => Err(CommandError::WrongType),
+    }
+}
+
+/// Sets `key` to `value`, whatever it held; a collection it held is freed later.
+#[inline]
+pub(super) fn store(cx: &mut Data<'_>, key: &[u8], value: &[u8], expiry: Option<i64>) {
+    let aux = cx.new_aux();
+    let (keyspace, located) = cx.locate(key);
+    if let Some(old) = keyspace.set_string(&located, value, expiry, aux) {
+        cx.shard.garbage.push(old);
+    }
+}
+
+/// When `key` expires. Costs nothing where no key does.
+#[inline]
+fn expiry_of(keyspace: &Keyspace, key: &Key<'_>) -> Option<i64> {
+    if keyspace.expiring_len() == 0 {
+        return None;
+    }
+    keyspace.meta(key).and_then(|meta| meta.expiry)
+}
+
+/// Positions `first..=last` of a string of `len`, both counted from the end if negative and
+/// moved to the nearest end if outside: the rule of `GETRANGE`, `BITCOUNT` and `BITPOS`.
+///
+/// In contrast to lists, a `last` before the string names its first position.
+pub(super) fn clipped(first: i64, last: i64, len: u64) -> Range<u64> {
+    let from_end = |at: i64| match at {
+        ..0 => len.saturating_sub(at.unsigned_abs()),
+        _ => at.unsigned_abs(),
+    };
+    let first = from_end(first);
+    let end = from_end(last).saturating_add(1).min(len);
+    if first < end { first..end } else { 0..0 }
+}
+
+/// Whether a range is turned around in a way that makes it empty even where [`clipped`] would
+/// move both of its ends to one position.
+pub(super) fn reversed(first: i64, last: i64) -> bool {
+    first < 0 && last < 0 && first > last
+}
+
+/// Refuses strings longer than `proto-max-bulk-len`.
+fn check_length(cx: &Data<'_>, len: usize, more: usize) -> CommandResult {
+    match len.checked_add(more) {
+        Some(total) if total as u64 <= cx.config().proto_max_bulk_len => Ok(()),
+        _ => Err(CommandError::StringTooLong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_clipped_as_getrange_does() {
+        for (first, last, len, range) in [
+            (0, -1, 5, 0..5),
+            (-3, -2, 5, 2..4),
+            (0, -100, 5, 0..1),
+            (-100, 3, 5, 0..4),
+            (5, 9, 5, 0..0),
+            (3, 2, 5, 0..0),
+            (-1, -5, 5, 0..0),
+            (0, 0, 0, 0..0),
+            (i64::MIN, i64::MAX, 5, 0..5),
+        ] {
+            assert_eq!(clipped(first, last, len), range, "{first} {last} of {len}");
+        }
+        assert!(reversed(-1, -2) && !reversed(-2, -1) && !reversed(1, -1));
+    }
+}
