@@ -166,10 +166,10 @@ impl ShardState {
         }
     }
 
-    /// The slot's box, if it is here.
+    /// The slot's box, if it is here. No slot at all is nowhere.
     #[inline]
     pub(crate) fn slot(&self, slot: u16) -> Option<&Slot> {
-        self.slots[usize::from(slot)].as_deref()
+        self.slots.get(usize::from(slot))?.as_deref()
     }
 
     /// Whether the slot's box is here.

@@ -2,6 +2,7 @@
 
 use ballast_protocol::number::parse_i64;
 use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::STRING_MAX;
 
 use super::{byte_of, parse_offset};
 use crate::commands::context::Data;
@@ -163,7 +164,11 @@ fn parse_steps(cx: &Data<'_>, args: Args<'_>) -> Result<Vec<Step>, CommandError>
                 Action::Increment(value, overflow)
             }
         };
-        steps.push(Step { kind, bit, action });
+        let step = Step { kind, bit, action };
+        if step.end_byte() > STRING_MAX {
+            return Err(CommandError::StringTooLong);
+        }
+        steps.push(step);
         at += if reads { 3 } else { 4 };
     }
     Ok(steps)

@@ -8,7 +8,7 @@ use ballast_protocol::number::parse_i64;
 use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::Data;
-use super::strings::text_of;
+use super::strings::{string_bytes_max, text_of};
 use super::table::{CommandResult, Definition, Group, KeySpec, ONE, Run, flag};
 
 const BASE: Definition = Definition { group: Group::Bitmap, keys: ONE, ..Definition::BASE };
@@ -124,7 +124,7 @@ fn parse_offset(cx: &Data<'_>, text: &[u8], scale: u64) -> Result<u64, CommandEr
     let offset = parse_i64(text)
         .and_then(|offset| u64::try_from(offset).ok())
         .and_then(|offset| offset.checked_mul(scale))
-        .filter(|offset| offset / 8 < cx.config().proto_max_bulk_len);
+        .filter(|offset| offset / 8 < string_bytes_max(cx));
     let error = || CommandError::other("ERR bit offset is not an integer or out of range");
     offset.ok_or_else(error)
 }

@@ -9,7 +9,7 @@ mod set;
 use std::ops::Range;
 
 use ballast_protocol::{Args, CommandError, Reply};
-use ballast_storage::{Key, Keyspace, Value};
+use ballast_storage::{Key, Keyspace, STRING_MAX, Value};
 
 use super::context::Data;
 use super::table::{CommandResult, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
@@ -303,10 +303,15 @@ pub(super) fn reversed(first: i64, last: i64) -> bool {
     first < 0 && last < 0 && first > last
 }
 
-/// Refuses strings longer than `proto-max-bulk-len`.
+/// The longest string that a command may make: `proto-max-bulk-len`, or what the store can hold.
+pub(super) fn string_bytes_max(cx: &Data<'_>) -> u64 {
+    cx.config().proto_max_bulk_len.min(STRING_MAX as u64)
+}
+
+/// Refuses strings that would be too long.
 fn check_length(cx: &Data<'_>, len: usize, more: usize) -> CommandResult {
     match len.checked_add(more) {
-        Some(total) if total as u64 <= cx.config().proto_max_bulk_len => Ok(()),
+        Some(total) if total as u64 <= string_bytes_max(cx) => Ok(()),
         _ => Err(CommandError::StringTooLong),
     }
 }
