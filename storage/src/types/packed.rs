@@ -12,7 +12,7 @@
 //! | `0x70..=0x76` | integer in 2..=8 bytes, little endian                          |
 //! | `0x77`        | string, length in 4 bytes                                      |
 //! | `0x78`, `0x79`| `f32`, `f64`: scores only                                      |
-//! | `0x7f`        | not an element: see [`MARKER`]                                 |
+//! | `0x7f`        | in front of all: the large encoding is reported                |
 //! | `0x80..=0xff` | integer 0..=127                                                |
 //!
 //! There is no length of the whole and no back-length: a packed string is at most a few KiB.
