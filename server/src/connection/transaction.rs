@@ -224,7 +224,11 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
     let args = queued.args.view();
     match command.run {
         Run::Data(_) | Run::Spread(..) => {
-            let slots = slots_of(command.keys, args);
+            let slots: Slots = if command.has(flag::ALL_SLOTS) {
+                (0..SLOTS).collect()
+            } else {
+                slots_of(command.keys, args)
+            };
             let first = slots.first().copied().unwrap_or(NO_SLOT);
             let caller = Caller { may_block: false, ..session.caller() };
             if let Some(on) = state.execute_slots(command, &slots, first, args, caller, reply) {
