@@ -1,5 +1,285 @@
-//! Keys of any type.
+//! Keys of any type: deleting, asking, renaming, copying.
 
-use super::table::Definition;
+use ballast_protocol::number::parse_i64;
+use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::{Kind, Meta, OwnedValue};
 
-pub(crate) static COMMANDS: &[Definition] = &[];
+use super::context::Data;
+use super::table::{CommandResult, Definition, ONE, REST, Run, TWO, flag};
+
+pub(crate) static COMMANDS: &[Definition] = &[
+    Definition {
+        name: "copy",
+        arity: -3,
+        flags: flag::WRITE | flag::DENYOOM,
+        keys: TWO,
+        run: Run::Data(copy),
+        since: "6.2.0",
+        complexity: "O(N) for a collection of N elements, O(1) for a string",
+        summary: "Copies the value of a key to another key.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "del",
+        arity: -2,
+        flags: flag::WRITE,
+        keys: REST,
+        run: Run::Data(del),
+        complexity: "O(N) with N being the number of keys",
+        summary: "Deletes keys.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "exists",
+        arity: -2,
+        flags: flag::READONLY | flag::FAST,
+        keys: REST,
+        run: Run::Data(exists),
+        complexity: "O(N) with N being the number of keys",
+        summary: "Counts how many of the keys exist.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "move",
+        arity: 3,
+        flags: flag::WRITE | flag::FAST,
+        keys: ONE,
+        run: Run::Data(move_key),
+        summary: "Moves a key to another database.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "rename",
+        arity: 3,
+        flags: flag::WRITE,
+        keys: TWO,
+        run: Run::Data(rename),
+        summary: "Renames a key, overwriting the one that has the new name.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "renamenx",
+        arity: 3,
+        flags: flag::WRITE | flag::FAST,
+        keys: TWO,
+        run: Run::Data(renamenx),
+        summary: "Renames a key unless one has the new name.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "touch",
+        arity: -2,
+        flags: flag::READONLY | flag::FAST,
+        keys: REST,
+        run: Run::Data(touch),
+        since: "3.2.1",
+        complexity: "O(N) with N being the number of keys",
+        summary: "Counts how many of the keys exist, and notes that they were used.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "type",
+        arity: 2,
+        flags: flag::READONLY | flag::FAST,
+        keys: ONE,
+        run: Run::Data(type_of),
+        summary: "Returns the type of the value of a key.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "unlink",
+        arity: -2,
+        flags: flag::WRITE | flag::FAST,
+        keys: REST,
+        run: Run::Data(unlink),
+        since: "4.0.0",
+        complexity: "O(1) for each key; their memory is freed afterwards",
+        summary: "Deletes keys and frees their memory later.",
+        ..Definition::BASE
+    },
+];
+
+/// The name that `TYPE` has for a kind of value.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "string",
+        Kind::List => "list",
+        Kind::Hash => "hash",
+        Kind::Set => "set",
+        Kind::ZSet => "zset",
+    }
+}
+
+/// What is known of `key` without its value: counts a hit or a miss, but is no use of the key.
+pub(super) fn read_meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
+    let (keyspace, located) = cx.locate(key);
+    let meta = keyspace.meta(&located);
+    let counters = &cx.shard.counters;
+    match meta {
+        Some(_) => counters.keyspace_hits.add(1),
+        None => counters.keyspace_misses.add(1),
+    }
+    meta
+}
+
+fn del(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let mut removed = 0;
+    for key in args.from(1).iter() {
+        if cx.remove(key) {
+            cx.changed(key, "del");
+            removed += 1;
+        }
+    }
+    reply.integer(removed);
+    Ok(())
+}
+
+/// The same as `DEL`, which frees what is large in slices as well.
+fn unlink(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    del(cx, args, reply)
+}
+
+fn exists(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let found = args.from(1).iter().filter(|key| read_meta(cx, key).is_some()).count();
+    reply.integer(found as i64);
+    Ok(())
+}
+
+fn touch(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let found = args.from(1).iter().filter(|key| cx.read(key).is_some()).count();
+    reply.integer(found as i64);
+    Ok(())
+}
+
+fn type_of(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    reply.simple(read_meta(cx, args.at(1)).map_or("none", |meta| kind_name(meta.kind)));
+    Ok(())
+}
+
+/// A place of a key: its database and its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place<'k> {
+    db: u8,
+    key: &'k [u8],
+}
+
+impl Place<'_> {
+    fn meta(self, cx: &mut Data<'_>) -> Option<Meta> {
+        let (keyspace, key) = cx.locate_in(self.db, self.key);
+        keyspace.meta(&key)
+    }
+
+    /// Puts a value here, in place of any other, and tells whoever waits for it.
+    fn put(self, cx: &mut Data<'_>, value: OwnedValue, meta: Meta, event: &'static str) {
+        let (keyspace, key) = cx.locate_in(self.db, self.key);
+        if let Some(replaced) = keyspace.insert(&key, value, meta.expiry, meta.aux) {
+            cx.shard.garbage.push(replaced);
+        }
+        cx.changed_in(self.db, self.key, event);
+        cx.ready_in(self.db, self.key);
+    }
+}
+
+/// Moves what is at `from`, which exists with this `meta`, to `to`.
+fn relocate(
+    cx: &mut Data<'_>,
+    from: Place<'_>,
+    to: Place<'_>,
+    meta: Meta,
+    events: (&'static str, &'static str),
+) {
+    let (keyspace, key) = cx.locate_in(from.db, from.key);
+    if let Some((value, _)) = keyspace.take(&key) {
+        cx.changed_in(from.db, from.key, events.0);
+        to.put(cx, value, meta, events.1);
+    }
+}
+
+fn rename(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let db = cx.caller.db;
+    let (from, to) = (Place { db, key: args.at(1) }, Place { db, key: args.at(2) });
+    let meta = from.meta(cx).ok_or(CommandError::NoKey)?;
+    if from != to {
+        relocate(cx, from, to, meta, ("rename_from", "rename_to"));
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn renamenx(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let db = cx.caller.db;
+    let (from, to) = (Place { db, key: args.at(1) }, Place { db, key: args.at(2) });
+    let meta = from.meta(cx).ok_or(CommandError::NoKey)?;
+    let free = to.meta(cx).is_none();
+    if free {
+        relocate(cx, from, to, meta, ("rename_from", "rename_to"));
+    }
+    reply.integer(i64::from(free));
+    Ok(())
+}
+
+fn move_key(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = args.at(1);
+    let from = Place { db: cx.caller.db, key };
+    let to = Place { db: database(cx, args.at(2))?, key };
+    if from == to {
+        return Err(CommandError::SameObject);
+    }
+    let meta = from.meta(cx);
+    let moved = match meta {
+        Some(meta) if to.meta(cx).is_none() => {
+            relocate(cx, from, to, meta, ("move_from", "move_to"));
+            true
+        }
+        _ => false,
+    };
+    reply.integer(i64::from(moved));
+    Ok(())
+}
+
+fn copy(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let mut db = cx.caller.db;
+    let mut replace = false;
+    let mut at = 3;
+    while let Some(word) = args.get(at) {
+        if word.eq_ignore_ascii_case(b"replace") {
+            replace = true;
+        } else if word.eq_ignore_ascii_case(b"db") && at + 1 < args.len() {
+            at += 1;
+            db = database(cx, args.at(at))?;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+        at += 1;
+    }
+    let from = Place { db: cx.caller.db, key: args.at(1) };
+    let to = Place { db, key: args.at(2) };
+    if from == to {
+        return Err(CommandError::SameObject);
+    }
+    let found = read_meta(cx, from.key);
+    let copied = match found {
+        Some(meta) if replace || to.meta(cx).is_none() => {
+            let (keyspace, key) = cx.locate_in(from.db, from.key);
+            match keyspace.clone_value(&key) {
+                Some(value) => {
+                    to.put(cx, value, meta, "copy_to");
+                    true
+                }
+                None => false,
+            }
+        }
+        _ => false,
+    };
+    reply.integer(i64::from(copied));
+    Ok(())
+}
+
+/// The number of an existing database.
+fn database(cx: &Data<'_>, text: &[u8]) -> Result<u8, CommandError> {
+    let number = parse_i64(text).ok_or(CommandError::NotInteger)?;
+    u8::try_from(number)
+        .ok()
+        .filter(|number| u32::from(*number) < cx.config().databases)
+        .ok_or(CommandError::InvalidDatabase)
+}

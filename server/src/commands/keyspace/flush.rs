@@ -1,0 +1,105 @@
+//! Emptying and swapping databases: in every slot at once, which the command has all of.
+
+use ballast_protocol::number::parse_i64;
+use ballast_protocol::slot::SLOTS;
+use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::Key;
+
+use crate::commands::context::Data;
+use crate::commands::table::CommandResult;
+use crate::slot::Slot;
+
+pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    check_mode(args)?;
+    let db = cx.caller.db;
+    flush(cx, Some(db));
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn flushall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    check_mode(args)?;
+    flush(cx, None);
+    // As in Redis it counts as a change even if there was nothing to remove.
+    cx.shard.dirty += 1;
+    reply.ok();
+    Ok(())
+}
+
+/// `SYNC` and `ASYNC` mean the same here: the keys are gone at once, their memory is freed in
+/// slices.
+fn check_mode(args: Args<'_>) -> CommandResult {
+    match args.get(1) {
+        None => Ok(()),
+        Some(mode)
+            if args.len() == 2
+                && (mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async")) =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(CommandError::Syntax),
+    }
+}
+
+/// Empties database `db`, or all of them.
+fn flush(cx: &mut Data<'_>, db: Option<u8>) {
+    for slot in 0..SLOTS {
+        let Some(boxed) = cx.shard.slots[usize::from(slot)].as_deref_mut() else { continue };
+        if !boxed.watchers.is_empty() {
+            boxed.watchers.touch_where(db, |db, key| exists(boxed, db, key));
+        }
+        let keys = match db {
+            Some(db) => boxed.data.keyspace(db).map_or(0, ballast_storage::Keyspace::len),
+            None => boxed.data.key_count(),
+        };
+        if keys > 0 {
+            cx.shard.dirty += keys as u64;
+            cx.shard.garbage.append(boxed.data.flush(db));
+        }
+    }
+}
+
+fn exists(slot: &Slot, db: u8, key: &[u8]) -> bool {
+    slot.data.keyspace(db).is_some_and(|keys| keys.find(&Key::new(key)).is_some())
+}
+
+pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let first = index(args.at(1), "ERR invalid first DB index")?;
+    let second = index(args.at(2), "ERR invalid second DB index")?;
+    let (first, second) = (database(cx, first)?, database(cx, second)?);
+    if first != second {
+        for slot in 0..SLOTS {
+            swap(cx, slot, first, second);
+        }
+    }
+    cx.shard.dirty += 1;
+    reply.ok();
+    Ok(())
+}
+
+fn index(text: &[u8], refusal: &'static str) -> Result<i32, CommandError> {
+    parse_i64(text)
+        .and_then(|number| i32::try_from(number).ok())
+        .ok_or(CommandError::other(refusal))
+}
+
+fn database(cx: &Data<'_>, number: i32) -> Result<u8, CommandError> {
+    u8::try_from(number)
+        .ok()
+        .filter(|number| u32::from(*number) < cx.config().databases)
+        .ok_or(CommandError::InvalidDatabase)
+}
+
+fn swap(cx: &mut Data<'_>, slot: u16, first: u8, second: u8) {
+    let Some(boxed) = cx.shard.slots[usize::from(slot)].as_deref_mut() else { return };
+    if !boxed.watchers.is_empty() {
+        let either = |_, key: &[u8]| exists(boxed, first, key) || exists(boxed, second, key);
+        boxed.watchers.touch_where(Some(first), either);
+        boxed.watchers.touch_where(Some(second), either);
+    }
+    boxed.data.swap(first, second);
+    // What was put into the one database may be waited for in the other.
+    if boxed.waiters.mark_all_ready() {
+        cx.shard.ready.push_back(slot);
+    }
+}

@@ -1,0 +1,77 @@
+//! Whole databases: the table of the family. What its commands do is in the modules below.
+
+mod flush;
+mod scan;
+mod whole;
+
+pub(crate) use self::scan::{ScanOptions, scan_cursor};
+use super::table::{Definition, Group, Run, flag};
+
+pub(crate) static COMMANDS: &[Definition] = &[
+    Definition {
+        name: "dbsize",
+        arity: 1,
+        flags: flag::READONLY | flag::FAST | flag::ALL_SLOTS | flag::KEYSPACE,
+        run: Run::Spread(whole::dbsize_held, whole::dbsize),
+        group: Group::Server,
+        summary: "Returns the number of keys in the database.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "flushall",
+        arity: -1,
+        flags: flag::WRITE | flag::ALL_SLOTS | flag::KEYSPACE | flag::DANGEROUS,
+        run: Run::Data(flush::flushall),
+        complexity: "O(1); the memory is freed afterwards",
+        group: Group::Server,
+        summary: "Removes all keys of all databases.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "flushdb",
+        arity: -1,
+        flags: flag::WRITE | flag::ALL_SLOTS | flag::KEYSPACE | flag::DANGEROUS,
+        run: Run::Data(flush::flushdb),
+        complexity: "O(1); the memory is freed afterwards",
+        group: Group::Server,
+        summary: "Removes all keys of the database.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "keys",
+        arity: 2,
+        flags: flag::READONLY | flag::ALL_SLOTS | flag::DANGEROUS,
+        run: Run::Spread(whole::keys_held, whole::keys),
+        complexity: "O(N) with N being the number of keys in the database",
+        summary: "Returns all keys that match a pattern.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "randomkey",
+        arity: 1,
+        flags: flag::READONLY | flag::ALL_SLOTS,
+        run: Run::Spread(whole::randomkey_held, whole::randomkey),
+        summary: "Returns a random key of the database.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "scan",
+        arity: -2,
+        flags: flag::READONLY | flag::ALL_SLOTS,
+        run: Run::Spread(scan::scan_held, scan::scan),
+        since: "2.8.0",
+        complexity: "O(1) for every call, O(N) for a complete iteration",
+        summary: "Iterates over the keys of the database.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "swapdb",
+        arity: 3,
+        flags: flag::WRITE | flag::FAST | flag::ALL_SLOTS | flag::KEYSPACE | flag::DANGEROUS,
+        run: Run::Data(flush::swapdb),
+        since: "4.0.0",
+        group: Group::Server,
+        summary: "Swaps two databases.",
+        ..Definition::BASE
+    },
+];

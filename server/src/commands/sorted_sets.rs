@@ -1,5 +1,0 @@
-//! Sorted sets.
-
-use super::table::Definition;
-
-pub(crate) static COMMANDS: &[Definition] = &[];

@@ -1,0 +1,438 @@
+//! Sorted sets: the table of the family. What its commands do is in the modules below.
+
+mod algebra;
+mod arguments;
+mod members;
+mod pop;
+mod ranges;
+mod removal;
+mod sample;
+
+use ballast_protocol::{Protocol, Reply};
+use ballast_storage::Collection;
+use ballast_storage::types::{Element, ZSet};
+
+use super::context::Data;
+use super::table::{Definition, Group, KeySpec, ONE, Run, TWO, flag};
+
+const BASE: Definition = Definition { group: Group::SortedSet, keys: ONE, ..Definition::BASE };
+
+pub(crate) static COMMANDS: &[Definition] = &[
+    Definition {
+        name: "bzmpop",
+        arity: -5,
+        flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: None, count: 2 },
+        run: Run::Data(pop::bzmpop),
+        since: "7.0.0",
+        complexity: "O(K) + O(M*log(N)) where K is the number of keys, N the members of the \
+                     sorted set and M those popped",
+        summary: "Pops members with the lowest or highest scores from the first of several sorted \
+                  sets that has any, waiting for one if necessary.",
+        ..BASE
+    },
+    Definition {
+        name: "bzpopmax",
+        arity: -3,
+        flags: flag::WRITE | flag::FAST | flag::BLOCKING,
+        keys: KeySpec::Range { first: 1, last: -2, step: 1 },
+        run: Run::Data(pop::bzpopmax),
+        since: "5.0.0",
+        complexity: "O(log(N)) with N being the number of members",
+        summary: "Pops the member with the highest score from the first of several sorted sets \
+                  that has any, waiting for one if necessary.",
+        ..BASE
+    },
+    Definition {
+        name: "bzpopmin",
+        arity: -3,
+        flags: flag::WRITE | flag::FAST | flag::BLOCKING,
+        keys: KeySpec::Range { first: 1, last: -2, step: 1 },
+        run: Run::Data(pop::bzpopmin),
+        since: "5.0.0",
+        complexity: "O(log(N)) with N being the number of members",
+        summary: "Pops the member with the lowest score from the first of several sorted sets \
+                  that has any, waiting for one if necessary.",
+        ..BASE
+    },
+    Definition {
+        name: "zadd",
+        arity: -4,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(members::zadd),
+        since: "1.2.0",
+        complexity: "O(log(N)) for each member added, N being the number of members",
+        summary: "Adds members to a sorted set, or changes their scores.",
+        ..BASE
+    },
+    Definition {
+        name: "zcard",
+        arity: 2,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::zcard),
+        since: "1.2.0",
+        summary: "Counts the members of a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zcount",
+        arity: 4,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(ranges::zcount),
+        since: "2.0.0",
+        complexity: "O(log(N)) with N being the number of members",
+        summary: "Counts the members of a sorted set within a range of scores.",
+        ..BASE
+    },
+    Definition {
+        name: "zdiff",
+        arity: -3,
+        flags: flag::READONLY | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: None, count: 1 },
+        run: Run::Data(algebra::zdiff),
+        since: "6.2.0",
+        complexity: "O(L + (N-K)log(N)) with L members in all sets, N in the first and K in the \
+                     result",
+        summary: "Returns the members of a sorted set that are in none of the others.",
+        ..BASE
+    },
+    Definition {
+        name: "zdiffstore",
+        arity: -4,
+        flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: Some(1), count: 2 },
+        run: Run::Data(algebra::zdiffstore),
+        since: "6.2.0",
+        complexity: "O(L + (N-K)log(N)) with L members in all sets, N in the first and K in the \
+                     result",
+        summary: "Stores the members of a sorted set that are in none of the others.",
+        ..BASE
+    },
+    Definition {
+        name: "zincrby",
+        arity: 4,
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(members::zincrby),
+        since: "1.2.0",
+        complexity: "O(log(N)) with N being the number of members",
+        summary: "Adds to the score of a member of a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zinter",
+        arity: -3,
+        flags: flag::READONLY | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: None, count: 1 },
+        run: Run::Data(algebra::zinter),
+        since: "6.2.0",
+        complexity: "O(N*K)+O(M*log(M)) with N members in the smallest of K sorted sets and M in \
+                     the result",
+        summary: "Returns the members that several sorted sets have in common.",
+        ..BASE
+    },
+    Definition {
+        name: "zintercard",
+        arity: -3,
+        flags: flag::READONLY | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: None, count: 1 },
+        run: Run::Data(algebra::zintercard),
+        since: "7.0.0",
+        complexity: "O(N*K) with N members in the smallest of K sorted sets",
+        summary: "Counts the members that several sorted sets have in common.",
+        ..BASE
+    },
+    Definition {
+        name: "zinterstore",
+        arity: -4,
+        flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: Some(1), count: 2 },
+        run: Run::Data(algebra::zinterstore),
+        since: "2.0.0",
+        complexity: "O(N*K)+O(M*log(M)) with N members in the smallest of K sorted sets and M in \
+                     the result",
+        summary: "Stores the members that several sorted sets have in common.",
+        ..BASE
+    },
+    Definition {
+        name: "zlexcount",
+        arity: 4,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(ranges::zlexcount),
+        since: "2.8.9",
+        complexity: "O(log(N)) with N being the number of members",
+        summary: "Counts the members of a sorted set within a lexicographical range.",
+        ..BASE
+    },
+    Definition {
+        name: "zmpop",
+        arity: -4,
+        flags: flag::WRITE | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: None, count: 1 },
+        run: Run::Data(pop::zmpop),
+        since: "7.0.0",
+        complexity: "O(K) + O(M*log(N)) where K is the number of keys, N the members of the \
+                     sorted set and M those popped",
+        summary: "Pops members with the lowest or highest scores from the first of several sorted \
+                  sets that has any.",
+        ..BASE
+    },
+    Definition {
+        name: "zmscore",
+        arity: -3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::zmscore),
+        since: "6.2.0",
+        complexity: "O(N) with N being the number of members asked for",
+        summary: "Returns the scores of several members of a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zpopmax",
+        arity: -2,
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(pop::zpopmax),
+        since: "5.0.0",
+        complexity: "O(log(N)*M) with N being the number of members and M those popped",
+        summary: "Pops the members with the highest scores from a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zpopmin",
+        arity: -2,
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(pop::zpopmin),
+        since: "5.0.0",
+        complexity: "O(log(N)*M) with N being the number of members and M those popped",
+        summary: "Pops the members with the lowest scores from a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zrandmember",
+        arity: -2,
+        flags: flag::READONLY,
+        run: Run::Data(sample::zrandmember),
+        since: "6.2.0",
+        complexity: "O(N) with N being the number of members returned",
+        summary: "Returns random members of a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zrange",
+        arity: -4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::zrange),
+        since: "1.2.0",
+        complexity: "O(log(N)+M) with N being the number of members and M those returned",
+        summary: "Returns the members of a sorted set within a range.",
+        ..BASE
+    },
+    Definition {
+        name: "zrangebylex",
+        arity: -4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::zrangebylex),
+        since: "2.8.9",
+        complexity: "O(log(N)+M) with N being the number of members and M those returned",
+        summary: "Returns the members of a sorted set within a lexicographical range.",
+        ..BASE
+    },
+    Definition {
+        name: "zrangebyscore",
+        arity: -4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::zrangebyscore),
+        since: "1.0.5",
+        complexity: "O(log(N)+M) with N being the number of members and M those returned",
+        summary: "Returns the members of a sorted set within a range of scores.",
+        ..BASE
+    },
+    Definition {
+        name: "zrangestore",
+        arity: -5,
+        flags: flag::WRITE | flag::DENYOOM,
+        keys: TWO,
+        run: Run::Data(ranges::zrangestore),
+        since: "6.2.0",
+        complexity: "O(log(N)+M) with N being the number of members and M those stored",
+        summary: "Stores the members of a sorted set within a range under another key.",
+        ..BASE
+    },
+    Definition {
+        name: "zrank",
+        arity: -3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::zrank),
+        since: "2.0.0",
+        complexity: "O(log(N))",
+        summary: "Returns the position of a member in a sorted set, lowest score first.",
+        ..BASE
+    },
+    Definition {
+        name: "zrem",
+        arity: -3,
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(members::zrem),
+        since: "1.2.0",
+        complexity: "O(M*log(N)) with N being the number of members and M those removed",
+        summary: "Removes members from a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zremrangebylex",
+        arity: 4,
+        flags: flag::WRITE,
+        run: Run::Data(removal::zremrangebylex),
+        since: "2.8.9",
+        complexity: "O(log(N)+M) with N being the number of members and M those removed",
+        summary: "Removes the members of a sorted set within a lexicographical range.",
+        ..BASE
+    },
+    Definition {
+        name: "zremrangebyrank",
+        arity: 4,
+        flags: flag::WRITE,
+        run: Run::Data(removal::zremrangebyrank),
+        since: "2.0.0",
+        complexity: "O(log(N)+M) with N being the number of members and M those removed",
+        summary: "Removes the members of a sorted set within a range of positions.",
+        ..BASE
+    },
+    Definition {
+        name: "zremrangebyscore",
+        arity: 4,
+        flags: flag::WRITE,
+        run: Run::Data(removal::zremrangebyscore),
+        since: "1.2.0",
+        complexity: "O(log(N)+M) with N being the number of members and M those removed",
+        summary: "Removes the members of a sorted set within a range of scores.",
+        ..BASE
+    },
+    Definition {
+        name: "zrevrange",
+        arity: -4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::zrevrange),
+        since: "1.2.0",
+        complexity: "O(log(N)+M) with N being the number of members and M those returned",
+        summary: "Returns the members of a sorted set within a range of positions, highest score \
+                  first.",
+        ..BASE
+    },
+    Definition {
+        name: "zrevrangebylex",
+        arity: -4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::zrevrangebylex),
+        since: "2.8.9",
+        complexity: "O(log(N)+M) with N being the number of members and M those returned",
+        summary: "Returns the members of a sorted set within a lexicographical range, in reverse \
+                  order.",
+        ..BASE
+    },
+    Definition {
+        name: "zrevrangebyscore",
+        arity: -4,
+        flags: flag::READONLY,
+        run: Run::Data(ranges::zrevrangebyscore),
+        since: "2.2.0",
+        complexity: "O(log(N)+M) with N being the number of members and M those returned",
+        summary: "Returns the members of a sorted set within a range of scores, highest score \
+                  first.",
+        ..BASE
+    },
+    Definition {
+        name: "zrevrank",
+        arity: -3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::zrevrank),
+        since: "2.0.0",
+        complexity: "O(log(N))",
+        summary: "Returns the position of a member in a sorted set, highest score first.",
+        ..BASE
+    },
+    Definition {
+        name: "zscan",
+        arity: -3,
+        flags: flag::READONLY,
+        run: Run::Data(sample::zscan),
+        since: "2.8.0",
+        complexity: "O(1) for every call, O(N) for a complete iteration",
+        summary: "Iterates over the members and scores of a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zscore",
+        arity: 3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::zscore),
+        since: "1.2.0",
+        summary: "Returns the score of a member of a sorted set.",
+        ..BASE
+    },
+    Definition {
+        name: "zunion",
+        arity: -3,
+        flags: flag::READONLY | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: None, count: 1 },
+        run: Run::Data(algebra::zunion),
+        since: "6.2.0",
+        complexity: "O(N)+O(M*log(M)) with N members in all sorted sets and M in the result",
+        summary: "Returns the members of several sorted sets together.",
+        ..BASE
+    },
+    Definition {
+        name: "zunionstore",
+        arity: -4,
+        flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: Some(1), count: 2 },
+        run: Run::Data(algebra::zunionstore),
+        since: "2.0.0",
+        complexity: "O(N)+O(M*log(M)) with N members in all sorted sets and M in the result",
+        summary: "Stores the members of several sorted sets together.",
+        ..BASE
+    },
+];
+
+/// Whether members are returned with their scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scores {
+    /// `WITHSCORES`
+    With,
+    /// Members only.
+    Without,
+}
+
+/// Opens the array of `len` members.
+fn open_members(reply: &mut Reply, len: usize, scores: Scores) {
+    let flat = scores == Scores::With && reply.protocol() == Protocol::Resp2;
+    reply.array(if flat { len * 2 } else { len });
+}
+
+/// One member of the array; RESP3 pairs it with its score.
+fn write_member(reply: &mut Reply, member: Element<'_>, score: f64, scores: Scores) {
+    if scores == Scores::With && reply.protocol() == Protocol::Resp3 {
+        reply.array(2);
+    }
+    member.with_bytes(|member| reply.bulk(member));
+    if scores == Scores::With {
+        reply.double(score);
+    }
+}
+
+/// Makes `zset` the value of `key`, or removes the key if it is empty.
+fn store(cx: &mut Data<'_>, key: &[u8], zset: ZSet, event: &'static str) {
+    if zset.is_empty() {
+        if cx.remove(key) {
+            cx.changed(key, "del");
+        }
+        return;
+    }
+    let aux = cx.new_aux();
+    let (keyspace, located) = cx.locate(key);
+    let replaced = keyspace.insert_collection(&located, Collection::ZSet(zset), None, aux);
+    if let Some(replaced) = replaced {
+        cx.shard.garbage.push(replaced);
+    }
+    cx.changed(key, event);
+    cx.ready(key);
+}
