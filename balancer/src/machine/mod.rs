@@ -389,7 +389,8 @@ impl Machine {
         }
     }
 
-    /// Settles moves whose acknowledgement is overdue by what the snapshot says.
+    /// Settles moves whose acknowledgement is overdue by what the snapshot says, unless it lists
+    /// them as still under way.
     fn settle_lost(&mut self, snapshot: &LoadSnapshot, clock: Clock) {
         let overdue_ms = match self.tier {
             Tier::Thread => LOST_THREAD_MS,
@@ -399,6 +400,7 @@ impl Machine {
             .flights
             .iter()
             .filter(|flight| clock.mono_ms.saturating_sub(flight.started_ms) > overdue_ms)
+            .filter(|flight| !snapshot.in_flight.iter().any(|other| other.slot == flight.slot))
             .map(|flight| {
                 let owner = snapshot.slots.get(flight.slot.index()).map(|slot| slot.owner);
                 (flight.slot, owner == Some(flight.to))

@@ -9,36 +9,45 @@ const MOVES_MAX: u32 = 512;
 const REPAIRS_MAX: usize = 16;
 /// Hot slots tried for one step before load is called done.
 const TRIES_MAX: usize = 8;
+/// Coldest bins tried for one step.
+const SINKS_MAX: usize = 4;
 /// Sizes below this count as equal when load per byte is compared.
 const BYTES_MIN: f64 = 4_096.0;
 
 /// Lowers the load spread to the goal, keeping the memory spread within `memory_spread`.
 pub(crate) fn level_load(ledger: &mut Ledger, goal: &Goal, load: Threshold, memory_spread: f64) {
     for _ in 0..MOVES_MAX {
-        let Some((from, to)) = hottest_and_coldest(ledger) else { return };
-        let gap = ledger.load_of(from) - ledger.load_of(to);
+        let Some((from, sinks)) = hottest_and_coldest(ledger) else { return };
+        let gap = ledger.load_of(from) - ledger.load_of(sinks[0]);
         if gap <= load.stop
             || ledger.load_of(from) <= goal.load_min
             || ledger.effort > goal.effort_max
         {
             return;
         }
-        let cool = candidates(ledger, from, to, gap);
-        if !cool.into_iter().any(|slot| try_move(ledger, slot, from, to, memory_spread)) {
+        let step = sinks.into_iter().any(|to| {
+            let cool = candidates(ledger, from, to);
+            cool.into_iter().any(|slot| try_move(ledger, slot, from, to, memory_spread))
+        });
+        if !step {
             return;
         }
     }
 }
 
-fn hottest_and_coldest(ledger: &Ledger) -> Option<(BinIndex, BinIndex)> {
+/// The hottest bin and the coldest ones that accept; `None` if there is no pair.
+fn hottest_and_coldest(ledger: &Ledger) -> Option<(BinIndex, Vec<BinIndex>)> {
     let by_load = |a: &BinIndex, b: &BinIndex| ledger.load_of(*a).total_cmp(&ledger.load_of(*b));
     let from = ledger.counted().max_by(|a, b| by_load(a, b).then(b.cmp(a)))?;
-    let to = ledger.accepting().min_by(|a, b| by_load(a, b).then(a.cmp(b)))?;
-    (from != to).then_some((from, to))
+    let mut sinks: Vec<BinIndex> = ledger.accepting().filter(|&to| to != from).collect();
+    sinks.sort_by(|a, b| by_load(a, b).then(a.cmp(b)));
+    sinks.truncate(SINKS_MAX);
+    (!sinks.is_empty()).then_some((from, sinks))
 }
 
 /// Slots that would lower the hotter of the two, most relief per byte first.
-fn candidates(ledger: &mut Ledger, from: BinIndex, to: BinIndex, gap: f64) -> Vec<u16> {
+fn candidates(ledger: &mut Ledger, from: BinIndex, to: BinIndex) -> Vec<u16> {
+    let gap = ledger.load_of(from) - ledger.load_of(to);
     let (source, sink) = (ledger.bins[from].cores, ledger.bins[to].cores);
     let equal = gap * source * sink / (source + sink);
     let mut best: Vec<(f64, u16)> = Vec::with_capacity(TRIES_MAX + 1);
@@ -74,8 +83,12 @@ fn try_move(
     let saved = ledger.cause[usize::from(slot)];
     ledger.shift(slot, to, Cause::Load);
     let mut returned: Vec<(u16, Cause)> = Vec::new();
-    while !fits(ledger, to, memory_spread) && returned.len() < REPAIRS_MAX {
-        let Some(quiet) = quietest(ledger, to, from, slot, &returned) else { break };
+    // Nothing can be sent back to a bin that takes nothing.
+    let repairs_max = if ledger.bins[from].accepts { REPAIRS_MAX } else { 0 };
+    while !fits(ledger, to, memory_spread) && returned.len() < repairs_max {
+        let back: u64 = returned.iter().map(|&(quiet, _)| ledger.size(quiet)).sum();
+        let owed = ledger.size(slot).saturating_sub(back);
+        let Some(quiet) = quietest(ledger, to, from, slot, owed) else { break };
         returned.push((quiet, ledger.cause[usize::from(quiet)]));
         ledger.shift(quiet, from, Cause::Load);
     }
@@ -95,22 +108,28 @@ fn fits(ledger: &Ledger, to: BinIndex, memory_spread: f64) -> bool {
     ledger.used[to] <= ledger.bins[to].ceiling && high - low <= memory_spread + 1e-12
 }
 
-/// The slot of `on` with the least load per byte that is not larger than what came.
+/// The slot of `on` with the least load per byte among those that make up for most of what is
+/// owed, so that an exchange leaves both fills almost as they were.
 fn quietest(
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     on: BinIndex,
     back: BinIndex,
     came: u16,
-    returned: &[(u16, Cause)],
+    owed: u64,
 ) -> Option<u16> {
-    let most = ledger.size(came).saturating_mul(2).max(1);
     let members = &ledger.members[on];
+    let most = owed.saturating_add(owed / 20);
     let end = members.partition_point(|&slot| ledger.size(slot) <= most);
+    let first = members[..end].partition_point(|&slot| ledger.size(slot) < owed / 2);
     let weight = |slot: u16| ledger.load[usize::from(slot)] / (ledger.size(slot) as f64);
-    members[..end]
+    let allowed = |slot: &u16| *slot != came && ledger.may_go(*slot, back);
+    let quiet = members[first..end]
         .iter()
         .copied()
-        .filter(|&slot| slot != came && ledger.may_go(slot, back))
-        .filter(|&slot| !returned.iter().any(|&(other, _)| other == slot))
-        .min_by(|&a, &b| weight(a).total_cmp(&weight(b)).then(a.cmp(&b)))
+        .filter(allowed)
+        .min_by(|&a, &b| weight(a).total_cmp(&weight(b)).then(a.cmp(&b)));
+    // None is that large: the largest there is.
+    let quiet = quiet.or_else(|| members[..first].iter().rev().copied().find(allowed));
+    ledger.effort += (end - first) as u64;
+    quiet
 }

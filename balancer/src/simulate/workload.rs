@@ -56,6 +56,7 @@ pub struct Workload {
     /// Sizes and loads at the start, for swings around them.
     start: Vec<SimulatedSlot>,
     stage: u32,
+    rate: u64,
 }
 
 impl Workload {
@@ -74,7 +75,13 @@ impl Workload {
             next_tick_ms: 0,
             start: Vec::new(),
             stage: 0,
+            rate: 64 << 20,
         }
+    }
+
+    /// Bytes a second of one node move of the mock executor.
+    pub fn set_rate(&mut self, rate: u64) {
+        self.rate = rate;
     }
 
     /// The world at the start.
@@ -95,7 +102,9 @@ impl Workload {
         }
         let bins = (0..self.shards).map(|id| ShardLoad::new(ShardId(id), capacity)).collect();
         self.start.clone_from(&slots);
-        World::new(bins, slots)
+        let mut world = World::new(bins, slots);
+        world.rate = self.rate;
+        world
     }
 
     fn used_shards(&self) -> usize {
