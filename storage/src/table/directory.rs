@@ -10,8 +10,8 @@ use std::ptr;
 use super::segment::RawSegment;
 use crate::memory::{allocate, good_size, release};
 
-/// A node of 2^11 pointers takes 16 KiB.
-const NODE_BITS_MAX: u32 = 11;
+/// A node of 2^11 pointers takes 16 KiB. Tests go through several levels with little data.
+const NODE_BITS_MAX: u32 = if cfg!(test) { 2 } else { 11 };
 const BITS_MASK: usize = 15;
 
 /// Nothing, a segment, or a node with the number of its bits in the low bits of the address.

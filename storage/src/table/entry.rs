@@ -213,14 +213,24 @@ impl RawEntry {
     /// Whether the entry is that of `key`.
     #[inline]
     pub(super) fn has_key(self, key: &[u8]) -> bool {
-        // SAFETY: the slices live only inside this call.
-        unsafe {
-            if self.kind() == Kind::Far {
-                self.key() == key
-            } else {
-                self.key_byte() == key.len() && slice::from_raw_parts(self.body(), key.len()) == key
-            }
+        // A far entry has 0 as the length of its key.
+        if self.key_byte() == key.len() && !key.is_empty() {
+            // SAFETY: the entry has a key of this length.
+            unsafe { same_bytes(self.body(), key.as_ptr(), key.len()) }
+        } else {
+            self.has_odd_key(key)
         }
+    }
+
+    /// [`Self::has_key`] where the lengths differ, or a length says nothing.
+    #[cold]
+    #[inline(never)]
+    fn has_odd_key(self, key: &[u8]) -> bool {
+        if key.is_empty() {
+            return self.key_byte() == 0 && self.kind() != Kind::Far;
+        }
+        // SAFETY: the slice lives only inside this call.
+        key.len() > KEY_INLINE_MAX && self.kind() == Kind::Far && unsafe { self.key() } == key
     }
 
     /// # Safety
@@ -267,6 +277,7 @@ impl RawEntry {
     /// # Safety
     /// `shape.size` bytes at the entry's place are writable and belong to nobody else; `shape` is
     /// that of these arguments; `old` is live and no other entry holds it.
+    #[inline]
     pub(super) unsafe fn write(
         self,
         shape: Shape,
@@ -277,28 +288,31 @@ impl RawEntry {
         let expires = if new.expiry.is_some() { EXPIRES } else { 0 };
         let flags = new.tag & TAG_MASK | expires | (shape.kind as u8) << KIND_SHIFT;
         let short = shape.kind == Kind::Short;
+        let key_byte = if shape.kind == Kind::Far { 0 } else { key.len() as u8 };
+        let payload_byte = if short { new.payload.len() as u8 } else { 0 };
+        let aux = new.aux.to_le_bytes();
+        let start = [flags, key_byte, payload_byte, aux[0], aux[1], aux[2]];
+        let skip = self.header as usize + expires as usize / 4;
         // SAFETY: all writes stay within `shape.size`, by the layout in the module's doc; key and
         // payload are borrowed from outside the table, so they do not overlap.
         unsafe {
-            *self.at = flags;
-            *self.at.add(1) = if shape.kind == Kind::Far { 0 } else { key.len() as u8 };
-            *self.at.add(2) = if short { new.payload.len() as u8 } else { 0 };
-            self.write_aux(new.aux);
+            if self.header == HEADER_AUX {
+                self.at.cast::<[u8; 6]>().write(start);
+            } else {
+                self.at.cast::<[u8; 3]>().write([start[0], start[1], start[2]]);
+            }
             if let Some(expiry) = new.expiry {
                 self.write_expiry(expiry);
             }
-            let body = self.body();
-            if shape.kind != Kind::Far {
-                ptr::copy_nonoverlapping(key.as_ptr(), body, key.len());
+            let body = self.at.add(skip);
+            if !short {
+                return self.write_long(shape, key, new.payload, old);
             }
-            if short {
-                let at = body.add(key.len());
-                ptr::copy_nonoverlapping(new.payload.as_ptr(), at, new.payload.len());
-                if let Some(blob) = old {
-                    blob.free();
-                }
-            } else {
-                self.write_long(shape, key, new.payload, old);
+            ptr::copy_nonoverlapping(key.as_ptr(), body, key.len());
+            let at = body.add(key.len());
+            ptr::copy_nonoverlapping(new.payload.as_ptr(), at, new.payload.len());
+            if let Some(blob) = old {
+                blob.free();
             }
         }
     }
@@ -307,6 +321,10 @@ impl RawEntry {
     /// As [`RawEntry::write`], whose second half this is.
     unsafe fn write_long(self, shape: Shape, key: &[u8], payload: &[u8], old: Option<Blob>) {
         let first = if shape.kind == Kind::Far { key } else { &[] };
+        if shape.kind == Kind::Blob {
+            // SAFETY: a blob entry has the key before the blob.
+            unsafe { ptr::copy_nonoverlapping(key.as_ptr(), self.body(), key.len()) };
+        }
         let blob = match old {
             // SAFETY: live and ours, by the caller's promise.
             Some(blob) => unsafe { blob.replaced(first, payload) },
@@ -374,6 +392,32 @@ impl RawEntry {
     pub(super) fn as_ptr(self) -> *mut u8 {
         self.at
     }
+}
+
+/// Whether `len` bytes are the same; keys are mostly short, and then this is no call.
+///
+/// # Safety
+/// Both addresses have `len` readable bytes.
+#[inline]
+unsafe fn same_bytes(a: *const u8, b: *const u8, len: usize) -> bool {
+    // SAFETY: all words read lie inside the `len` bytes.
+    unsafe {
+        let differs = |at: usize| {
+            let (a, b) = (a.add(at).cast::<u64>(), b.add(at).cast::<u64>());
+            a.read_unaligned() ^ b.read_unaligned()
+        };
+        match len {
+            8..=16 => differs(0) | differs(len - 8) == 0,
+            17..=32 => differs(0) | differs(8) | differs(len - 16) | differs(len - 8) == 0,
+            _ => same_slices(slice::from_raw_parts(a, len), slice::from_raw_parts(b, len)),
+        }
+    }
+}
+
+/// Kept out of the searches, which are copied into their callers.
+#[inline(never)]
+fn same_slices(a: &[u8], b: &[u8]) -> bool {
+    a == b
 }
 
 /// The longest entry.

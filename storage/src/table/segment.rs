@@ -20,6 +20,8 @@ use crate::memory::{allocate, good_size, release};
 pub(super) const CELL_LEN: usize = size_of::<u32>();
 /// A segment that would outgrow this is split.
 pub(super) const BLOCK_MAX: usize = 32 << 10;
+/// A segment with more entries is split as well, so that small ones do not make it slow.
+const ENTRIES_MAX: usize = 1024;
 /// What a half may take right after a split, however unevenly the keys fell.
 const BLOCK_LIMIT: usize = 56 << 10;
 /// Two neighbours are merged when the result is at most this.
@@ -256,7 +258,7 @@ impl RawSegment {
     }
 
     /// The cell of a key, or the one where it would be inserted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn locate(self, hash: u64, key: &[u8], header: u8) -> Result<usize, usize> {
         let tag = tag_of(hash, self.depth());
         let mut at = self.home(tag);
@@ -287,24 +289,39 @@ impl RawSegment {
         if end + size > head.size as usize {
             return Err(Full::Entries);
         }
-        let mut free = at;
-        while self.cell(free) != EMPTY {
-            free += 1;
-        }
-        if free + 1 == head.cells as usize || self.is_loaded() {
+        if self.is_loaded() {
             return Err(Full::Index);
         }
         let cell = tag_of(hash, self.depth()) << 16 | end as u32;
-        // SAFETY: `free` is inside the index, so one more cell than `at..free` is.
-        unsafe {
-            let from = self.cell_ptr(at);
-            ptr::copy(from, from.add(1), free - at);
-            *from = cell;
-        }
+        self.push_in(at, cell)?;
         let head = self.head_mut();
         head.len += 1;
         head.end += size as u16;
         Ok(self.entry_of(cell, header))
+    }
+
+    /// Puts a cell at `at` and moves the following ones on, up to the next empty one.
+    #[inline]
+    fn push_in(self, at: usize, cell: u32) -> Result<(), Full> {
+        let (mut place, mut moved) = (at, cell);
+        loop {
+            let next = self.cell(place);
+            self.set_cell(place, moved);
+            if next == EMPTY {
+                break;
+            }
+            moved = next;
+            place += 1;
+        }
+        if place + 1 < self.head().cells as usize {
+            return Ok(());
+        }
+        // The last cell has to stay empty: everything back.
+        for place in at..place {
+            self.set_cell(place, self.cell(place + 1));
+        }
+        self.set_cell(place, EMPTY);
+        Err(Full::Index)
     }
 
     /// Takes a cell out of the index; its entry's `size` bytes are dead from now on.
@@ -413,6 +430,9 @@ impl RawSegment {
     /// would be too large. The old block is freed.
     pub(super) fn rebuilt(self, extra: usize, full: Full, header: u8) -> Option<RawSegment> {
         let len = self.len() + 1;
+        if len > ENTRIES_MAX {
+            return None;
+        }
         let mut tail = Plan::default_tail(len);
         if full == Full::Index && !self.is_loaded() {
             let head = self.head();
@@ -479,20 +499,26 @@ impl RawSegment {
         let (old_arena, new_arena) = (self.arena(), new.arena());
         let bytes = self.head().end as usize - old_arena;
         debug_assert!(new_arena + bytes <= plan.size);
+        // Only the offsets change, and all by the same amount.
+        let shift = (new_arena as u32).wrapping_sub(old_arena as u32);
+        let (homes, last) = (plan.homes as u32, plan.cells - 1);
+        let from = self.cell_ptr(0);
+        let to = new.cell_ptr(0);
         let mut next = 0;
         for at in 0..self.cells() {
-            let cell = self.cell(at);
+            // SAFETY: inside the old index.
+            let cell = unsafe { *from.add(at) };
             if cell == EMPTY {
                 continue;
             }
-            let place = new.home(cell >> 16).max(next);
-            if place + 1 >= plan.cells {
+            let place = (((cell >> 16) * homes) as usize >> 16).max(next);
+            if place >= last {
                 // SAFETY: the new block is not used any more.
                 unsafe { new.release_block() };
                 return None;
             }
-            let offset = (cell & 0xffff) as usize - old_arena + new_arena;
-            new.set_cell(place, cell & !0xffff | offset as u32);
+            // SAFETY: inside the new index.
+            unsafe { *to.add(place) = cell.wrapping_add(shift) };
             next = place + 1;
         }
         // SAFETY: both blocks hold these bytes, and they are different blocks.
@@ -566,9 +592,8 @@ impl RawSegment {
         };
         items.extend(self.entries(header).map(|entry| (tag_of(hash_of(entry), depth), entry)));
         let (low, high) = items.split_at_mut(middle);
-        // Nearly sorted: only one bit behind the old tag is new.
-        low.sort_by_key(|(tag, _)| *tag);
-        high.sort_by_key(|(tag, _)| *tag);
+        sort_nearly_sorted(low);
+        sort_nearly_sorted(high);
         let halves = (RawSegment::build_any(depth, low), RawSegment::build_any(depth, high));
         // SAFETY: all entries have been moved; the owner takes the new blocks instead.
         unsafe { self.release_block() };
@@ -580,6 +605,9 @@ impl RawSegment {
     pub(super) fn merged(self, other: RawSegment, header: u8) -> Option<RawSegment> {
         debug_assert!(self.depth() == other.depth());
         let len = self.len() + other.len();
+        if len > ENTRIES_MAX / 2 {
+            return None;
+        }
         let bytes = self.live() + other.live();
         let plan = Plan::new(len, bytes, Plan::default_tail(len), MERGED_MAX)?;
         let half = |segment: RawSegment, top: u32| {
@@ -649,6 +677,18 @@ impl RawSegment {
         assert_eq!((counts.entries, counts.expiring), (self.len(), self.expiring()));
         assert!(head.end <= head.size);
         counts
+    }
+}
+
+/// Insertion sort: of the new tags only the last bit is not yet in order, so what has to move
+/// moves within the few entries that had the same tag.
+fn sort_nearly_sorted(items: &mut [(u32, RawEntry)]) {
+    for at in 1..items.len() {
+        let mut place = at;
+        while place > 0 && items[place - 1].0 > items[place].0 {
+            items.swap(place - 1, place);
+            place -= 1;
+        }
     }
 }
 
