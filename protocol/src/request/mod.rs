@@ -346,6 +346,16 @@ impl RequestParser {
 /// deserves a closer look.
 #[inline(always)]
 fn read_short_length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    // Nearly all lengths have one digit or two, and more bytes behind them.
+    if let Some([first, second, third, _, ..]) = buf.get(at..) {
+        let (tens, ones) = (first.wrapping_sub(b'0'), second.wrapping_sub(b'0'));
+        if *second == b'\r' && tens <= 9 {
+            return Some((usize::from(tens), at + 3));
+        }
+        if *third == b'\r' && tens.wrapping_sub(1) <= 8 && ones <= 9 {
+            return Some((usize::from(tens) * 10 + usize::from(ones), at + 4));
+        }
+    }
     let digits = buf.get(at..)?;
     let first = digits.first()?.wrapping_sub(b'0');
     if first > 9 {

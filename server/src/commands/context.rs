@@ -128,8 +128,14 @@ impl<'a> Data<'a> {
     #[inline]
     pub(crate) fn read(&mut self, key: &[u8]) -> Option<Value<'_>> {
         let touch = (!self.caller.no_touch).then(|| self.shard.touch());
-        let counters = std::sync::Arc::clone(&self.shard.counters);
-        let (keyspace, key) = self.locate(key);
+        let db = self.caller.db;
+        let slot = self.slot_of(key);
+        let key = Key::new(key);
+        self.shard.expire_if_due(slot, db, &key);
+        let ShardState { slots, counters, .. } = &mut *self.shard;
+        let boxed =
+            slots[usize::from(slot)].as_deref_mut().expect("a command runs where its slots are");
+        let keyspace = boxed.data.keyspace_mut(db);
         let found = match touch {
             Some(touch) => keyspace.find_and_touch(&key, |aux| touch.apply(aux)),
             None => keyspace.find(&key),

@@ -237,6 +237,13 @@ pub(crate) struct Definition {
 /// A command of the running process: its definition and its place among all.
 pub(crate) struct Command {
     definition: &'static Definition,
+    /// The definition's, at hand for the hot path, as the three behind it.
+    pub(crate) flags: u32,
+    pub(crate) run: Run,
+    pub(crate) keys: KeySpec,
+    pub(crate) arity: i16,
+    /// Its name has other bytes than letters, which [`Name`] may take for others.
+    odd_name: bool,
     /// With the container's name before it: `config|get`.
     pub(crate) full_name: String,
     /// Its place in arrays with an element per command, subcommands among them.
@@ -263,7 +270,30 @@ impl Command {
         *next += 1;
         let subs = definition.subcommands.iter();
         let subcommands = subs.map(|sub| Command::new(sub, Some(definition.name), next)).collect();
-        Command { definition, full_name, index, subcommands }
+        Command {
+            definition,
+            flags: definition.flags,
+            run: definition.run,
+            keys: definition.keys,
+            arity: definition.arity,
+            odd_name: !definition.name.bytes().all(|byte| byte.is_ascii_lowercase()),
+            full_name,
+            index,
+            subcommands,
+        }
+    }
+
+    /// Whether all bits of `flags` are set.
+    #[inline]
+    pub(crate) fn has(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+
+    /// Whether `count` arguments, the name among them, are allowed.
+    #[inline]
+    pub(crate) fn arity_ok(&self, count: usize) -> bool {
+        let wanted = usize::from(self.arity.unsigned_abs());
+        if self.arity >= 0 { count == wanted } else { count >= wanted }
     }
 
     /// The subcommands of a container.
@@ -291,34 +321,66 @@ impl Definition {
         summary: "",
         subcommands: &[],
     };
-
-    /// Whether all bits of `flags` are set.
-    #[inline]
-    pub(crate) fn has(&self, flags: u32) -> bool {
-        self.flags & flags == flags
-    }
-
-    /// Whether `count` arguments, the name among them, are allowed.
-    #[inline]
-    pub(crate) fn arity_ok(&self, count: usize) -> bool {
-        let wanted = usize::from(self.arity.unsigned_abs());
-        if self.arity >= 0 { count == wanted } else { count >= wanted }
-    }
 }
 
 /// All commands by name.
 pub(crate) struct Table {
     /// In the order of their names.
     commands: Vec<Command>,
-    /// Places in `commands`; [`EMPTY`] where there is none.
-    cells: Box<[u16]>,
+    cells: Box<[Cell]>,
     count: usize,
+}
+
+/// A cell of the lookup table: a name, as [`Name`] packs it, and its place in `commands`.
+#[derive(Clone, Copy)]
+struct Cell {
+    name: Name,
+    place: u16,
 }
 
 /// Cells of the lookup table: a power of two, several times the number of commands.
 const CELLS: usize = 2048;
-/// A cell without a command.
-const EMPTY: u16 = u16::MAX;
+
+/// The first and the last eight bytes of a name in lower case, and its length. For names of
+/// letters and up to 16 bytes it is the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name {
+    head: u64,
+    tail: u64,
+    len: usize,
+}
+
+impl Name {
+    const EMPTY: Name = Name { head: 0, tail: 0, len: 0 };
+
+    #[inline]
+    fn of(name: &[u8]) -> Name {
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => (short_word(name), 0),
+        };
+        Name { head: head | LOWER, tail: tail | LOWER, len: name.len() }
+    }
+
+    /// Where the search for the name begins.
+    #[inline]
+    fn home(self) -> usize {
+        let mixed = self.head ^ self.tail.rotate_left(29) ^ self.len as u64;
+        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        usize::try_from(mixed >> 53).expect("eleven bits")
+    }
+}
+
+/// Fewer than eight bytes in one word, so that words of one length differ if the bytes do.
+#[inline]
+fn short_word(name: &[u8]) -> u64 {
+    if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*head)) | u64::from(u32::from_le_bytes(*tail)) << 32
+    } else {
+        name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    }
+}
 
 impl Table {
     /// Builds the lookup table of `families`.
@@ -334,15 +396,16 @@ impl Table {
             .into_iter()
             .map(|definition| Command::new(definition, None, &mut count))
             .collect();
-        let mut cells = vec![EMPTY; CELLS].into_boxed_slice();
+        let mut cells = vec![Cell { name: Name::EMPTY, place: 0 }; CELLS].into_boxed_slice();
         for (place, command) in commands.iter().enumerate() {
-            let mut at = home(command.name.as_bytes());
-            while cells[at] != EMPTY {
-                let other = &commands[usize::from(cells[at])];
-                assert_ne!(other.name, command.name, "a command is defined twice");
+            let name = Name::of(command.name.as_bytes());
+            let mut at = name.home();
+            while cells[at].name.len != 0 {
+                assert!(cells[at].name != name, "{} is defined twice", command.name);
                 at = (at + 1) % CELLS;
             }
-            cells[at] = u16::try_from(place).expect("some hundred commands");
+            let place = u16::try_from(place).expect("some hundred commands");
+            cells[at] = Cell { name, place };
         }
         Table { commands, cells, count }
     }
@@ -350,14 +413,21 @@ impl Table {
     /// The command called `name`, in any case.
     #[inline]
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Command> {
-        let mut at = home(name);
-        while let Some(command) = self.commands.get(usize::from(self.cells[at])) {
-            if command.name.as_bytes().eq_ignore_ascii_case(name) {
-                return Some(command);
+        let packed = Name::of(name);
+        let mut at = packed.home();
+        loop {
+            let cell = &self.cells[at];
+            if cell.name == packed && packed.len != 0 {
+                let command = &self.commands[usize::from(cell.place)];
+                let exact = packed.len > 16 || command.odd_name;
+                return (!exact || command.name.as_bytes().eq_ignore_ascii_case(name))
+                    .then_some(command);
+            }
+            if cell.name.len == 0 {
+                return None;
             }
             at = (at + 1) % CELLS;
         }
-        None
     }
 
     /// All commands in the order of their names.
@@ -383,17 +453,22 @@ impl Table {
     }
 }
 
-/// Where the search for `name` begins: the first and the last eight bytes in lower case.
-#[inline]
-fn home(name: &[u8]) -> usize {
-    let mut word = [0_u8; 8];
-    let head = name.len().min(8);
-    word[..head].copy_from_slice(&name[..head]);
-    let mut mixed = u64::from_le_bytes(word) | 0x2020_2020_2020_2020;
-    if name.len() > 8 {
-        let tail: [u8; 8] = name[name.len() - 8..].try_into().expect("eight bytes");
-        mixed ^= (u64::from_le_bytes(tail) | 0x2020_2020_2020_2020).rotate_left(29);
+#[cfg(test)]
+mod tests {
+    use super::super::table;
+
+    #[test]
+    fn names_are_found_in_any_case_and_nothing_else_is() {
+        for command in table().iter() {
+            for name in [command.name.to_owned(), command.name.to_uppercase()] {
+                let found = table().find(name.as_bytes()).expect("it is in the table");
+                assert_eq!(found.name, command.name);
+            }
+            let longer = format!("{}x", command.name);
+            assert!(table().find(longer.as_bytes()).is_none_or(|other| other.name == longer));
+        }
+        for name in ["", " ", "ge", "gett", "g\0t", "get ", "\u{7}et", "sort\u{7f}ro"] {
+            assert!(table().find(name.as_bytes()).is_none(), "{name:?}");
+        }
     }
-    let mixed = (mixed ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    usize::try_from(mixed >> 53).expect("eleven bits")
 }

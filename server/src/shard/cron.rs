@@ -9,14 +9,18 @@ use super::ShardState;
 /// Where the rounds over the slots stand.
 #[derive(Debug, Default)]
 pub(crate) struct CronState {
-    /// Slots of this round that expiry has looked at.
-    expired_to: u16,
+    /// The next slot that expiry looks at.
+    next: u16,
+    /// Slots that are left of this round.
+    left: u16,
     /// Work of this round is left.
     busy: bool,
 }
 
 /// Slots that one slice of expiry looks at.
 const SLOTS_PER_SLICE: u16 = 2048;
+/// A slot that has nothing to expire is looked at this often; one that has comes again at once.
+const LOOKS_PER_SECOND: u32 = 2;
 /// Keys that one slice of expiry removes at most.
 const EXPIRED_PER_SLICE: usize = 512;
 /// Entries that one slice of lazy free drops at most.
@@ -27,7 +31,9 @@ impl ShardState {
     pub(crate) fn cron_slice(&mut self) -> bool {
         if !self.cron.busy {
             self.cron.busy = true;
-            self.cron.expired_to = 0;
+            let rounds = self.config.hz.max(1) / LOOKS_PER_SECOND;
+            let left = u32::from(SLOTS).div_ceil(rounds.max(1));
+            self.cron.left = u16::try_from(left).unwrap_or(SLOTS);
             self.begin_batch(crate::ids::ClientId(0));
             self.publish_figures();
         }
@@ -49,17 +55,16 @@ impl ShardState {
     /// Removes keys whose time is over from the next few slots.
     fn expire_slice(&mut self) -> bool {
         let mut budget = EXPIRED_PER_SLICE;
-        let end = self.cron.expired_to.saturating_add(SLOTS_PER_SLICE).min(SLOTS);
-        for slot in self.cron.expired_to..end {
-            budget = budget.saturating_sub(self.expire_slot(slot, budget));
+        for _ in 0..SLOTS_PER_SLICE.min(self.cron.left) {
+            budget = budget.saturating_sub(self.expire_slot(self.cron.next, budget));
             if budget == 0 {
                 // Some of this slot may be left: it comes again.
-                self.cron.expired_to = slot;
                 return true;
             }
+            self.cron.next = (self.cron.next + 1) % SLOTS;
+            self.cron.left -= 1;
         }
-        self.cron.expired_to = end;
-        end < SLOTS
+        self.cron.left > 0
     }
 
     /// Removes up to `budget` keys of `slot` whose time is over. Answers how many.

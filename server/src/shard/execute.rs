@@ -37,7 +37,7 @@ impl ShardState {
             reply.error("ERR command cannot run here");
             return None;
         };
-        if self.config.maxmemory > 0 && command.has(flag::DENYOOM) && !self.make_room() {
+        if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
             reply.command_error(&CommandError::Oom);
             self.count_error(&CommandError::Oom);
             self.statistics.rejected(command);
@@ -58,6 +58,7 @@ impl ShardState {
             reply.truncate(start);
             reply.command_error(&error);
             self.count_error(&error);
+            self.statistics.failed(command);
         }
         self.counters.commands.add(1);
         if slot != NO_SLOT {

@@ -150,7 +150,7 @@ impl ShardState {
             slots_bytes: 0,
             waits: Waits::default(),
             ready: VecDeque::new(),
-            statistics: Statistics::default(),
+            statistics: Statistics::new(crate::commands::table().count()),
             running: ClientId(0),
             now_ms: shared.clock.wall_ms(),
             random: SmallRng::seed_from_u64(shared.seed ^ u64::from(id.0)),

@@ -52,7 +52,7 @@ const SLOWLOG_ARG_BYTES_MAX: usize = 128;
 const ERROR_KINDS_MAX: usize = 128;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Statistics {
     commands: Vec<CommandStatistics>,
     errors: AHashMap<String, u64>,
@@ -60,10 +60,20 @@ pub(crate) struct Statistics {
     pub(crate) slow: VecDeque<SlowCommand>,
     slower_than_ns: Option<u64>,
     slow_max: usize,
-    failed: bool,
 }
 
 impl Statistics {
+    /// For so many commands.
+    pub(crate) fn new(commands: usize) -> Statistics {
+        Statistics {
+            commands: vec![CommandStatistics::default(); commands],
+            errors: AHashMap::new(),
+            slow: VecDeque::new(),
+            slower_than_ns: None,
+            slow_max: 0,
+        }
+    }
+
     /// Takes over the limits of the slow log: microseconds (negative: off) and length.
     pub(crate) fn configure(&mut self, slower_than_us: i64, slow_max: usize) {
         self.slower_than_ns = u64::try_from(slower_than_us).ok().map(|us| us * 1000);
@@ -71,28 +81,18 @@ impl Statistics {
         self.slow.truncate(slow_max);
     }
 
-    #[inline]
-    fn of(&mut self, command: &'static Command) -> &mut CommandStatistics {
-        let at = command.index;
-        if at >= self.commands.len() {
-            self.commands.resize(at + 1, CommandStatistics::default());
-        }
-        &mut self.commands[at]
-    }
-
     /// A call that was not timed.
     #[inline]
     pub(crate) fn called(&mut self, command: &'static Command) {
-        let failed = std::mem::take(&mut self.failed);
-        let of = self.of(command);
-        of.calls += 1;
-        of.failed += u64::from(failed);
+        if let Some(of) = self.commands.get_mut(command.index) {
+            of.calls += 1;
+        }
     }
 
     /// A call that was timed; `weighted_ns` stands for the calls that were not.
     pub(crate) fn timed(&mut self, command: &'static Command, ns: u64, weighted_ns: u64) {
-        self.called(command);
-        let of = self.of(command);
+        let Some(of) = self.commands.get_mut(command.index) else { return };
+        of.calls += 1;
         of.cpu_ns = of.cpu_ns.saturating_add(weighted_ns);
         let bucket = (64 - (ns / 1000).leading_zeros()) as usize;
         let histogram = of.histogram.get_or_insert_default();
@@ -101,12 +101,20 @@ impl Statistics {
 
     /// A call that was refused before it ran.
     pub(crate) fn rejected(&mut self, command: &'static Command) {
-        self.of(command).rejected += 1;
+        if let Some(of) = self.commands.get_mut(command.index) {
+            of.rejected += 1;
+        }
     }
 
-    /// An error reply of the call that is running.
+    /// `command` ran into an error.
+    pub(crate) fn failed(&mut self, command: &'static Command) {
+        if let Some(of) = self.commands.get_mut(command.index) {
+            of.failed += 1;
+        }
+    }
+
+    /// An error reply.
     pub(crate) fn error(&mut self, error: &CommandError) {
-        self.failed = true;
         let text = error.to_string();
         let prefix = text.split(' ').next().unwrap_or_default();
         if let Some(count) = self.errors.get_mut(prefix) {
@@ -134,7 +142,7 @@ impl Statistics {
 
     /// `CONFIG RESETSTAT`.
     pub(crate) fn reset(&mut self) {
-        self.commands.clear();
+        self.commands.fill(CommandStatistics::default());
         self.errors.clear();
     }
 }
