@@ -83,10 +83,7 @@ impl Log {
             return;
         }
         let mark = ['.', '-', '*', '#'][level as usize];
-        let time = Timestamp::from_millisecond(now_ms)
-            .map(|at| at.strftime("%d %b %Y %H:%M:%S%.3f").to_string())
-            .unwrap_or_default();
-        let line = format!("{}:M {time} {mark} {message}", std::process::id());
+        let line = format!("{}:M {} {mark} {message}", std::process::id(), time(now_ms));
         match &mut *self.inner.sink.lock() {
             // Nobody can be told that telling failed.
             Sink::Stdout => drop(writeln!(std::io::stdout(), "{line}")),
@@ -108,6 +105,13 @@ impl Log {
             Sink::Stdout | Sink::File(_) => Vec::new(),
         }
     }
+}
+
+/// A moment in UTC, as the log writes it.
+pub(crate) fn time(unix_ms: i64) -> String {
+    Timestamp::from_millisecond(unix_ms)
+        .map(|at| at.strftime("%d %b %Y %H:%M:%S%.3f").to_string())
+        .unwrap_or_default()
 }
 
 /// The level of the directive `loglevel`.

@@ -21,8 +21,6 @@ pub(crate) struct Data<'a> {
     pub(crate) caller: Caller,
     /// Which command runs.
     pub(crate) command: &'static Command,
-    /// Set by [`Self::block_on`]: the caller is to wait instead of getting a reply.
-    pub(crate) blocked: Option<BlockOn>,
     /// The key whose slot the dispatcher has computed already.
     routed: Option<(*const u8, u16)>,
 }
@@ -48,18 +46,14 @@ pub(crate) enum OnTimeout {
 }
 
 impl<'a> Data<'a> {
+    #[inline]
     pub(crate) fn new(
         shard: &'a mut ShardState,
         caller: Caller,
         command: &'static Command,
+        routed: Option<(*const u8, u16)>,
     ) -> Data<'a> {
-        Data { shard, caller, command, blocked: None, routed: None }
-    }
-
-    /// Remembers the slot of `key`, the argument by which the command was routed.
-    #[inline]
-    pub(crate) fn route(&mut self, key: &[u8], slot: u16) {
-        self.routed = Some((key.as_ptr(), slot));
+        Data { shard, caller, command, routed }
     }
 
     /// Unix milliseconds of the batch that is running.
@@ -295,7 +289,7 @@ impl<'a> Data<'a> {
     /// positions is [`Self::ready`]; the command is then executed again. A caller that may not
     /// block gets the reply of a timeout; the handler must write nothing either way.
     pub(crate) fn block_on(&mut self, keys: Vec<usize>, timeout_ms: u64, on_timeout: OnTimeout) {
-        self.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });
+        self.shard.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });
     }
 }
 

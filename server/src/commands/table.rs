@@ -56,6 +56,9 @@ pub(crate) mod flag {
     /// Works on every key of the database, so it needs all slots (in a transaction all of them
     /// are held).
     pub(crate) const ALL_SLOTS: u32 = 1 << 20;
+    /// Not `fast` in Redis's sense (it may free what it overwrites), but as quick as if it were:
+    /// timed by sampling only.
+    pub(crate) const SAMPLED: u32 = 1 << 21;
 }
 
 /// The group in which the command is documented; also its main ACL category.
@@ -244,6 +247,8 @@ pub(crate) struct Command {
     pub(crate) arity: i16,
     /// Its name has other bytes than letters, which [`Name`] may take for others.
     odd_name: bool,
+    /// Its name, if [`Name`] tells it from all others; otherwise a name that nothing has.
+    packed_name: Name,
     /// With the container's name before it: `config|get`.
     pub(crate) full_name: String,
     /// Its place in arrays with an element per command, subcommands among them.
@@ -270,13 +275,19 @@ impl Command {
         *next += 1;
         let subs = definition.subcommands.iter();
         let subcommands = subs.map(|sub| Command::new(sub, Some(definition.name), next)).collect();
+        let odd_name = !definition.name.bytes().all(|byte| byte.is_ascii_lowercase());
         Command {
             definition,
             flags: definition.flags,
             run: definition.run,
             keys: definition.keys,
             arity: definition.arity,
-            odd_name: !definition.name.bytes().all(|byte| byte.is_ascii_lowercase()),
+            odd_name,
+            packed_name: if odd_name || definition.name.len() > 16 {
+                Name::EMPTY
+            } else {
+                Name::of(definition.name.as_bytes())
+            },
             full_name,
             index,
             subcommands,
@@ -294,6 +305,12 @@ impl Command {
     pub(crate) fn arity_ok(&self, count: usize) -> bool {
         let wanted = usize::from(self.arity.unsigned_abs());
         if self.arity >= 0 { count == wanted } else { count >= wanted }
+    }
+
+    /// Whether `name` is certainly this command's: only said of short names of letters.
+    #[inline]
+    pub(crate) fn is_named(&self, name: Name) -> bool {
+        self.packed_name == name
     }
 
     /// The subcommands of a container.
@@ -344,17 +361,17 @@ const CELLS: usize = 2048;
 /// The first and the last eight bytes of a name in lower case, and its length. For names of
 /// letters and up to 16 bytes it is the name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Name {
+pub(crate) struct Name {
     head: u64,
     tail: u64,
     len: usize,
 }
 
 impl Name {
-    const EMPTY: Name = Name { head: 0, tail: 0, len: 0 };
+    const EMPTY: Name = Name { head: 1, tail: 0, len: 0 };
 
     #[inline]
-    fn of(name: &[u8]) -> Name {
+    pub(crate) fn of(name: &[u8]) -> Name {
         const LOWER: u64 = 0x2020_2020_2020_2020;
         let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
             (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),

@@ -10,7 +10,6 @@ use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, Req
 use smallvec::SmallVec;
 
 use super::{REPLY_BYTES, limits};
-use crate::commands;
 use crate::commands::context::SessionContext;
 use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::ids::ShardId;
@@ -159,7 +158,7 @@ fn step(
     args: Args<'_>,
     reply: &mut Reply,
 ) -> Next {
-    let command = match commands::table().find(args.at(0)) {
+    let command = match state.find_command(args.at(0)) {
         Some(command) => match refine(command, args) {
             Ok(command) => command,
             Err(error) => return refuse(state, session, group, Some(command), &error, reply),

@@ -48,7 +48,7 @@ impl ShardState {
     /// How a read renews a key's place.
     #[inline]
     pub(crate) fn touch(&mut self) -> Touch {
-        if !self.config.maxmemory_policy.is_lfu() {
+        if !self.counts_uses {
             return Touch::Lru(self.lru_clock);
         }
         Touch::Lfu {
@@ -62,11 +62,7 @@ impl ShardState {
     /// The place of a key that is made now.
     #[inline]
     pub(crate) fn new_aux(&self) -> u32 {
-        if self.config.maxmemory_policy.is_lfu() {
-            eviction::lfu_new(self.now_ms)
-        } else {
-            self.lru_clock
-        }
+        if self.counts_uses { eviction::lfu_new(self.now_ms) } else { self.lru_clock }
     }
 
     /// Computes this shard's share of `maxmemory`: an equal part of what is left for slots after
@@ -90,7 +86,7 @@ impl ShardState {
 
     #[cold]
     fn relieve(&mut self) -> bool {
-        if self.shared.relief.wanted(self.id, self.slots_bytes, self.limit_bytes) {
+        if self.shared.relief.wanted(self.id) {
             // A sibling has room, and the coordinator has been told.
             return true;
         }

@@ -21,10 +21,11 @@ const SAMPLE_EVERY: u32 = 32;
 pub(crate) const NO_SLOT: u16 = u16::MAX;
 
 impl ShardState {
-    /// Executes a command all of whose slots are here. Answers how it wants to block, if it
-    /// does; otherwise the reply has been written.
+    /// Executes a command all of whose slots are here. If it wants to block, `self.blocked` says
+    /// so; otherwise the reply has been written.
     ///
     /// `slot` is that of its first key, or [`NO_SLOT`].
+    #[inline]
     pub(crate) fn execute(
         &mut self,
         command: &'static Command,
@@ -32,39 +33,47 @@ impl ShardState {
         args: Args<'_>,
         caller: Caller,
         reply: &mut Reply,
-    ) -> Option<BlockOn> {
+    ) {
         let (Run::Data(run) | Run::Spread(run, _)) = command.run else {
-            reply.error("ERR command cannot run here");
-            return None;
+            return reply.error("ERR command cannot run here");
         };
         if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
-            reply.command_error(&CommandError::Oom);
-            self.count_error(&CommandError::Oom);
-            self.statistics.rejected(command);
-            return None;
+            return self.out_of_memory(command, reply);
         }
         let timed = self.begin_timing(command);
-        let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
+        let boxed = self.slots.get(usize::from(slot)).and_then(Option::as_deref);
+        let before_bytes = boxed.map_or(0, |boxed| boxed.data.bytes());
         let start = reply.len();
-        let mut data = Data::new(self, caller, command);
-        if let Some(key) = args.get(1)
-            && slot != NO_SLOT
-        {
-            data.route(key, slot);
-        }
-        let result = run(&mut data, args, reply);
-        let blocked = data.blocked.take();
-        if let Err(error) = result {
-            reply.truncate(start);
-            reply.command_error(&error);
-            self.count_error(&error);
-            self.statistics.failed(command);
+        let routed = args.get(1).filter(|_| slot != NO_SLOT).map(|key| (key.as_ptr(), slot));
+        let mut data = Data::new(self, caller, command, routed);
+        if let Err(error) = run(&mut data, args, reply) {
+            self.failed(command, &error, start, reply);
         }
         self.counters.commands.add(1);
         if slot != NO_SLOT {
             self.account(command, slot, before_bytes, timed, args, reply.len() - start);
         }
-        blocked
+    }
+
+    #[cold]
+    fn out_of_memory(&mut self, command: &'static Command, reply: &mut Reply) {
+        reply.command_error(&CommandError::Oom);
+        self.count_error(&CommandError::Oom);
+        self.statistics.rejected(command);
+    }
+
+    #[cold]
+    fn failed(
+        &mut self,
+        command: &'static Command,
+        error: &CommandError,
+        start: usize,
+        reply: &mut Reply,
+    ) {
+        reply.truncate(start);
+        reply.command_error(error);
+        self.count_error(error);
+        self.statistics.failed(command);
     }
 
     /// [`Self::execute`] for a command with keys in several slots, all of which are here. The
@@ -79,7 +88,8 @@ impl ShardState {
         reply: &mut Reply,
     ) -> Option<BlockOn> {
         if let [slot] = slots {
-            return self.execute(command, *slot, args, caller, reply);
+            self.execute(command, *slot, args, caller, reply);
+            return self.blocked.take();
         }
         let bytes = |state: &ShardState| -> u64 {
             slots.iter().filter_map(|slot| state.slot(*slot)).map(|boxed| boxed.data.bytes()).sum()
@@ -87,7 +97,8 @@ impl ShardState {
         let before_bytes = bytes(self);
         let start = reply.len();
         let started = Instant::now();
-        let blocked = self.execute(command, NO_SLOT, args, caller, reply);
+        self.execute(command, NO_SLOT, args, caller, reply);
+        let blocked = self.blocked.take();
         let after_bytes = bytes(self);
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
         let timed = Some((started, 1));
@@ -114,7 +125,7 @@ impl ShardState {
     /// commands it counts.
     #[inline]
     fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
-        if !command.has(flag::FAST) {
+        if command.flags & (flag::FAST | flag::SAMPLED) == 0 {
             return Some((Instant::now(), 1));
         }
         self.sample += 1;
@@ -132,28 +143,36 @@ impl ShardState {
         args: Args<'_>,
         reply_bytes: usize,
     ) {
-        let took_ns = timed.map(|(start, weight)| {
-            let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            (ns, ns.saturating_mul(u64::from(weight)))
-        });
-        if let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() {
-            let work = &mut boxed.work;
-            work.commands += 1;
-            work.net_in_bytes += request_bytes(args);
-            work.net_out_bytes += reply_bytes as u64;
-            if let Some((_, weighted_ns)) = took_ns {
-                work.cpu_ns += weighted_ns;
-            }
-            self.slots_bytes =
-                self.slots_bytes.wrapping_add(boxed.data.bytes().wrapping_sub(before_bytes));
+        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
+        let work = &mut boxed.work;
+        work.commands += 1;
+        work.net_in_bytes += request_bytes(args);
+        work.net_out_bytes += reply_bytes as u64;
+        let grown = boxed.data.bytes().wrapping_sub(before_bytes);
+        self.slots_bytes = self.slots_bytes.wrapping_add(grown);
+        match timed {
+            None => self.statistics.called(command),
+            Some((start, weight)) => self.account_time(command, slot, start, weight, args),
         }
-        if let Some((ns, weighted_ns)) = took_ns {
-            self.statistics.timed(command, ns, weighted_ns);
-            if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
-                self.log_slow(ns, args);
-            }
-        } else {
-            self.statistics.called(command);
+    }
+
+    #[cold]
+    fn account_time(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        start: Instant,
+        weight: u32,
+        args: Args<'_>,
+    ) {
+        let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let weighted_ns = ns.saturating_mul(u64::from(weight));
+        if let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() {
+            boxed.work.cpu_ns += weighted_ns;
+        }
+        self.statistics.timed(command, ns, weighted_ns);
+        if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
+            self.log_slow(ns, args);
         }
     }
 
@@ -164,6 +183,7 @@ impl ShardState {
         let slow_max = usize::try_from(self.config.slowlog_max_len).unwrap_or(usize::MAX);
         self.statistics.configure(self.config.slowlog_log_slower_than_us, slow_max);
         self.limits = crate::commands::limits(&self.config);
+        self.counts_uses = self.config.maxmemory_policy.is_lfu();
         self.refresh_memory_limit();
     }
 
@@ -189,8 +209,8 @@ impl ShardState {
                 return;
             }
             let args = batch.args(batch.done);
-            let blocked = self.execute(next.command, next.slot, args, batch.caller, &mut reply);
-            debug_assert!(blocked.is_none(), "blocking commands do not travel in batches");
+            self.execute(next.command, next.slot, args, batch.caller, &mut reply);
+            debug_assert!(self.blocked.is_none(), "blocking commands do not travel in batches");
             batch.ends.push(reply.len());
             batch.done += 1;
             if !self.ready.is_empty() {

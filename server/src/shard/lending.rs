@@ -19,7 +19,7 @@ pub(crate) struct Lent {
     pub(crate) since_ms: u64,
     parked: VecDeque<Parked>,
     /// The slot's bytes when it left.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Slots whose boxes a running transaction has in this shard's map.

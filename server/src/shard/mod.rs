@@ -31,6 +31,8 @@ use self::lending::Lent;
 use self::message::{Caller, Message, RemoteBatch, Token};
 use self::statistics::Statistics;
 use self::waits::Waits;
+use crate::commands::context::BlockOn;
+use crate::commands::table::{Command, Name};
 use crate::config::Config;
 use crate::connection::READ_BYTES;
 use crate::ids::{ClientId, ShardId};
@@ -104,6 +106,12 @@ pub(crate) struct ShardState {
     pub(crate) ready: VecDeque<u16>,
     /// Statistics of commands, and the slow log.
     pub(crate) statistics: Statistics,
+    /// Set by a handler whose caller is to wait instead of getting a reply.
+    pub(crate) blocked: Option<BlockOn>,
+    /// The last command that was looked up: batches repeat themselves.
+    pub(crate) last_command: Option<&'static Command>,
+    /// The eviction policy counts uses instead of remembering the last.
+    pub(crate) counts_uses: bool,
     /// Whose command is running.
     pub(crate) running: ClientId,
     /// Unix milliseconds, as of the batch that is being executed.
@@ -151,6 +159,9 @@ impl ShardState {
             waits: Waits::default(),
             ready: VecDeque::new(),
             statistics: Statistics::new(crate::commands::table().count()),
+            blocked: None,
+            last_command: None,
+            counts_uses: false,
             running: ClientId(0),
             now_ms: shared.clock.wall_ms(),
             random: SmallRng::seed_from_u64(shared.seed ^ u64::from(id.0)),
@@ -201,6 +212,20 @@ impl ShardState {
             && buffer.capacity() > self.spare_reply.capacity()
         {
             self.spare_reply = buffer;
+        }
+    }
+
+    /// The command called `name`.
+    #[inline]
+    pub(crate) fn find_command(&mut self, name: &[u8]) -> Option<&'static Command> {
+        let packed = Name::of(name);
+        match self.last_command {
+            Some(last) if last.is_named(packed) => Some(last),
+            _ => {
+                let found = crate::commands::table().find(name)?;
+                self.last_command = Some(found);
+                Some(found)
+            }
         }
     }
 

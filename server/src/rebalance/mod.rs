@@ -1,0 +1,198 @@
+//! The thread tier of the balancer, live: collects what the slots weigh, lets the pure state
+//! machine of the balancer crate decide, and hands slots over as it says.
+
+mod collect;
+mod relief;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ballast_balancer::machine::{Clock as Clocks, Command, Event, Machine, Notice};
+use ballast_balancer::model::{LoadSnapshot, ShardId as Bin, SlotId, Tier};
+use tokio::sync::oneshot;
+
+pub(crate) use self::relief::Relief;
+use crate::config::Config;
+use crate::ids::ShardId;
+use crate::log::Level;
+use crate::shard::message::Message;
+use crate::shared::Shared;
+
+/// Waits are cut into pieces of this length, so that a stepped or injected clock is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What the coordinator knows; commands look at it and speak to it through the lock.
+pub(crate) struct Rebalance {
+    /// The state machine.
+    pub(crate) machine: Machine,
+    /// Moves that a command has asked for, to be carried out by the coordinator.
+    pub(crate) commands: Vec<Command>,
+    /// Look at once, not only when it is due.
+    pub(crate) at_once: bool,
+}
+
+impl Rebalance {
+    pub(crate) fn new(config: &Config) -> Rebalance {
+        let machine = Machine::new(Tier::Thread, config.balancer.clone());
+        Rebalance { machine, commands: Vec::new(), at_once: false }
+    }
+
+    /// The fields of `INFO balancer`.
+    pub(crate) fn info(&self, shared: &Shared, text: &mut String) {
+        let status = self.machine.status(clocks(shared));
+        let counters = self.machine.counters();
+        let points = |fraction: f64| format!("{:.2}", fraction * 100.0);
+        let mut line = |name: &str, value: String| {
+            text.push_str(name);
+            text.push(':');
+            text.push_str(&value);
+            text.push_str("\r\n");
+        };
+        line("balancer_thread_mode", status.mode.name().to_owned());
+        line("balancer_thread_state", status.state.name().to_owned());
+        line("balancer_thread_reason", status.reason.code().to_owned());
+        line("balancer_window_open", u8::from(status.window.open).to_string());
+        line("balancer_window_opens_ms", status.window.opens_ms.unwrap_or(-1).to_string());
+        line("balancer_window_closes_ms", status.window.closes_ms.unwrap_or(-1).to_string());
+        line("balancer_spread_memory", points(status.memory.now));
+        line("balancer_spread_load", points(status.load.map_or(0.0, |load| load.now)));
+        line("balancer_spread_floor", points(status.floor));
+        line("balancer_queued_moves", status.queued.as_ref().map_or(0, |q| q.moves).to_string());
+        line("balancer_queued_bytes", status.queued.as_ref().map_or(0, |q| q.bytes).to_string());
+        line("balancer_plans", counters.plans.to_string());
+        line("balancer_moves", counters.moves.to_string());
+        line("balancer_moved_bytes", counters.bytes.to_string());
+        line("balancer_failed_moves", counters.failures.to_string());
+        line("balancer_reversals", counters.reversals.to_string());
+        line("balancer_emergency_moves", counters.emergency_moves.to_string());
+        line("balancer_unmovable_slots", status.unmovable_slots.to_string());
+        line("balancer_largest_slot_bytes", status.largest_slot_bytes.to_string());
+    }
+}
+
+/// Both clocks, as the machine wants them.
+pub(crate) fn clocks(shared: &Shared) -> Clocks {
+    Clocks { wall_ms: shared.clock.wall_ms(), mono_ms: shared.clock.mono_ms() }
+}
+
+/// The coordinator's life. A process with one shard has nothing to balance, but still answers.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut collector = collect::Collector::default();
+    loop {
+        wait_until_due(&shared).await;
+        let snapshot = collector.collect(&shared).await;
+        if collect::is_stopping(&snapshot, &shared) {
+            return;
+        }
+        observe(&shared, &snapshot).await;
+        relieve(&shared, &snapshot).await;
+    }
+}
+
+async fn wait_until_due(shared: &Shared) {
+    loop {
+        {
+            let mut rebalance = shared.rebalance.lock();
+            let clocks = clocks(shared);
+            let due = rebalance.machine.due_ms(clocks) <= clocks.mono_ms;
+            let asked = !rebalance.commands.is_empty() || rebalance.at_once;
+            if due || asked || shared.relief.is_asked() {
+                rebalance.at_once = false;
+                return;
+            }
+        }
+        // Whichever comes first leads to another look.
+        let _ = tokio::time::timeout(LOOK_EVERY, shared.relief.wake.notified()).await;
+    }
+}
+
+async fn observe(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
+    let commands = {
+        let mut rebalance = shared.rebalance.lock();
+        let policy = shared.config.load().balancer.clone();
+        if *rebalance.machine.policy() != policy {
+            rebalance.machine.set_policy(policy);
+        }
+        let mut commands = std::mem::take(&mut rebalance.commands);
+        commands.extend(rebalance.machine.observe(snapshot, clocks(shared)));
+        commands
+    };
+    carry_out(shared, commands).await;
+    let allowed = relief::allowed(&shared.rebalance.lock().machine, clocks(shared));
+    shared.relief.renew(snapshot, allowed);
+}
+
+/// Shards that are at their share: the smallest hand-over that gives them room, or leave to
+/// evict.
+async fn relieve(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
+    for shard in shared.relief.take_asked(shared.shards()) {
+        let needed_bytes = relief::needed_bytes(snapshot, shard);
+        let event = Event::ShardAtLimit { shard: Bin(shard.0), needed_bytes };
+        let commands = shared.rebalance.lock().machine.step(clocks(shared), &event);
+        let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
+        carry_out(shared, commands).await;
+        if !moves {
+            shared.relief.refuse(shard);
+        }
+    }
+}
+
+/// Hands over the slots of the moves and acknowledges each.
+async fn carry_out(shared: &Arc<Shared>, commands: Vec<Command>) {
+    let mut moves = Vec::new();
+    for command in commands {
+        match command {
+            Command::Move { slot, from, to, .. } => moves.push((slot, from, to)),
+            // A hand-over is done or not begun: there is nothing to stop half way.
+            Command::Stop { .. } => {}
+            Command::Announce(notice) => announce(shared, &notice),
+        }
+    }
+    let mut answers = Vec::new();
+    for (slot, from, to) in moves {
+        let (sender, receiver) = oneshot::channel();
+        let call = move |state: &mut crate::shard::ShardState| {
+            // The coordinator waits for the answer as long as there are threads.
+            let _ = sender.send(state.hand_over(slot.0, ShardId(to.0)));
+        };
+        shared.mailboxes[usize::from(from.0)].push(Message::Call(Box::new(call)));
+        answers.push((slot, receiver));
+    }
+    for (slot, answer) in answers {
+        let done = answer.await.unwrap_or(false);
+        acknowledge(shared, slot, done);
+    }
+}
+
+fn acknowledge(shared: &Shared, slot: SlotId, done: bool) {
+    shared.rebalance.lock().machine.completed(slot, done, clocks(shared));
+}
+
+fn announce(shared: &Shared, notice: &Notice) {
+    let message = match notice {
+        Notice::Started { id, cue, bytes, moves } => format!(
+            "Balancer: plan {id} begins ({}): {moves} slots, {bytes} bytes between shards.",
+            cue.code()
+        ),
+        Notice::Ended(record) => format!(
+            "Balancer: plan {} {}: {} slots, {} bytes moved (at least {} were needed), spread \
+             {:.1} -> {:.1} points.",
+            record.id,
+            record.outcome.code(),
+            record.moves,
+            record.bytes,
+            record.lower_bound,
+            record.spread_before * 100.0,
+            record.spread_after * 100.0
+        ),
+        Notice::Queued { reason, bytes, opens_ms } => format!(
+            "Balancer: {bytes} bytes are to be moved and wait: {} {}",
+            reason.sentence(),
+            opens_ms.map_or("No window will open.".to_owned(), |at| {
+                format!("The next window opens at {}.", crate::log::time(at))
+            })
+        ),
+        Notice::Blocked(reason) => format!("Balancer: blocked: {}", reason.sentence()),
+    };
+    shared.log.line(shared.clock.wall_ms(), Level::Notice, &message);
+}

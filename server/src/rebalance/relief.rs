@@ -1,0 +1,87 @@
+//! A shard at its share of `maxmemory` gets relief before it evicts: eviction while a sibling
+//! has room is a bug.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ballast_balancer::machine::{Clock, Machine};
+use ballast_balancer::model::{LoadSnapshot, ShardId as Bin};
+use ballast_balancer::policy::{Emergency, Mode};
+
+use crate::ids::ShardId;
+
+/// Shards that can be told apart; those beyond share a bit with another, which costs at most an
+/// eviction too many.
+const SHARDS_MAX: u16 = 64;
+/// Relief is at hand while all shards together are below this part of their capacity.
+const FILL_MAX: (u64, u64) = (97, 100);
+/// A shard asks for this part of its capacity at least, so that it need not ask again at once.
+const NEEDED_PART: u64 = 50;
+
+/// How shards and the coordinator speak of relief: without a lock, one bit per shard.
+#[derive(Debug, Default)]
+pub(crate) struct Relief {
+    /// Shards that may go over their share for the moment, because slots will be taken off them.
+    possible: AtomicU64,
+    /// Shards that want it.
+    asked: AtomicU64,
+    /// Wakes the coordinator.
+    pub(crate) wake: tokio::sync::Notify,
+}
+
+impl Relief {
+    /// `shard` is over its share. True if it need not evict, because relief is coming.
+    pub(crate) fn wanted(&self, shard: ShardId) -> bool {
+        let bit = bit(shard);
+        if self.possible.load(Ordering::Relaxed) & bit == 0 {
+            return false;
+        }
+        if self.asked.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Whether a shard has asked.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0
+    }
+
+    /// The shards that have asked; they may ask again.
+    pub(super) fn take_asked(&self, shards: u16) -> impl Iterator<Item = ShardId> + use<> {
+        let asked = self.asked.swap(0, Ordering::Relaxed);
+        (0..shards).map(ShardId).filter(move |shard| asked & bit(*shard) != 0)
+    }
+
+    /// `shard` has to evict: nothing can be taken off it.
+    pub(super) fn refuse(&self, shard: ShardId) {
+        self.possible.fetch_and(!bit(shard), Ordering::Relaxed);
+    }
+
+    /// After a look at all shards: who may count on relief until the next.
+    pub(super) fn renew(&self, snapshot: &LoadSnapshot, allowed: bool) {
+        let capacity: u64 = snapshot.shards.iter().map(|shard| shard.capacity_bytes).sum();
+        let used: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
+        let (part, whole) = FILL_MAX;
+        let room = snapshot.shards.len() > 1 && used / part < capacity / whole;
+        let bits = if allowed && room { u64::MAX } else { 0 };
+        self.possible.store(bits, Ordering::Relaxed);
+    }
+}
+
+/// Whether the policy lets slots be handed over for relief now.
+pub(super) fn allowed(machine: &Machine, clock: Clock) -> bool {
+    let policy = machine.policy();
+    let open = || machine.status(clock).window.open;
+    policy.mode(machine.tier()) == Mode::Auto && (policy.emergency != Emergency::Off || open())
+}
+
+/// Bytes that `shard` needs taken off it.
+pub(super) fn needed_bytes(snapshot: &LoadSnapshot, shard: ShardId) -> u64 {
+    let capacity = snapshot.shard(Bin(shard.0)).map_or(0, |bin| bin.capacity_bytes);
+    let over = snapshot.owned_bytes(Bin(shard.0)).saturating_sub(capacity);
+    over + capacity / NEEDED_PART
+}
+
+fn bit(shard: ShardId) -> u64 {
+    1 << (shard.0 % SHARDS_MAX)
+}
