@@ -48,7 +48,8 @@ impl Rebalance {
             text.push_str(&value);
             text.push_str("\r\n");
         };
-        line("balancer_thread_mode", status.mode.name().to_owned());
+        let mode = self.machine.policy().render("balancer-thread-mode").unwrap_or_default();
+        line("balancer_thread_mode", mode);
         line("balancer_thread_state", status.state.name().to_owned());
         line("balancer_thread_reason", status.reason.code().to_owned());
         line("balancer_window_open", u8::from(status.window.open).to_string());

@@ -170,7 +170,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "set",
         arity: -3,
-        flags: flag::WRITE | flag::DENYOOM,
+        flags: flag::WRITE | flag::DENYOOM | flag::SAMPLED,
         run: Run::Data(set::set),
         summary: "Sets a key to a string, whatever it held before.",
         ..BASE
