@@ -1,6 +1,7 @@
 //! A blocking client, and servers (child processes or in-process) that it can talk to.
 
 mod client;
+mod in_process;
 mod process;
 mod reply;
 mod seed;
@@ -8,6 +9,7 @@ mod seed;
 use std::io;
 
 pub use client::{Client, encode_command};
+pub use in_process::InProcess;
 pub use process::{Kind, Process, ballast_binary, redis_version};
 pub use reply::{Decoded, Reply, decode};
 pub use seed::{seed, steps};
