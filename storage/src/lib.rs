@@ -18,7 +18,7 @@ pub mod types;
 
 pub use garbage::Garbage;
 pub use keyspace::{
-    Collection, Create, Key, Keyspace, Kind, Meta, OwnedValue, Removed, STRING_MAX, Sampled, Value,
-    WrongType,
+    AddError, Collection, Create, Key, Keyspace, Kind, Meta, OwnedValue, Removed, STRING_MAX,
+    Sampled, Value, WrongType,
 };
 pub use slot::{DATABASES, Slot};

@@ -232,7 +232,7 @@ pub(super) fn pack_int(value: i64, bytes: &mut [u8; 8]) -> &[u8] {
 }
 
 #[inline]
-fn unpack_int(bytes: &[u8]) -> i64 {
+pub(super) fn unpack_int(bytes: &[u8]) -> i64 {
     match *bytes {
         [a] => i64::from(a as i8),
         [a, b] => i64::from(i16::from_le_bytes([a, b])),

@@ -8,6 +8,7 @@
 //! [`Keyspace::heap_bytes`] is exact after every call.
 
 mod held;
+mod number;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::cell::Cell;
 use self::held::{
     Form, Held, kind_of, owned_bytes_of, owned_bytes_walked_of, pack_int, tag, value_of,
 };
+pub use self::number::AddError;
 use crate::garbage::Garbage;
 use crate::table::{BLOB_MAX, EntryRef, Layout, NewEntry, Segment, Table, hash_key};
 use crate::types::{Hash, HashRef, List, ListRef, Set, SetRef, ZSet, ZSetRef, canonical_int};

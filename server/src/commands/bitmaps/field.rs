@@ -230,6 +230,9 @@ impl Kind {
     }
 
     /// `wanted`, or what the rule for overflows makes of it.
+    ///
+    /// Saturation always takes the nearest number. Redis takes the largest one for a signed `SET`
+    /// so far below the smallest that its own check overflows.
     fn fit(self, wanted: i128, overflow: Overflow) -> Option<i128> {
         let (min, max) = if self.signed {
             (-(1_i128 << (self.bits - 1)), (1_i128 << (self.bits - 1)) - 1)

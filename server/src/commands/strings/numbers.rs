@@ -2,7 +2,7 @@
 
 use ballast_protocol::number::{LongDouble, parse_i64};
 use ballast_protocol::{Args, CommandError, Reply};
-use ballast_storage::Value;
+use ballast_storage::AddError;
 
 use super::{expiry_of, store, text_of};
 use crate::commands::context::Data;
@@ -33,18 +33,19 @@ pub(super) fn decrby(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
 fn add(cx: &mut Data<'_>, key: &[u8], amount: i64, reply: &mut Reply) -> CommandResult {
     let aux = cx.new_aux();
     let (keyspace, located) = cx.locate(key);
-    let old = match keyspace.find(&located) {
-        Some(Value::Int(number)) => number,
-        None => 0,
-        Some(Value::Str(text)) => parse_i64(text).ok_or(CommandError::NotInteger)?,
-        Some(_) => return Err(CommandError::WrongType),
-    };
-    let new = old.checked_add(amount).ok_or(CommandError::Overflow)?;
-    let expiry = expiry_of(keyspace, &located);
-    keyspace.set_int(&located, new, expiry, aux);
+    let sum = keyspace.add(&located, amount, aux).map_err(add_error)?;
     cx.changed(key, "incrby");
-    reply.integer(new);
+    reply.integer(sum);
     Ok(())
+}
+
+#[cold]
+fn add_error(error: AddError) -> CommandError {
+    match error {
+        AddError::WrongType => CommandError::WrongType,
+        AddError::NotInteger => CommandError::NotInteger,
+        AddError::Overflow => CommandError::Overflow,
+    }
 }
 
 pub(super) fn incrbyfloat(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
