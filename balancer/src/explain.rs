@@ -161,7 +161,8 @@ impl Machine {
         let fill = share(used, owner.capacity_bytes);
         let helpful = ((fill - summary.fill_min) * owner.capacity_bytes as f64).max(0.0) as u64;
         let fact = format!(
-            "slot {slot} holds {} bytes = {:.0} % of shard {}; moving it would help below {helpful}",
+            "slot {slot} holds {} bytes = {:.0} % of shard {}; \
+             moving it would help below {helpful}",
             load.bytes,
             part * 100.0,
             owner.id

@@ -127,8 +127,13 @@ fn compare(seed: u64, shards: u64, slots: u64, heavy_tailed: bool) -> (u64, u64,
     (plan.bytes(), optimum, largest)
 }
 
+/// Seeds are printed on failure; nothing is written to the source tree.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn p9_at_most_one_slot_above_the_optimum(

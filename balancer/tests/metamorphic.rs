@@ -22,12 +22,21 @@ fn any_shape() -> impl Strategy<Value = Shape> {
     )
 }
 
+/// Seeds are printed on failure; nothing is written to the source tree.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(200))]
 
     /// A power of two scales every float without rounding: the same moves.
     #[test]
-    fn scaled_bytes_give_the_same_plan(shape in any_shape(), shift in 1u32..12, node in any::<bool>()) {
+    fn scaled_bytes_give_the_same_plan(
+        shape in any_shape(),
+        shift in 1u32..12,
+        node in any::<bool>(),
+    ) {
         let mut small = generate(shape);
         // Whole multiples leave no rounding of capacities to bytes.
         small.shards.iter_mut().for_each(|shard| {
@@ -57,9 +66,22 @@ proptest! {
 
     /// An empty shard only receives: nothing moves between the old ones.
     #[test]
-    fn an_added_shard_only_receives(seed in any::<u64>(), shards in 3u64..12, node in any::<bool>()) {
+    fn an_added_shard_only_receives(
+        seed in any::<u64>(),
+        shards in 3u64..12,
+        node in any::<bool>(),
+    ) {
         let goal = Goal::new(if node { Tier::Node } else { Tier::Thread });
-        let shape = Shape { seed, shards, slots: 1024, sizes: 0, scattered: false, capacities: 0, drains: 0, fill: 55 };
+        let shape = Shape {
+            seed,
+            shards,
+            slots: 1024,
+            sizes: 0,
+            scattered: false,
+            capacities: 0,
+            drains: 0,
+            fill: 55,
+        };
         let mut snapshot = generate(shape);
         let first = plan(&snapshot, &goal);
         snapshot.apply(&first.moves);

@@ -39,8 +39,13 @@ fn has_dominant(plan: &Plan) -> bool {
     plan.blocked.iter().any(|reason| matches!(reason, Reason::UnmovableSlot { .. }))
 }
 
+/// Seeds are printed on failure; nothing is written to the source tree.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn p1_bytes_are_close_to_the_bound(shape in any_shape(), goal in any_goal()) {
@@ -59,7 +64,16 @@ proptest! {
         if goal.trigger == Trigger::Continue && !plan.is_empty() {
             let bound = fluid_bound(&snapshot, goal.memory.stop);
             let stated = plan.lower_bound as f64;
-            prop_assert!((stated - bound).abs() <= bound * 0.02 + 2.0, "{stated} {bound}");
+            // Dominant slots lower the stated bound; without any, it is the fluid one.
+            prop_assert!(stated <= bound * 1.02 + 2.0, "{stated} above {bound}");
+            let active = || snapshot.shards.iter().filter(|shard| shard.state == ShardState::Active);
+            let capacity: u64 = active().map(|shard| shard.capacity_bytes).sum();
+            let total: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
+            let widest = active().map(|shard| shard.capacity_bytes).max().unwrap();
+            let level = total as f64 / capacity as f64 - goal.memory.stop;
+            if (largest as f64) < level * widest as f64 {
+                prop_assert!(stated >= bound * 0.98 - 2.0, "{stated} below {bound}");
+            }
         }
     }
 
@@ -213,4 +227,24 @@ proptest! {
             prop_assert!(Levels::of(&after).spread() <= Levels::of(&snapshot).spread() + 1e-9);
         }
     }
+}
+
+/// A plan of several rounds once left its last round out, because two slots would have come back
+/// to a stop-over: planning the planned state then found something.
+#[test]
+fn p4_loops_are_taken_out_of_a_plan_of_several_rounds() {
+    let snapshot = generate(Shape {
+        seed: 15_995_448_076_684_314_713,
+        shards: 4,
+        slots: 256,
+        sizes: 3,
+        scattered: true,
+        capacities: 1,
+        drains: 0,
+        fill: 59,
+    });
+    let goal = Goal::new(Tier::Thread);
+    let first = plan(&snapshot, &goal);
+    check_prefixes(&snapshot, &first.moves, &goal);
+    assert!(plan(&applied(&snapshot, &first.moves), &goal).is_empty());
 }

@@ -7,6 +7,7 @@ mod emergency;
 mod exact;
 mod fine;
 mod goal;
+mod join;
 pub(crate) mod ledger;
 mod load;
 mod order;
@@ -148,7 +149,7 @@ pub fn plan(snapshot: &LoadSnapshot, goal: &Goal) -> Plan {
         carry_out(&mut pristine, &allowed);
         rounds.push(allowed);
     }
-    let (steps, pristine) = join(&original, pristine, &rounds);
+    let (steps, pristine) = join::join(&original, pristine, &rounds);
     plan.moves = steps.iter().map(|(run, cause)| to_move(&pristine, run, *cause)).collect();
     plan.after = summarise(&pristine);
     blocked::explain(&pristine, goal, &mut plan);
@@ -259,55 +260,6 @@ fn carry_out(ledger: &mut Ledger, steps: &[(Run, Cause)]) {
         }
     }
     ledger.commit();
-}
-
-/// Joins the rounds: a slot that moved twice goes straight to its last owner if a safe order
-/// exists, or else by its stop-over. If that would bring a slot back to an earlier owner, the
-/// last round is left out. Returns the steps and the state after them.
-fn join(
-    original: &Ledger,
-    last: Ledger,
-    rounds: &[Vec<(Run, Cause)>],
-) -> (Vec<(Run, Cause)>, Ledger) {
-    if rounds.len() <= 1 {
-        return (rounds.first().cloned().unwrap_or_default(), last);
-    }
-    for count in (1..=rounds.len()).rev() {
-        let mut state = original.clone();
-        for round in &rounds[..count] {
-            carry_out(&mut state, round);
-        }
-        state.home.copy_from_slice(&original.home);
-        let order = order::order(&state);
-        if order.stuck.is_empty() {
-            let steps = order.ready.into_iter().map(|run| (run, state.cause[run.lo])).collect();
-            return (steps, state);
-        }
-        let steps: Vec<(Run, Cause)> = rounds[..count].concat();
-        if !returns(original, &steps) {
-            return (steps, state);
-        }
-    }
-    (Vec::new(), original.clone())
-}
-
-/// Whether a slot comes back to an owner it had before.
-fn returns(original: &Ledger, steps: &[(Run, Cause)]) -> bool {
-    let mut seen: Vec<(usize, usize)> = Vec::new();
-    for slot in steps.iter().flat_map(|(run, _)| run.lo..=run.hi) {
-        seen.push((slot, usize::from(original.home[slot])));
-    }
-    seen.sort_unstable();
-    seen.dedup();
-    for (run, _) in steps {
-        for slot in run.lo..=run.hi {
-            match seen.binary_search(&(slot, run.to)) {
-                Ok(_) => return true,
-                Err(at) => seen.insert(at, (slot, run.to)),
-            }
-        }
-    }
-    false
 }
 
 fn to_move(ledger: &Ledger, run: &Run, cause: Cause) -> Move {

@@ -1,8 +1,8 @@
 //! Phase E: an order in which every prefix is safe, so that a plan may stop anywhere.
 //!
 //! A move is ready when its target stays below its fill limit and no fuller than the fullest bin
-//! was at the start (or is at the end, when a drain must raise it). Emergencies and drains go first,
-//! then whatever relieves the fullest bin most.
+//! was at the start (or is at the end, when a drain must raise it). Emergencies and drains go
+//! first, then whatever relieves the fullest bin most.
 
 use super::ledger::{BinIndex, Ledger, NOBODY};
 
@@ -34,10 +34,7 @@ pub(crate) fn order(ledger: &Ledger) -> Order {
         used[run.from] += run.bytes;
         used[run.to] -= run.bytes;
     }
-    let peak = |used: &[u64]| {
-        ledger.counted().map(|bin| ledger.fill_with(bin, used[bin])).fold(0.0, f64::max)
-    };
-    let ceiling = peak(&used).max(peak(&ledger.used)) + 1e-12;
+    let ceiling = peak(ledger, &used).max(peak(ledger, &ledger.used)) + 1e-12;
     let mut queues: Vec<Vec<Run>> = vec![Vec::new(); ledger.bins.len()];
     for run in runs {
         queues[run.from].push(run);
@@ -69,7 +66,13 @@ pub(crate) fn order(ledger: &Ledger) -> Order {
     order
 }
 
-fn is_ready(ledger: &Ledger, used: &[u64], run: &Run, ceiling: f64) -> bool {
+/// The fullest bin's fill with these bytes.
+pub(crate) fn peak(ledger: &Ledger, used: &[u64]) -> f64 {
+    ledger.counted().map(|bin| ledger.fill_with(bin, used[bin])).fold(0.0, f64::max)
+}
+
+/// Whether a move keeps its target below the ceiling and its fill limit.
+pub(crate) fn is_ready(ledger: &Ledger, used: &[u64], run: &Run, ceiling: f64) -> bool {
     let after = used[run.to] + run.bytes;
     run.bytes == 0
         || after <= ledger.bins[run.to].ceiling && ledger.fill_with(run.to, after) <= ceiling

@@ -58,7 +58,8 @@ pub static DIRECTIVES: &[Directive] = &[
     Directive {
         name: "balancer-windows",
         default: "always",
-        doc: "When work may start: always, never, or windows such as \"mon-fri 22:00-06:00; sat,sun 00:00-24:00\".",
+        doc: "When work may start: always, never, or windows such as \
+              \"mon-fri 22:00-06:00; sat,sun 00:00-24:00\".",
         parse: |p, v| {
             p.windows = parse_windows(v)?;
             Ok(())
@@ -198,7 +199,7 @@ pub static DIRECTIVES: &[Directive] = &[
     Directive {
         name: "balancer-load-window",
         default: "15 120",
-        doc: "Seconds of the fast and the slow load average; the node tier takes eight times as long.",
+        doc: "Seconds of the fast and the slow load average; eight times as long in the node tier.",
         parse: |p, v| {
             (p.load_window_fast_s, p.load_window_slow_s) = rising(v)?;
             Ok(())
