@@ -27,8 +27,8 @@ const SLOT_BITS: u32 = 14;
 const POSITION_BITS: u32 = 48;
 /// Shards that one call asks at most, where slots of different shards alternate.
 const HOPS_MAX: usize = 256;
-/// Steps that one shard takes through a thinly filled keyspace for one call.
-const STEPS_MAX: usize = 64;
+/// Steps without a key that one shard takes through thinly filled keyspaces for one call.
+const EMPTY_STEPS_MAX: usize = 64;
 
 /// `MATCH`, `COUNT` and `TYPE` of the `SCAN` family.
 #[derive(Clone, Copy, Debug)]
@@ -153,18 +153,18 @@ impl Stretch {
 fn walk(state: &ShardState, query: &Query, start: Cursor, wanted: usize) -> Stretch {
     let mut stretch = Stretch::new();
     let mut at = start;
-    let mut steps = 0;
+    let mut empty_steps = 0;
     loop {
         let Some(slot) = state.slot(at.slot) else {
             return Stretch { next: Some(at), away: true, ..stretch };
         };
-        if stretch.seen >= wanted || steps >= STEPS_MAX {
+        if stretch.seen >= wanted || empty_steps >= EMPTY_STEPS_MAX {
             return Stretch { next: Some(at), ..stretch };
         }
         let keyspace = slot.data.keyspace(query.db).filter(|keys| !keys.is_empty());
         if let Some(keyspace) = keyspace {
-            steps += 1;
-            let left = wanted - stretch.seen;
+            let before = stretch.seen;
+            let left = wanted - before;
             at.position = keyspace.scan(at.position, left, &mut |key, meta| {
                 stretch.seen += 1;
                 let live = meta.expiry.is_none_or(|at_ms| at_ms > state.now_ms);
@@ -173,6 +173,7 @@ fn walk(state: &ShardState, query: &Query, start: Cursor, wanted: usize) -> Stre
                     stretch.found += 1;
                 }
             });
+            empty_steps += usize::from(stretch.seen == before);
         }
         if keyspace.is_none() || at.position == 0 {
             match at.next_slot() {
@@ -256,9 +257,137 @@ async fn walk_shards(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use ballast_protocol::slot::key_slot;
+    use ballast_storage::{Key, Keyspace};
     use proptest::prelude::*;
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::ids::ShardId;
+    use crate::log::Log;
+    use crate::shard::Shard;
+    use crate::shard::message::Message;
+    use crate::shared::Shared;
+
+    const SHARDS: u16 = 3;
+
+    fn shards() -> Vec<Shard> {
+        let mut config = Config::default();
+        config.preset("shards", &SHARDS.to_string()).expect("a number of shards");
+        let shared = Arc::new(Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), 1));
+        (0..SHARDS).map(|id| Shard::new(ShardId(id), Arc::clone(&shared))).collect()
+    }
+
+    /// Moves a slot to another shard, mailbox included.
+    fn hand_over(shards: &[Shard], slot: u16, to: ShardId) {
+        let owner = shards[0].shared.router.owner(slot);
+        shards[owner.index()].state().hand_over(slot, to);
+        if let Some(Message::Adopt(slot, boxed)) = shards[0].shared.mailboxes[to.index()].pop() {
+            shards[to.index()].state().adopt(slot, boxed);
+        }
+    }
+
+    /// Changes the keyspace of a key on its owner, whose account follows.
+    fn change(shards: &[Shard], key: &[u8], change: impl FnOnce(&mut Keyspace, &Key<'_>)) {
+        let slot = key_slot(key);
+        let mut state = shards[shards[0].shared.router.owner(slot).index()].state();
+        let data = &mut state.slots[usize::from(slot)].as_deref_mut().expect("it is here").data;
+        let before_bytes = data.bytes();
+        change(data.keyspace_mut(0), &Key::new(key));
+        let after_bytes = data.bytes();
+        state.slots_bytes = state.slots_bytes + after_bytes - before_bytes;
+    }
+
+    fn put(shards: &[Shard], key: &[u8], expiry: Option<i64>) {
+        change(shards, key, |keyspace, key| {
+            keyspace.set_string(key, b"v", expiry, 0);
+        });
+    }
+
+    fn remove(shards: &[Shard], key: &[u8]) {
+        change(shards, key, |keyspace, key| {
+            keyspace.remove(key);
+        });
+    }
+
+    /// The bulk strings of a reply.
+    fn keys_of(encoded: &Reply) -> Vec<Vec<u8>> {
+        let text = encoded.as_bytes().split(|byte| *byte == b'\n');
+        let lines: Vec<&[u8]> = text.map(|line| line.trim_ascii_end()).collect();
+        lines.chunks_exact(2).map(|pair| pair[1].to_vec()).collect()
+    }
+
+    /// Goes through everything, changing something between the calls.
+    fn scan_all(shards: &[Shard], count: usize, mut between: impl FnMut(&[Shard])) -> Vec<Vec<u8>> {
+        let query = Query { db: 0, pattern: None, kind: None, count };
+        let mut found = Vec::new();
+        let mut at = Cursor::decode(0);
+        loop {
+            let owner = shards[0].shared.router.owner(at.slot);
+            let stretch = walk(&shards[owner.index()].state(), &query, at, count);
+            found.extend(keys_of(&stretch.encoded));
+            match stretch.next {
+                Some(next) => at = Cursor::decode(next.encode()),
+                None => return found,
+            }
+            between(shards);
+        }
+    }
+
+    #[test]
+    fn expired_keys_are_not_shown() {
+        let shards = shards();
+        put(&shards, b"over", Some(1_000));
+        put(&shards, b"lives", Some(1_001));
+        assert_eq!(scan_all(&shards, 10, |_| {}), [b"lives"]);
+    }
+
+    #[test]
+    fn thinly_filled_slots_are_skipped_until_the_count_is_reached() {
+        let shards = shards();
+        (0..3_000).for_each(|number: u32| put(&shards, number.to_string().as_bytes(), None));
+        let mut calls = 0;
+        let found = scan_all(&shards, 1_000_000, |_| calls += 1);
+        assert_eq!((found.len(), calls), (3_000, usize::from(SHARDS) - 1));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn what_stays_is_found_though_slots_move(seed: u64, count in 5usize..400) {
+            let shards = shards();
+            let mut random = SmallRng::seed_from_u64(seed);
+            let name = |number: u32| match number % 3 {
+                0 => format!("{{one}}{number}").into_bytes(),
+                _ => format!("key:{number}").into_bytes(),
+            };
+            let stays: HashSet<Vec<u8>> = (0..1_000).map(name).collect();
+            stays.iter().for_each(|key| put(&shards, key, None));
+            let found = scan_all(&shards, count, |shards| {
+                for _ in 0..20 {
+                    let slot = match random.random_range(0..10) {
+                        0 => key_slot(b"one"),
+                        _ => random.random_range(0..SLOTS),
+                    };
+                    hand_over(shards, slot, ShardId(random.random_range(0..SHARDS)));
+                    let passing = name(random.random_range(10_000..10_400));
+                    if random.random_bool(0.5) {
+                        put(shards, &passing, None);
+                    } else {
+                        remove(shards, &passing);
+                    }
+                }
+            });
+            let found: HashSet<Vec<u8>> = found.into_iter().collect();
+            prop_assert!(stays.is_subset(&found));
+        }
+    }
 
     #[test]
     fn only_the_start_is_zero() {
