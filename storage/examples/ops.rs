@@ -1,7 +1,7 @@
 //! Single operations in long loops, for callgrind.
 //!
 //! `valgrind --tool=callgrind --toggle-collect='*measured*' target/release/examples/ops find`
-//! with one of: find, miss, overwrite, insert, remove, baseline, set, get.
+//! with one of: find, miss, overwrite, insert, remove, grow, baseline, set, get.
 
 use std::hint::black_box;
 
@@ -33,7 +33,9 @@ fn main() {
         }
     } else {
         let mut tables: Vec<Table> = (0..TABLES).map(|_| Table::new(Layout::WITH_AUX)).collect();
-        if what == "insert" {
+        if what == "grow" {
+            measured_grow(&mut tables[0], &keys);
+        } else if what == "insert" {
             measured_upsert(&mut tables, &keys);
         } else {
             measured_prepare(&mut tables, &keys);
@@ -93,6 +95,14 @@ fn measured_upsert(tables: &mut [Table], keys: &[[u8; 16]]) {
         let key: &[u8] = black_box(key);
         black_box(tables[table].upsert(hash_key(key), key, new_entry()));
         table = if table + 1 == TABLES { 0 } else { table + 1 };
+    }
+}
+
+#[inline(never)]
+fn measured_grow(table: &mut Table, keys: &[[u8; 16]]) {
+    for key in keys {
+        let key: &[u8] = black_box(key);
+        black_box(table.upsert(hash_key(key), key, new_entry()));
     }
 }
 

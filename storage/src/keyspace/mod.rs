@@ -11,133 +11,23 @@ mod held;
 mod number;
 #[cfg(test)]
 mod tests;
+mod update;
+mod value;
 
-use std::cell::Cell;
-
-use self::held::{
-    Form, Held, kind_of, owned_bytes_of, owned_bytes_walked_of, pack_int, tag, value_of,
+use self::held::{kind_of, owned_bytes_of, owned_bytes_walked_of, pack_int, tag, value_of};
+use self::update::form_parts;
+pub use self::value::{
+    Collection, Create, Key, Kind, Meta, OwnedValue, Removed, Sampled, Value, WrongType,
 };
 pub use self::number::AddError;
 use crate::garbage::Garbage;
-use crate::table::{BLOB_MAX, EntryRef, Layout, NewEntry, Segment, Table, hash_key};
-use crate::types::{Hash, HashRef, List, ListRef, Set, SetRef, ZSet, ZSetRef, canonical_int};
+use crate::table::{BLOB_MAX, EntryRef, Layout, NewEntry, Segment, Table};
+use crate::types::canonical_int;
 
 /// The longest string; a block also has room for the longest key.
 pub const STRING_MAX: usize = BLOB_MAX / 2;
 /// Strings up to this length report `embstr`.
 const EMBSTR_MAX: usize = 44;
-/// A scratch buffer that has grown larger is not kept.
-const SCRATCH_MAX: usize = 64 << 10;
-
-/// A value to read.
-#[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
-    /// A string that is a canonical decimal integer.
-    Int(i64),
-    /// Any other string.
-    Str(&'a [u8]),
-    /// A list.
-    List(ListRef<'a>),
-    /// A hash.
-    Hash(HashRef<'a>),
-    /// A set.
-    Set(SetRef<'a>),
-    /// A sorted set.
-    ZSet(ZSetRef<'a>),
-}
-
-/// A key with its hash, which is computed once per command.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    /// The key.
-    pub bytes: &'a [u8],
-    /// `hash_key(bytes)`.
-    pub hash: u64,
-}
-
-impl<'a> Key<'a> {
-    /// Hashes a key.
-    #[inline]
-    pub fn new(bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, hash: hash_key(bytes) }
-    }
-}
-
-/// The key holds a value of another kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WrongType;
-
-/// Whether an update makes a missing key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Create {
-    /// A missing key starts empty.
-    IfMissing,
-    /// A missing key is left alone.
-    OnlyExisting,
-}
-
-/// The kinds of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Bytes or an integer.
-    String,
-    /// A list.
-    List,
-    /// A hash.
-    Hash,
-    /// A set.
-    Set,
-    /// A sorted set.
-    ZSet,
-}
-
-/// What a key has besides its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meta {
-    /// The kind of its value.
-    pub kind: Kind,
-    /// Unix milliseconds.
-    pub expiry: Option<i64>,
-    /// 24 bits, see [`crate::eviction`].
-    pub aux: u32,
-}
-
-/// A collection of any kind.
-#[derive(Debug)]
-pub enum Collection {
-    /// A list.
-    List(List),
-    /// A hash.
-    Hash(Hash),
-    /// A set.
-    Set(Set),
-    /// A sorted set.
-    ZSet(ZSet),
-}
-
-/// A value that has left its keyspace, or never was in one.
-#[derive(Debug)]
-pub enum OwnedValue {
-    /// An integer.
-    Int(i64),
-    /// A string.
-    Str(Vec<u8>),
-    /// Anything else.
-    Collection(Collection),
-}
-
-/// What a removed key leaves to be freed: dropped, or given to a [`Garbage`].
-#[derive(Debug)]
-pub struct Removed(pub(crate) Option<Collection>);
-
-/// A key met on a walk.
-#[derive(Clone, Copy, Debug)]
-pub struct Sampled<'a> {
-    /// The key.
-    pub key: &'a [u8],
-    /// The rest of it but the value.
-    pub meta: Meta,
-}
 
 /// The keys of one database in one slot. See the module's documentation.
 pub struct Keyspace {
@@ -220,10 +110,23 @@ impl Keyspace {
         }
     }
 
-    /// Asks the processor to load what a command on this key will read first.
+    /// Asks the processor to load what a command on this key will read first; see
+    /// [`Table::prefetch`] for the three steps.
     #[inline]
     pub fn prefetch(&self, key: &Key<'_>) {
         self.table.prefetch(key.hash);
+    }
+
+    /// The second step: the place in the index.
+    #[inline]
+    pub fn prefetch_index(&self, key: &Key<'_>) {
+        self.table.prefetch_index(key.hash);
+    }
+
+    /// The third step: the entry.
+    #[inline]
+    pub fn prefetch_entry(&self, key: &Key<'_>) {
+        self.table.prefetch_entry(key.hash);
     }
 
     /// The encoding that OBJECT ENCODING reports.
@@ -399,124 +302,6 @@ impl Keyspace {
         self.table.set_expiry(key.hash, key.bytes, expiry)
     }
 
-    /// Changes a list, which is removed if `f` leaves it empty; `None` if the key is missing and
-    /// is not to be made.
-    ///
-    /// # Errors
-    /// If the key holds another kind.
-    pub fn update_list<R>(
-        &mut self,
-        key: &Key<'_>,
-        create: Create,
-        f: impl FnOnce(&mut List) -> R,
-    ) -> Result<Option<R>, WrongType> {
-        self.update(key, create, tag::LIST, f)
-    }
-
-    /// As [`Keyspace::update_list`], for a hash.
-    ///
-    /// # Errors
-    /// If the key holds another kind.
-    pub fn update_hash<R>(
-        &mut self,
-        key: &Key<'_>,
-        create: Create,
-        f: impl FnOnce(&mut Hash) -> R,
-    ) -> Result<Option<R>, WrongType> {
-        self.update(key, create, tag::HASH, f)
-    }
-
-    /// As [`Keyspace::update_list`], for a set.
-    ///
-    /// # Errors
-    /// If the key holds another kind.
-    pub fn update_set<R>(
-        &mut self,
-        key: &Key<'_>,
-        create: Create,
-        f: impl FnOnce(&mut Set) -> R,
-    ) -> Result<Option<R>, WrongType> {
-        self.update(key, create, tag::SET, f)
-    }
-
-    /// As [`Keyspace::update_list`], for a sorted set.
-    ///
-    /// # Errors
-    /// If the key holds another kind.
-    pub fn update_zset<R>(
-        &mut self,
-        key: &Key<'_>,
-        create: Create,
-        f: impl FnOnce(&mut ZSet) -> R,
-    ) -> Result<Option<R>, WrongType> {
-        self.update(key, create, tag::ZSET, f)
-    }
-
-    fn update<T: Held, R>(
-        &mut self,
-        key: &Key<'_>,
-        create: Create,
-        empty_tag: u8,
-        f: impl FnOnce(&mut T) -> R,
-    ) -> Result<Option<R>, WrongType> {
-        let Some(mut entry) = self.table.find_mut(key.hash, key.bytes) else {
-            if create == Create::OnlyExisting {
-                return Ok(None);
-            }
-            let mut value = T::from_packed(empty_tag, take_scratch());
-            let result = f(&mut value);
-            if !value.is_vacant() {
-                self.store(key, value, None, 0);
-            }
-            return Ok(Some(result));
-        };
-        let old_tag = entry.as_ref().tag();
-        if kind_of(old_tag) != T::KIND {
-            return Err(WrongType);
-        }
-        let mut value = if old_tag < tag::OWNED {
-            let mut bytes = take_scratch();
-            bytes.extend_from_slice(entry.as_ref().payload());
-            T::from_packed(old_tag, bytes)
-        } else {
-            // SAFETY: the next lines leave a string of zeros in the entry, so that the structure
-            // has one owner also if `f` panics.
-            let value = unsafe { T::from_owned(entry.as_ref().payload()) };
-            entry.payload_mut().fill(0);
-            entry.set_tag(tag::RAW);
-            self.owned_bytes -= value.owned_bytes();
-            value
-        };
-        let result = f(&mut value);
-        if value.is_vacant() {
-            self.table.remove(key.hash, key.bytes, |_| ());
-            return Ok(Some(result));
-        }
-        let owned_bytes = value.owned_bytes();
-        let (new_tag, form) = parts(value);
-        let payload = form.payload();
-        self.owned_bytes += owned_bytes;
-        if entry.as_ref().payload().len() == payload.len() {
-            entry.set_tag(new_tag);
-            entry.payload_mut().copy_from_slice(payload);
-        } else {
-            let (aux, expiry) = (entry.as_ref().aux(), entry.as_ref().expiry());
-            let new = NewEntry { tag: new_tag, aux, expiry, payload };
-            self.table.upsert(key.hash, key.bytes, new);
-        }
-        form.recycle();
-        Ok(Some(result))
-    }
-
-    /// Puts a value under a key that owns nothing.
-    fn store<T: Held>(&mut self, key: &Key<'_>, value: T, expiry: Option<i64>, aux: u32) {
-        self.owned_bytes += value.owned_bytes();
-        let (tag, form) = parts(value);
-        let new = NewEntry { tag, aux, expiry, payload: form.payload() };
-        self.table.upsert(key.hash, key.bytes, new);
-        form.recycle();
-    }
-
     /// Sets a collection, whatever the key held (RENAME, COPY, RESTORE, …STORE). An empty one
     /// removes the key.
     pub fn insert_collection(
@@ -674,101 +459,6 @@ impl std::fmt::Debug for Keyspace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (len, heap_bytes) = (self.len(), self.heap_bytes());
         f.debug_struct("Keyspace").field("len", &len).field("heap_bytes", &heap_bytes).finish()
-    }
-}
-
-impl Collection {
-    /// Whether it has no elements.
-    pub fn is_empty(&self) -> bool {
-        match self {
-            Collection::List(list) => list.is_empty(),
-            Collection::Hash(hash) => hash.is_empty(),
-            Collection::Set(set) => set.is_empty(),
-            Collection::ZSet(zset) => zset.is_empty(),
-        }
-    }
-
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Collection::List(list) => list.len(),
-            Collection::Hash(hash) => hash.len(),
-            Collection::Set(set) => set.len(),
-            Collection::ZSet(zset) => zset.len(),
-        }
-    }
-
-    /// Bytes of its heap blocks; 0 while it is packed.
-    pub fn heap_bytes(&self) -> usize {
-        match self {
-            Collection::List(list) => list.heap_bytes(),
-            Collection::Hash(hash) => hash.heap_bytes(),
-            Collection::Set(set) => set.heap_bytes(),
-            Collection::ZSet(zset) => zset.heap_bytes(),
-        }
-    }
-}
-
-impl OwnedValue {
-    /// A copy that owns its memory.
-    pub fn copy_of(value: Value<'_>) -> OwnedValue {
-        OwnedValue::Collection(match value {
-            Value::Int(int) => return OwnedValue::Int(int),
-            Value::Str(bytes) => return OwnedValue::Str(bytes.to_vec()),
-            Value::List(list) => Collection::List(list.to_owned()),
-            Value::Hash(hash) => Collection::Hash(hash.to_owned()),
-            Value::Set(set) => Collection::Set(set.to_owned()),
-            Value::ZSet(zset) => Collection::ZSet(zset.to_owned()),
-        })
-    }
-}
-
-/// A form ready to be written.
-enum Payload {
-    Packed(Vec<u8>),
-    Owned([u8; held::ADDRESS_LEN]),
-}
-
-impl Payload {
-    fn payload(&self) -> &[u8] {
-        match self {
-            Payload::Packed(bytes) => bytes,
-            Payload::Owned(address) => address,
-        }
-    }
-
-    /// Keeps the buffer for the next update.
-    fn recycle(self) {
-        if let Payload::Packed(bytes) = self {
-            keep_scratch(bytes);
-        }
-    }
-}
-
-fn parts<T: Held>(value: T) -> (u8, Payload) {
-    form_parts(value.into_form())
-}
-
-fn form_parts(form: Form) -> (u8, Payload) {
-    match form {
-        Form::Packed(tag, bytes) => (tag, Payload::Packed(bytes)),
-        Form::Owned(tag, address) => (tag, Payload::Owned(address)),
-    }
-}
-
-thread_local! {
-    /// Packed collections are changed in here.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-fn take_scratch() -> Vec<u8> {
-    SCRATCH.take()
-}
-
-fn keep_scratch(mut bytes: Vec<u8>) {
-    if bytes.capacity() <= SCRATCH_MAX {
-        bytes.clear();
-        SCRATCH.set(bytes);
     }
 }
 
