@@ -1,5 +1,0 @@
-//! Lists.
-
-use super::table::Definition;
-
-pub(crate) static COMMANDS: &[Definition] = &[];

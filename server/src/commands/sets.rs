@@ -1,5 +1,0 @@
-//! Sets.
-
-use super::table::Definition;
-
-pub(crate) static COMMANDS: &[Definition] = &[];

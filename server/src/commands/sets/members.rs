@@ -1,0 +1,156 @@
+//! Adding, removing, moving and asking for members.
+
+use ballast_protocol::glob::glob_match;
+use ballast_protocol::number::{parse_i64, parse_u64};
+use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::{Create, Value};
+
+use super::write_member;
+use crate::commands::context::Data;
+use crate::commands::table::CommandResult;
+
+pub(super) fn sadd(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = args.at(1);
+    let members = args.from(2);
+    let added = cx.update_set(key, Create::IfMissing, |set, limits| {
+        members.iter().filter(|member| set.add(member, limits)).count()
+    })?;
+    let added = added.unwrap_or(0);
+    if added > 0 {
+        cx.changed(key, "sadd");
+    }
+    reply.integer(added as i64);
+    Ok(())
+}
+
+pub(super) fn srem(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = args.at(1);
+    let members = args.from(2);
+    let removed = cx.update_set(key, Create::OnlyExisting, |set, _| {
+        members.iter().filter(|member| set.remove(member)).count()
+    })?;
+    let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        cx.changed(key, "srem");
+    }
+    reply.integer(removed as i64);
+    Ok(())
+}
+
+pub(super) fn scard(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let len = cx.read_set(args.at(1))?.map_or(0, |set| set.len());
+    reply.integer(len as i64);
+    Ok(())
+}
+
+pub(super) fn sismember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let is_member = cx.read_set(args.at(1))?.is_some_and(|set| set.contains(args.at(2)));
+    reply.integer(i64::from(is_member));
+    Ok(())
+}
+
+pub(super) fn smismember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let set = cx.read_set(args.at(1))?;
+    let members = args.from(2);
+    reply.array(members.len());
+    for member in members {
+        reply.integer(i64::from(set.is_some_and(|set| set.contains(member))));
+    }
+    Ok(())
+}
+
+pub(super) fn smembers(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    match cx.read_set(args.at(1))? {
+        None => reply.set(0),
+        Some(set) => {
+            reply.set(set.len());
+            set.iter().for_each(|member| write_member(reply, member));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn smove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let (source, destination, member) = (args.at(1), args.at(2), args.at(3));
+    let is_member = match cx.peek(source) {
+        // As in Redis: without a source the destination's type does not matter.
+        None => {
+            reply.integer(0);
+            return Ok(());
+        }
+        Some(Value::Set(set)) => set.contains(member),
+        Some(_) => return Err(CommandError::WrongType),
+    };
+    match cx.peek(destination) {
+        None | Some(Value::Set(_)) => {}
+        Some(_) => return Err(CommandError::WrongType),
+    }
+    reply.integer(i64::from(is_member));
+    if !is_member || source == destination {
+        return Ok(());
+    }
+    cx.update_set(source, Create::OnlyExisting, |set, _| set.remove(member))?;
+    cx.changed(source, "srem");
+    let added =
+        cx.update_set(destination, Create::IfMissing, |set, limits| set.add(member, limits))?;
+    if added == Some(true) {
+        cx.changed(destination, "sadd");
+    }
+    Ok(())
+}
+
+pub(super) fn sscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let cursor = parse_u64(args.at(2)).ok_or(CommandError::InvalidCursor)?;
+    let Some(set) = cx.read_set(args.at(1))? else {
+        reply.array(2);
+        reply.bulk(b"0");
+        reply.array(0);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(args.from(3))?;
+    let mut members = Reply::new(reply.protocol());
+    let mut found = 0;
+    let next = set.scan(cursor, options.count, &mut |member| {
+        let wanted =
+            |bytes: &[u8]| options.pattern.is_none_or(|pattern| glob_match(pattern, bytes));
+        if member.with_bytes(wanted) {
+            write_member(&mut members, member);
+            found += 1;
+        }
+    });
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    reply.array(found);
+    reply.raw(members.as_bytes());
+    Ok(())
+}
+
+/// `MATCH pattern COUNT count`
+struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// How much of a set one call looks at, unless told.
+    const COUNT: usize = 10;
+
+    fn parse(args: Args<'a>) -> Result<ScanOptions<'a>, CommandError> {
+        let mut options = ScanOptions { pattern: None, count: Self::COUNT };
+        for at in (0..args.len()).step_by(2) {
+            let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
+            if args.at(at).eq_ignore_ascii_case(b"count") {
+                let count = parse_i64(value).ok_or(CommandError::NotInteger)?;
+                options.count = usize::try_from(count)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .ok_or(CommandError::Syntax)?;
+            } else if args.at(at).eq_ignore_ascii_case(b"match") {
+                options.pattern = Some(value);
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,180 @@
+//! Sets: the table of the family. What its commands do is in the modules below.
+
+mod algebra;
+mod members;
+mod sample;
+
+use ballast_protocol::Reply;
+use ballast_storage::types::Element;
+
+use super::table::{Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
+
+const BASE: Definition = Definition { group: Group::Set, keys: ONE, arity: -3, ..Definition::BASE };
+
+/// Writes a member, kept in binary or not.
+#[inline]
+fn write_member(reply: &mut Reply, member: Element<'_>) {
+    match member {
+        Element::Bytes(bytes) => reply.bulk(bytes),
+        Element::Int(value) => reply.bulk_integer(value),
+    }
+}
+
+pub(crate) static COMMANDS: &[Definition] = &[
+    Definition {
+        name: "sadd",
+        flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        run: Run::Data(members::sadd),
+        complexity: "O(1) for each member added, so O(N) to add N members.",
+        summary: "Adds members to a set, which is created if it doesn't exist.",
+        ..BASE
+    },
+    Definition {
+        name: "scard",
+        arity: 2,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::scard),
+        summary: "Returns the number of members of a set.",
+        ..BASE
+    },
+    Definition {
+        name: "sdiff",
+        arity: -2,
+        flags: flag::READONLY,
+        keys: REST,
+        run: Run::Data(algebra::sdiff),
+        complexity: "O(N) where N is the total number of members in all sets.",
+        summary: "Returns the members of the first set that are in none of the others.",
+        ..BASE
+    },
+    Definition {
+        name: "sdiffstore",
+        flags: flag::WRITE | flag::DENYOOM,
+        keys: REST,
+        run: Run::Data(algebra::sdiffstore),
+        complexity: "O(N) where N is the total number of members in all sets.",
+        summary: "Stores the members of the first set that are in none of the others in a key.",
+        ..BASE
+    },
+    Definition {
+        name: "sinter",
+        arity: -2,
+        flags: flag::READONLY,
+        keys: REST,
+        run: Run::Data(algebra::sinter),
+        complexity: "O(N*M) at worst, where N is the size of the smallest set and M the number \
+                     of sets.",
+        summary: "Returns the members that all of several sets have.",
+        ..BASE
+    },
+    Definition {
+        name: "sintercard",
+        flags: flag::READONLY | flag::MOVABLEKEYS,
+        keys: KeySpec::Counted { destination: None, count: 1 },
+        run: Run::Data(algebra::sintercard),
+        since: "7.0.0",
+        complexity: "O(N*M) at worst, where N is the size of the smallest set and M the number \
+                     of sets.",
+        summary: "Returns the number of members that all of several sets have.",
+        ..BASE
+    },
+    Definition {
+        name: "sinterstore",
+        flags: flag::WRITE | flag::DENYOOM,
+        keys: REST,
+        run: Run::Data(algebra::sinterstore),
+        complexity: "O(N*M) at worst, where N is the size of the smallest set and M the number \
+                     of sets.",
+        summary: "Stores the members that all of several sets have in a key.",
+        ..BASE
+    },
+    Definition {
+        name: "sismember",
+        arity: 3,
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::sismember),
+        summary: "Tells whether a set has a member.",
+        ..BASE
+    },
+    Definition {
+        name: "smembers",
+        arity: 2,
+        flags: flag::READONLY,
+        run: Run::Data(members::smembers),
+        complexity: "O(N) where N is the number of members.",
+        summary: "Returns all members of a set.",
+        ..BASE
+    },
+    Definition {
+        name: "smismember",
+        flags: flag::READONLY | flag::FAST,
+        run: Run::Data(members::smismember),
+        since: "6.2.0",
+        complexity: "O(N) where N is the number of members asked for.",
+        summary: "Tells of each of several members whether a set has it.",
+        ..BASE
+    },
+    Definition {
+        name: "smove",
+        arity: 4,
+        flags: flag::WRITE | flag::FAST,
+        keys: TWO,
+        run: Run::Data(members::smove),
+        summary: "Moves a member from one set to another.",
+        ..BASE
+    },
+    Definition {
+        name: "spop",
+        arity: -2,
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(sample::spop),
+        complexity: "O(1) without a count, otherwise O(N) where N is the count.",
+        summary: "Removes random members of a set and returns them.",
+        ..BASE
+    },
+    Definition {
+        name: "srandmember",
+        arity: -2,
+        flags: flag::READONLY,
+        run: Run::Data(sample::srandmember),
+        complexity: "O(1) without a count, otherwise O(N) where N is the absolute count.",
+        summary: "Returns random members of a set.",
+        ..BASE
+    },
+    Definition {
+        name: "srem",
+        flags: flag::WRITE | flag::FAST,
+        run: Run::Data(members::srem),
+        complexity: "O(N) where N is the number of members to remove.",
+        summary: "Removes members from a set, and the set with its last member.",
+        ..BASE
+    },
+    Definition {
+        name: "sscan",
+        flags: flag::READONLY,
+        run: Run::Data(members::sscan),
+        since: "2.8.0",
+        complexity: "O(1) for a call, O(N) for a whole iteration over N members.",
+        summary: "Iterates over the members of a set.",
+        ..BASE
+    },
+    Definition {
+        name: "sunion",
+        arity: -2,
+        flags: flag::READONLY,
+        keys: REST,
+        run: Run::Data(algebra::sunion),
+        complexity: "O(N) where N is the total number of members in all sets.",
+        summary: "Returns the members that any of several sets has.",
+        ..BASE
+    },
+    Definition {
+        name: "sunionstore",
+        flags: flag::WRITE | flag::DENYOOM,
+        keys: REST,
+        run: Run::Data(algebra::sunionstore),
+        complexity: "O(N) where N is the total number of members in all sets.",
+        summary: "Stores the members that any of several sets has in a key.",
+        ..BASE
+    },
+];

@@ -1,0 +1,80 @@
+//! Random members, returned or removed.
+
+use ballast_protocol::number::parse_i64;
+use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::Create;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::write_member;
+use crate::commands::context::Data;
+use crate::commands::table::CommandResult;
+
+pub(super) fn spop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = args.at(1);
+    if args.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    let Some(count) = args.get(2) else {
+        let random = cx.random();
+        match cx.update_set(key, Create::OnlyExisting, |set, _| set.pop_random(random))?.flatten() {
+            Some(member) => {
+                reply.bulk(&member);
+                cx.changed(key, "spop");
+            }
+            None => reply.null(),
+        }
+        return Ok(());
+    };
+    let count = parse_i64(count)
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or(CommandError::NotPositive)?;
+    let mut random = SmallRng::seed_from_u64(cx.random());
+    let popped = cx.update_set(key, Create::OnlyExisting, |set, _| {
+        if count == 0 { Vec::new() } else { set.pop_random_many(count, &mut || random.random()) }
+    })?;
+    let popped = popped.unwrap_or_default();
+    reply.set(popped.len());
+    popped.iter().for_each(|member| reply.bulk(member));
+    if !popped.is_empty() {
+        cx.changed(key, "spop");
+    }
+    Ok(())
+}
+
+pub(super) fn srandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    if args.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    let Some(count) = args.get(2) else {
+        let random = cx.random();
+        match cx.read_set(args.at(1))?.and_then(|set| set.random(random)) {
+            Some(member) => write_member(reply, member),
+            None => reply.null(),
+        }
+        return Ok(());
+    };
+    let count = parse_i64(count).ok_or(CommandError::NotInteger)?;
+    if count == i64::MIN {
+        return Err(CommandError::other(
+            "ERR value is out of range, value must between -9223372036854775807 and \
+             9223372036854775807",
+        ));
+    }
+    let mut random = SmallRng::seed_from_u64(cx.random());
+    let mut random = || random.random();
+    let Some(set) = cx.read_set(args.at(1))? else {
+        reply.array(0);
+        return Ok(());
+    };
+    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    if count >= 0 {
+        let chosen = set.random_distinct(wanted, &mut random);
+        reply.array(chosen.len());
+        chosen.into_iter().for_each(|member| write_member(reply, member));
+        return Ok(());
+    }
+    reply.array(wanted);
+    set.random_repeated(wanted, &mut random, &mut |member| write_member(reply, member));
+    Ok(())
+}
