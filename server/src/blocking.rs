@@ -175,12 +175,21 @@ impl Waiters {
         queues.by_key.entry((db, key.to_vec())).or_default().push_back(waiter);
     }
 
-    /// The waiter of `key` at position `at`, after dropping those that are done.
-    pub(crate) fn nth(&mut self, db: u8, key: &[u8], at: usize) -> Option<Waiter> {
+    /// The first waiter of `key` from position `at` on that `wanted` accepts, and its position,
+    /// after dropping those that are done.
+    pub(crate) fn find(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        at: usize,
+        wanted: impl Fn(&Waiter) -> bool,
+    ) -> Option<(usize, Waiter)> {
         let name = (db, key.to_vec());
         let queue = self.0.as_mut()?.by_key.get_mut(&name)?;
         queue.retain(|waiter| !waiter.is_done());
-        let found = queue.get(at).cloned();
+        let mut from_there = queue.iter().enumerate().skip(at);
+        let found = from_there.find(|(_, waiter)| wanted(waiter));
+        let found = found.map(|(at, waiter)| (at, waiter.clone()));
         self.forget_empty(&name);
         found
     }

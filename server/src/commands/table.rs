@@ -54,7 +54,7 @@ pub(crate) mod flag {
     /// Category @keyspace in addition to the group's.
     pub(crate) const KEYSPACE: u32 = 1 << 19;
     /// Works on every key of the database, so it needs all slots (in a transaction all of them
-    /// are held).
+    /// are held), unless [`Definition::all_slots_if`](super::Definition) refuses them.
     pub(crate) const ALL_SLOTS: u32 = 1 << 20;
     /// Not `fast` in Redis's sense (it may free what it overwrites), but as quick as if it were:
     /// timed by sampling only.
@@ -223,6 +223,9 @@ pub(crate) struct Definition {
     pub(crate) flags: u32,
     /// Where its keys are.
     pub(crate) keys: KeySpec,
+    /// Of a command with [`flag::ALL_SLOTS`] that needs them only with some arguments: whether
+    /// these are such. Without, the slots of `keys` are enough.
+    pub(crate) all_slots_if: Option<fn(Args<'_>) -> bool>,
     /// Its handler.
     pub(crate) run: Run,
     /// Its group.
@@ -313,6 +316,12 @@ impl Command {
         self.packed_name == name
     }
 
+    /// Whether it reaches keys that `keys` does not name, so that it needs all slots.
+    #[inline]
+    pub(crate) fn needs_all_slots(&self, args: Args<'_>) -> bool {
+        self.has(flag::ALL_SLOTS) && self.all_slots_if.is_none_or(|needs| needs(args))
+    }
+
     /// The subcommands of a container.
     pub(crate) fn subcommands(&self) -> &[Command] {
         &self.subcommands
@@ -331,6 +340,7 @@ impl Definition {
         arity: 1,
         flags: 0,
         keys: KeySpec::None,
+        all_slots_if: None,
         run: Run::Container,
         group: Group::Generic,
         since: "1.0.0",

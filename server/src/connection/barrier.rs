@@ -95,21 +95,23 @@ impl Connection {
 
     async fn pass_data(&mut self, barrier: &Barrier) -> Result<(), End> {
         let command = barrier.command;
-        let slots: Slots = if command.has(flag::ALL_SLOTS) {
+        let needed: Slots = if command.needs_all_slots(barrier.args.view()) {
             (0..ballast_protocol::slot::SLOTS).collect()
         } else {
             barrier.slots.clone()
         };
+        // Where it names keys, it changes no others: the work is theirs.
+        let changed = if barrier.slots.is_empty() { needed.clone() } else { barrier.slots.clone() };
         let caller = self.session.caller();
-        let first = slots.first().copied().unwrap_or(NO_SLOT);
+        let first = changed.first().copied().unwrap_or(NO_SLOT);
         let mut reply = self.lend_reply();
         let args = &barrier.args;
         let shard = Rc::clone(&self.shard);
         let blocked = self
-            .with_slots(slots, "command", |state, slots| {
-                let on =
-                    state.execute_slots(command, slots, first, args.view(), caller, &mut reply)?;
-                Some(begin_wait(state, barrier, slots, caller, on))
+            .with_slots(needed, "command", |state, needed| {
+                let args = args.view();
+                let on = state.execute_slots(command, &changed, first, args, caller, &mut reply)?;
+                Some(begin_wait(state, barrier, needed, caller, on))
             })
             .await;
         self.reply = reply;

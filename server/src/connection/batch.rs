@@ -231,7 +231,7 @@ fn data(
     args: Args<'_>,
     reply: &mut Reply,
 ) -> Next {
-    if command.has(flag::BLOCKING) || command.has(flag::ALL_SLOTS) {
+    if command.has(flag::BLOCKING) || command.needs_all_slots(args) {
         return barrier(state, group, command, args);
     }
     let slot = match slot_span(command.keys, args) {

@@ -12,7 +12,7 @@ use super::Connection;
 use super::barrier::{Slots, write_timeout};
 use super::batch::{Barrier, slots_of};
 use crate::commands::context::SessionContext;
-use crate::commands::table::{CommandResult, Run, flag};
+use crate::commands::table::{CommandResult, Run};
 use crate::gather::Gathering;
 use crate::session::{Queued, Session, Transaction, WatchedKey};
 use crate::shard::ShardState;
@@ -203,7 +203,8 @@ impl Connection {
 
     /// The slots that the transaction needs.
     fn transaction_slots(&self, transaction: &Transaction) -> Slots {
-        if transaction.commands.iter().any(|queued| queued.command.has(flag::ALL_SLOTS)) {
+        let needs_all = |queued: &Queued| queued.command.needs_all_slots(queued.args.view());
+        if transaction.commands.iter().any(needs_all) {
             return (0..SLOTS).collect();
         }
         let mut slots: Slots = transaction
@@ -224,11 +225,11 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
     let args = queued.args.view();
     match command.run {
         Run::Data(_) | Run::Spread(..) => {
-            let slots: Slots = if command.has(flag::ALL_SLOTS) {
-                (0..SLOTS).collect()
-            } else {
-                slots_of(command.keys, args)
-            };
+            // Where it names keys, it changes no others.
+            let mut slots = slots_of(command.keys, args);
+            if slots.is_empty() && command.needs_all_slots(args) {
+                slots = (0..SLOTS).collect();
+            }
             let first = slots.first().copied().unwrap_or(NO_SLOT);
             let caller = Caller { may_block: false, ..session.caller() };
             if let Some(on) = state.execute_slots(command, &slots, first, args, caller, reply) {

@@ -1,12 +1,14 @@
 //! Blocked commands: begin to wait, and go on when a key is ready.
 
 use ballast_protocol::{Args, Reply};
+use ballast_storage::{Key, Kind};
 use smallvec::SmallVec;
 
 use super::ShardState;
 use super::message::{Borrow, Message, Purpose};
 use super::waits::Outcome;
 use crate::blocking::Waiter;
+use crate::commands::table::Group;
 
 /// Which slots serving a blocked command may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +62,13 @@ impl ShardState {
         let mut at = 0;
         loop {
             let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return true };
-            let Some(waiter) = boxed.waiters.nth(db, key, at) else { return true };
+            let kind = boxed.data.keyspace(db).and_then(|keys| keys.meta(&Key::new(key)));
+            let kind = kind.map(|meta| meta.kind);
+            let takes = |waiter: &Waiter| takes(waiter.0.command.group, kind);
+            let Some((found, waiter)) = boxed.waiters.find(db, key, at, takes) else {
+                return true;
+            };
+            at = found;
             let here = waiter.0.slots.iter().all(|slot| self.has(*slot));
             if !here && reach == Reach::Here {
                 // The owner of the slot fetches the others, once it has this one back.
@@ -176,5 +184,15 @@ impl ShardState {
             .filter_map(|at| args.get(*at))
             .map(|key| (ballast_protocol::slot::key_slot(key), key.to_vec()))
             .collect()
+    }
+}
+
+/// Whether a command of `group` finds something to take in a value of `kind`. One that waits for
+/// a list goes on waiting, without an error, while the key holds a sorted set.
+fn takes(group: Group, kind: Option<Kind>) -> bool {
+    match group {
+        Group::List => kind == Some(Kind::List),
+        Group::SortedSet => kind == Some(Kind::ZSet),
+        _ => true,
     }
 }

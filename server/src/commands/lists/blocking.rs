@@ -63,11 +63,12 @@ fn move_or_block(
     timeout_ms: u64,
     reply: &mut Reply,
 ) -> CommandResult {
-    match move_element(cx, args, from, to)? {
-        Some(value) => reply.bulk(&value),
+    let Some(value) = move_element(cx, args, from, to)? else {
         // As in Redis: the end of a wait is a null array, no element at once is a null string.
-        None if cx.caller.may_block => cx.block_on(vec![1], timeout_ms, OnTimeout::NullArray),
-        None => reply.null(),
-    }
+        let on_timeout = if cx.caller.may_block { OnTimeout::NullArray } else { OnTimeout::Null };
+        cx.block_on(vec![1], timeout_ms, on_timeout);
+        return Ok(());
+    };
+    reply.bulk(&value);
     Ok(())
 }
