@@ -318,7 +318,7 @@ mod tests {
     /// The bulk strings of a reply.
     fn keys_of(encoded: &Reply) -> Vec<Vec<u8>> {
         let text = encoded.as_bytes().split(|byte| *byte == b'\n');
-        let lines: Vec<&[u8]> = text.map(|line| line.trim_ascii_end()).collect();
+        let lines: Vec<&[u8]> = text.map(<[u8]>::trim_ascii_end).collect();
         lines.chunks_exact(2).map(|pair| pair[1].to_vec()).collect()
     }
 
