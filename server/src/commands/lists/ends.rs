@@ -1,6 +1,7 @@
 //! Pushing to and popping from the ends of a list.
 
 use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::types::ListRef;
 use ballast_storage::{Create, Value};
 
 use super::End;
@@ -93,7 +94,7 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
 }
 
 pub(super) fn llen(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let len = cx.read_list(args.at(1))?.map_or(0, |list| list.len());
+    let len = cx.read_list(args.at(1))?.map_or(0, ListRef::len);
     reply.integer(len as i64);
     Ok(())
 }

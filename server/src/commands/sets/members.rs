@@ -3,6 +3,7 @@
 use ballast_protocol::glob::glob_match;
 use ballast_protocol::number::{parse_i64, parse_u64};
 use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::types::SetRef;
 use ballast_storage::{Create, Value};
 
 use super::write_member;
@@ -38,7 +39,7 @@ pub(super) fn srem(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
 }
 
 pub(super) fn scard(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let len = cx.read_set(args.at(1))?.map_or(0, |set| set.len());
+    let len = cx.read_set(args.at(1))?.map_or(0, SetRef::len);
     reply.integer(len as i64);
     Ok(())
 }
