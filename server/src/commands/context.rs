@@ -119,8 +119,13 @@ impl<'a> Data<'a> {
 
     /// The value of `key` for a reading command: counts a hit or a miss and renews the key's
     /// place in the eviction order.
-    #[inline]
     pub(crate) fn read(&mut self, key: &[u8]) -> Option<Value<'_>> {
+        self.read_inline(key)
+    }
+
+    /// [`Self::read`] for the handlers in which a call counts.
+    #[inline(always)]
+    pub(crate) fn read_inline(&mut self, key: &[u8]) -> Option<Value<'_>> {
         let touch = (!self.caller.no_touch).then(|| self.shard.touch());
         let db = self.caller.db;
         let slot = self.slot_of(key);

@@ -135,3 +135,18 @@ pub(crate) const COMMAND: Help = &[
         &["Return the keys and the access flags from a full command."],
     ),
 ];
+
+/// `BALANCER`
+pub(crate) const BALANCER: Help = &[
+    ("APPLY <plan-id> [NOW]", &["Carry out a reviewed plan, at the next window or now."]),
+    ("CANCEL <plan-id>|ALL", &["Stop what is running."]),
+    ("EXPLAIN [SHARD <shard>|SLOT <slot>]", &["Tell why nothing moves, or what weighs in a slot."]),
+    ("HISTORY [<count>] [FAILED]", &["List what has been done, newest first."]),
+    ("PAUSE [<seconds>] [REASON <text>]", &["Start nothing until resumed, or for some seconds."]),
+    ("PIN <slot>[-<slot>] ...", &["Keep slots where they are."]),
+    ("PLAN [ADD <bytes>] [REMOVE <shard>] [MAXBYTES <bytes>]", &["Compute what would be done."]),
+    ("RESUME", &["End a pause."]),
+    ("RUN [NOW]", &["Evaluate at once; NOW ignores the windows."]),
+    ("STATUS", &["Show state, reason, windows, spread, shards and what is queued."]),
+    ("UNPIN <slot>[-<slot>] ...", &["Let pinned slots move again."]),
+];

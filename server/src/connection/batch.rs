@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::{REPLY_BYTES, limits};
 use crate::commands::context::SessionContext;
-use crate::commands::table::{Command, KeySpec, Run, flag};
+use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
 use crate::ids::ShardId;
 use crate::session::{Queued, Session};
 use crate::shard::ShardState;
@@ -150,7 +150,7 @@ pub(crate) fn run(
 }
 
 /// One command. `Stop::Again` leaves it untouched for after the group.
-#[inline]
+#[inline(always)]
 fn step(
     state: &mut ShardState,
     session: &mut Session,
@@ -183,27 +183,38 @@ fn step(
     }
     match command.run {
         Run::Data(_) => data(state, session, group, command, args, reply),
-        Run::Session(run) => {
-            if !group.is_empty() {
-                return Next::Stop(Stop::Again);
-            }
-            let start = reply.len();
-            let mut context = SessionContext { session, shard: state, command };
-            if let Err(error) = run(&mut context, args, reply) {
-                reply.truncate(start);
-                reply.command_error(&error);
-                state.count_error(&error);
-            }
-            state.counters.commands.add(1);
-            state.statistics.called(command);
-            reply.set_protocol(session.protocol);
-            after_reply(session, reply, start);
+        Run::Session(run) if group.is_empty() => {
+            on_session(state, session, command, run, args, reply);
             Next::Go
         }
+        Run::Session(_) => Next::Stop(Stop::Again),
         Run::Gather(_) | Run::Spread(..) | Run::Transaction(_) | Run::Container => {
             barrier(state, group, command, args)
         }
     }
+}
+
+/// A command on the session.
+#[inline(never)]
+fn on_session(
+    state: &mut ShardState,
+    session: &mut Session,
+    command: &'static Command,
+    run: fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult,
+    args: Args<'_>,
+    reply: &mut Reply,
+) {
+    let start = reply.len();
+    let mut context = SessionContext { session, shard: state, command };
+    if let Err(error) = run(&mut context, args, reply) {
+        reply.truncate(start);
+        reply.command_error(&error);
+        state.count_error(&error);
+    }
+    state.counters.commands.add(1);
+    state.statistics.called(command);
+    reply.set_protocol(session.protocol);
+    after_reply(session, reply, start);
 }
 
 /// A container's subcommand.
@@ -222,7 +233,7 @@ fn refine(command: &'static Command, args: Args<'_>) -> Result<&'static Command,
 }
 
 /// A command on keys: here, on another shard, or on several.
-#[inline]
+#[inline(always)]
 fn data(
     state: &mut ShardState,
     session: &mut Session,
@@ -254,7 +265,7 @@ fn data(
     if slot == NO_SLOT || state.has(slot) {
         if group.is_empty() {
             let start = reply.len();
-            state.execute(command, slot, args, session.caller(), reply);
+            state.execute_inline(command, slot, args, session.caller(), reply);
             after_reply(session, reply, start);
         } else {
             local_amid_group(state, session, group, command, slot, args);
@@ -268,6 +279,7 @@ fn data(
 }
 
 /// Runs a command here while others of its batch are collected for other shards.
+#[inline(never)]
 fn local_amid_group(
     state: &mut ShardState,
     session: &mut Session,
@@ -286,6 +298,7 @@ fn local_amid_group(
 }
 
 /// Puts a command into the message for its slot's shard.
+#[inline(never)]
 fn collect(
     state: &mut ShardState,
     session: &mut Session,
@@ -322,6 +335,7 @@ fn collect(
 }
 
 /// Keeps a command for running it alone, once everything before it is done.
+#[cold]
 fn barrier(_state: &ShardState, group: &Group, command: &'static Command, args: Args<'_>) -> Next {
     if !group.is_empty() {
         return Next::Stop(Stop::Again);
@@ -331,6 +345,7 @@ fn barrier(_state: &ShardState, group: &Group, command: &'static Command, args: 
 }
 
 /// Keeps a command for `EXEC`.
+#[cold]
 fn queue(
     state: &mut ShardState,
     session: &mut Session,
@@ -357,6 +372,7 @@ fn queue(
 }
 
 /// Answers a command that does not run at all.
+#[cold]
 fn refuse(
     state: &mut ShardState,
     session: &mut Session,

@@ -75,7 +75,7 @@ impl ShardState {
         let mut removed = 0;
         let watchers = &boxed.watchers;
         for db in boxed.data.databases() {
-            let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() <= now_ms);
+            let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() < now_ms);
             if due && removed < budget {
                 let keyspace = boxed.data.keyspace_mut(db);
                 removed += keyspace.expired(now_ms, budget - removed, &mut |key| {
@@ -105,7 +105,7 @@ impl ShardState {
         let due = self
             .slot(slot)
             .and_then(|boxed| boxed.data.keyspace(db))
-            .is_some_and(|keys| keys.expiry_min() <= now_ms);
+            .is_some_and(|keys| keys.expiry_min() < now_ms);
         if due {
             self.expire_due(slot, db, key);
         }
@@ -116,7 +116,7 @@ impl ShardState {
         let now_ms = self.now_ms;
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
         let keyspace = boxed.data.keyspace_mut(db);
-        let over = keyspace.meta(key).and_then(|meta| meta.expiry).is_some_and(|at| at <= now_ms);
+        let over = keyspace.meta(key).and_then(|meta| meta.expiry).is_some_and(|at| at < now_ms);
         if !over {
             return;
         }

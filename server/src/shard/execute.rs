@@ -25,8 +25,20 @@ impl ShardState {
     /// so; otherwise the reply has been written.
     ///
     /// `slot` is that of its first key, or [`NO_SLOT`].
-    #[inline]
     pub(crate) fn execute(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) {
+        self.execute_inline(command, slot, args, caller, reply);
+    }
+
+    /// [`Self::execute`] for the one caller through which nearly all commands come.
+    #[inline(always)]
+    pub(crate) fn execute_inline(
         &mut self,
         command: &'static Command,
         slot: u16,
@@ -133,7 +145,7 @@ impl ShardState {
     }
 
     /// Writes what the command has done into the slot's and the shard's books.
-    #[inline]
+    #[inline(always)]
     fn account(
         &mut self,
         command: &'static Command,

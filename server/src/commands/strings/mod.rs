@@ -224,7 +224,13 @@ pub(crate) static COMMANDS: &[Definition] = &[
 
 #[inline]
 fn get(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    write_string(reply, cx.read(args.at(1)))
+    match cx.read_inline(args.at(1)) {
+        Some(Value::Str(text)) => {
+            reply.bulk(text);
+            Ok(())
+        }
+        other => write_string(reply, other),
+    }
 }
 
 fn getdel(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
@@ -240,7 +246,6 @@ fn getdel(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult
 }
 
 /// Replies with the string that a key holds, or null if there is no key.
-#[inline]
 fn write_string(reply: &mut Reply, value: Option<Value<'_>>) -> CommandResult {
     match value {
         Some(Value::Str(text)) => reply.bulk(text),

@@ -1,5 +1,0 @@
-//! `BALANCER`.
-
-use super::table::Definition;
-
-pub(crate) static COMMANDS: &[Definition] = &[];
