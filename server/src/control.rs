@@ -22,6 +22,7 @@ use crate::shared::{Rates, Shared};
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
+    follows_signals: bool,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("ballast-control".into()).spawn(move || {
@@ -32,10 +33,29 @@ pub(crate) fn spawn(
             tokio::spawn(rebalance::run(Arc::clone(&shared)));
             tokio::spawn(close_idle(Arc::clone(&shared)));
             tokio::spawn(sample_rates(Arc::clone(&shared)));
+            if follows_signals {
+                tokio::spawn(follow_signals(Arc::clone(&shared)));
+            }
             until_stopped(&shared).await;
             stop_shards(&shared);
         });
     })
+}
+
+/// SIGTERM and SIGINT end the server in order.
+async fn follow_signals(shared: Arc<Shared>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return report(&shared, "Can't follow signals; they end the process at once.");
+    };
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    report(&shared, &format!("Received {name} scheduling shutdown..."));
+    shared.request_stop();
 }
 
 async fn until_stopped(shared: &Shared) {

@@ -34,17 +34,19 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: ballast_server::config::Config, warnings: &[String]) -> ExitCode {
-    let server = match Server::builder().config(config).start_now() {
+    let server = match Server::builder().config(config).follow_signals().start_now() {
         Ok(server) => server,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;
         }
     };
+    server.log_line(Level::Notice, "Ready to accept connections");
     for warning in warnings {
         server.log_line(Level::Warning, warning);
     }
     server.join();
+    println!("Ballast is now ready to exit, bye bye...");
     ExitCode::SUCCESS
 }
 

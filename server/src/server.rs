@@ -44,6 +44,7 @@ pub struct Builder {
     log: Option<Log>,
     seed: Option<u64>,
     any_port: bool,
+    signals: bool,
 }
 
 impl Builder {
@@ -77,6 +78,12 @@ impl Builder {
     /// Injects where the log goes.
     pub fn log(mut self, log: Log) -> Builder {
         self.log = Some(log);
+        self
+    }
+
+    /// Ends the server on SIGTERM and SIGINT: for a process that is nothing but the server.
+    pub fn follow_signals(mut self) -> Builder {
+        self.signals = true;
         self
     }
 

@@ -202,8 +202,15 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut List, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
+        let aux = self.new_aux();
         let (keyspace, key) = self.locate(key);
-        keyspace.update_list(&key, create, |list| f(list, &limits)).map_err(wrong_type)
+        let before = keyspace.len();
+        let done =
+            keyspace.update_list(&key, create, |list| f(list, &limits)).map_err(wrong_type)?;
+        if keyspace.len() > before {
+            keyspace.touch(&key, aux);
+        }
+        Ok(done)
     }
 
     /// Changes the hash at `key`; `None` if it does not exist and may not be made.
@@ -214,8 +221,15 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut Hash, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
+        let aux = self.new_aux();
         let (keyspace, key) = self.locate(key);
-        keyspace.update_hash(&key, create, |hash| f(hash, &limits)).map_err(wrong_type)
+        let before = keyspace.len();
+        let done =
+            keyspace.update_hash(&key, create, |hash| f(hash, &limits)).map_err(wrong_type)?;
+        if keyspace.len() > before {
+            keyspace.touch(&key, aux);
+        }
+        Ok(done)
     }
 
     /// Changes the set at `key`; `None` if it does not exist and may not be made.
@@ -226,8 +240,14 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut Set, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
+        let aux = self.new_aux();
         let (keyspace, key) = self.locate(key);
-        keyspace.update_set(&key, create, |set| f(set, &limits)).map_err(wrong_type)
+        let before = keyspace.len();
+        let done = keyspace.update_set(&key, create, |set| f(set, &limits)).map_err(wrong_type)?;
+        if keyspace.len() > before {
+            keyspace.touch(&key, aux);
+        }
+        Ok(done)
     }
 
     /// Changes the sorted set at `key`; `None` if it does not exist and may not be made.
@@ -238,8 +258,15 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut ZSet, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
+        let aux = self.new_aux();
         let (keyspace, key) = self.locate(key);
-        keyspace.update_zset(&key, create, |zset| f(zset, &limits)).map_err(wrong_type)
+        let before = keyspace.len();
+        let done =
+            keyspace.update_zset(&key, create, |zset| f(zset, &limits)).map_err(wrong_type)?;
+        if keyspace.len() > before {
+            keyspace.touch(&key, aux);
+        }
+        Ok(done)
     }
 
     /// Removes `key`; what it held is freed in slices if it is large.

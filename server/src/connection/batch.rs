@@ -101,6 +101,7 @@ pub(crate) fn run(
     }
     reply.set_protocol(session.protocol);
     let bulk_max = usize::try_from(state.config.proto_max_bulk_len).unwrap_or(usize::MAX);
+    let bulk_max = bulk_max.min(ballast_storage::STRING_MAX);
     let mut request_limits = limits(bulk_max, session.authenticated);
     loop {
         let rest = &input.bytes[*input.taken..];
@@ -384,9 +385,18 @@ fn refuse(
     if !group.is_empty() {
         return Next::Stop(Stop::Again);
     }
-    session.fail_transaction();
+    let is_exec = command.is_some_and(|command| command.name == "exec");
     let start = reply.len();
-    reply.command_error(error);
+    if is_exec && session.transaction.take().is_some() {
+        // As Redis: a malformed EXEC ends the transaction.
+        session.client.queued.store(-1, Relaxed);
+        let text = error.to_string();
+        let why = text.strip_prefix("ERR ").unwrap_or(&text);
+        reply.error(format_args!("EXECABORT Transaction discarded because of: {why}"));
+    } else {
+        session.fail_transaction();
+        reply.command_error(error);
+    }
     state.count_error(error);
     if let Some(command) = command {
         state.statistics.rejected(command);

@@ -248,6 +248,8 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
             state.counters.commands.add(1);
             reply.set_protocol(session.protocol);
         }
+        // The watches end with the transaction anyway.
+        Run::Transaction(Step::Unwatch) => reply.ok(),
         Run::Gather(_) | Run::Transaction(_) | Run::Container => {
             reply.error("ERR command not allowed inside a transaction");
         }

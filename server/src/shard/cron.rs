@@ -78,11 +78,13 @@ impl ShardState {
             let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() < now_ms);
             if due && removed < budget {
                 let keyspace = boxed.data.keyspace_mut(db);
-                removed += keyspace.expired(now_ms, budget - removed, &mut |key| {
+                let left = budget - removed;
+                removed += keyspace.expired_into(now_ms, left, &mut self.garbage, &mut |key| {
                     watchers.touch(db, key);
                 });
             }
         }
+        boxed.data.release_others();
         let after_bytes = boxed.data.bytes();
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
         self.counters.expired_keys.add(removed as u64);
