@@ -129,7 +129,8 @@ impl Builder {
         drop(ready);
         // Ends when every shard has its slots: what is in use then is the server itself.
         while all_ready.recv().is_ok() {}
-        let control = control::spawn(Arc::clone(&shared), listeners).map_err(StartError::Thread)?;
+        let control = control::spawn(Arc::clone(&shared), listeners, self.signals)
+            .map_err(StartError::Thread)?;
         threads.push(control);
         let used = ballast_storage::memory::used_bytes();
         shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
