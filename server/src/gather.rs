@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ballast_protocol::{Args, Reply};
 use tokio::sync::oneshot;
 
-use crate::commands::table::{Command, CommandResult};
+use crate::commands::table::CommandResult;
 use crate::ids::ShardId;
 use crate::session::Session;
 use crate::shard::message::Message;
@@ -25,8 +25,6 @@ pub(crate) struct Gathering<'a> {
     pub(crate) shard: &'a Rc<Shard>,
     /// The connection.
     pub(crate) session: &'a mut Session,
-    /// The command.
-    pub(crate) command: &'static Command,
 }
 
 impl Gathering<'_> {

@@ -115,7 +115,7 @@ impl Builder {
         let addresses: Vec<SocketAddr> =
             listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let clock = self.clock.unwrap_or_else(Clock::system);
-        let seed = self.seed.unwrap_or_else(|| random_seed());
+        let seed = self.seed.unwrap_or_else(random_seed);
         let shared = Arc::new(Shared::new(config, clock, log, seed));
         if let Some(address) = addresses.first() {
             shared.port.store(address.port(), std::sync::atomic::Ordering::Relaxed);

@@ -8,10 +8,13 @@ use ahash::AHashMap;
 /// Set once one of the keys that a session watches has changed; `EXEC` then answers null.
 pub(crate) type DirtyFlag = Arc<AtomicBool>;
 
+/// Database and key → who watches it.
+type ByKey = AHashMap<(u8, Vec<u8>), Vec<DirtyFlag>>;
+
 /// The watched keys of one slot. Nobody watches most slots: then it is one null pointer.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
-    by_key: Option<Box<AHashMap<(u8, Vec<u8>), Vec<DirtyFlag>>>>,
+    by_key: Option<Box<ByKey>>,
 }
 
 impl Watchers {

@@ -279,7 +279,7 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={flags} db={} sub=0 \
          psub=0 ssub=0 multi={} watch={} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs={} \
          rbp={} obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user=default \
-         redir=-1 resp={} lib-name={} lib-ver={}",
+         redir=-1 resp={} lib-name={} lib-ver={} shard={}",
         client.id,
         client.address,
         client.local_address,
@@ -295,6 +295,7 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         client.protocol.load(Relaxed),
         labels.lib_name,
         labels.lib_version,
+        client.shard,
     );
 }
 

@@ -143,8 +143,11 @@ struct SlotStatistics {
     work: Work,
 }
 
+/// Reads a metric.
+type Metric = fn(&SlotStatistics) -> u64;
+
 /// The metrics in the order in which Redis 8 replies them.
-const METRICS: [(&str, fn(&SlotStatistics) -> u64); 5] = [
+const METRICS: [(&str, Metric); 5] = [
     ("key-count", |of| of.keys),
     ("memory-bytes", |of| of.bytes),
     ("cpu-usec", |of| of.work.cpu_ns / 1000),
@@ -173,7 +176,7 @@ impl SlotStatistics {
 struct Query {
     first: u16,
     last: u16,
-    order: Option<(fn(&SlotStatistics) -> u64, Direction)>,
+    order: Option<(Metric, Direction)>,
     limit: usize,
 }
 

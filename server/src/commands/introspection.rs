@@ -293,7 +293,7 @@ fn list(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comman
                     Box::new(|command| glob_match_nocase(value, command.full_name.as_bytes()))
                 }
                 kind if kind.eq_ignore_ascii_case(b"aclcat") => Box::new(|command| {
-                    let fits = |name: &&str| name[1..].as_bytes().eq_ignore_ascii_case(value);
+                    let fits = |name: &&str| name.as_bytes()[1..].eq_ignore_ascii_case(value);
                     categories(command).iter().any(fits)
                 }),
                 kind if kind.eq_ignore_ascii_case(b"module") => Box::new(|_| false),

@@ -43,12 +43,8 @@ pub(crate) mod flag {
     pub(crate) const MOVABLEKEYS: u32 = 1 << 13;
     /// Never inside `MULTI`.
     pub(crate) const NO_MULTI: u32 = 1 << 14;
-    /// Refused while loading in the background.
-    pub(crate) const NO_ASYNC_LOADING: u32 = 1 << 15;
     /// Allowed while a script is busy.
     pub(crate) const ALLOW_BUSY: u32 = 1 << 16;
-    /// Accepts having no keys although it has a key specification.
-    pub(crate) const NO_MANDATORY_KEYS: u32 = 1 << 17;
     /// Category @dangerous.
     pub(crate) const DANGEROUS: u32 = 1 << 18;
     /// Category @keyspace in addition to the group's.
@@ -103,17 +99,6 @@ impl Group {
             Group::Server => "server",
             Group::Transactions => "transactions",
             Group::Cluster => "cluster",
-        }
-    }
-
-    /// The ACL category of the group, without its `@`.
-    pub(crate) fn category(self) -> &'static str {
-        match self {
-            Group::Generic => "keyspace",
-            Group::SortedSet => "sortedset",
-            Group::Transactions => "transaction",
-            Group::Server | Group::Cluster => "",
-            other => other.name(),
         }
     }
 }

@@ -43,8 +43,7 @@ impl Connection {
                 self.finish(&mut state, start, result);
             }
             Run::Gather(run) | Run::Spread(_, run) => {
-                let gathering =
-                    Gathering { shard: &self.shard, session: &mut self.session, command };
+                let gathering = Gathering { shard: &self.shard, session: &mut self.session };
                 let result = run(gathering, barrier.args.view(), &mut self.reply).await;
                 let shard = Rc::clone(&self.shard);
                 let mut state = shard.state();
@@ -111,7 +110,7 @@ impl Connection {
             .with_slots(needed, "command", |state, needed| {
                 let args = args.view();
                 let on = state.execute_slots(command, &changed, first, args, caller, &mut reply)?;
-                Some(begin_wait(state, barrier, needed, caller, on))
+                Some(begin_wait(state, barrier, needed, caller, &on))
             })
             .await;
         self.reply = reply;
@@ -243,7 +242,7 @@ fn begin_wait(
     barrier: &Barrier,
     slots: &[u16],
     caller: crate::shard::message::Caller,
-    on: BlockOn,
+    on: &BlockOn,
 ) -> Wait {
     let token = state.waits.open();
     let keys = ShardState::keys_at(barrier.args.view(), &on.keys);

@@ -179,8 +179,7 @@ impl Connection {
                 let start = self.reply.len();
                 if let Run::Gather(run) = queued.command.run {
                     let session = &mut self.session;
-                    let gathering =
-                        Gathering { shard: &self.shard, session, command: queued.command };
+                    let gathering = Gathering { shard: &self.shard, session };
                     let result = run(gathering, queued.args.view(), &mut self.reply).await;
                     if let Err(error) = result {
                         self.reply.truncate(start);

@@ -90,8 +90,6 @@ pub(crate) struct ShardCounters {
     pub(crate) borrows: Counter,
     /// Bytes of the owned slots, as of the last cron.
     pub(crate) slots_bytes: Counter,
-    /// Bytes in the read and reply buffers of connections, as of the last cron.
-    pub(crate) clients_bytes: Counter,
     /// CPU time of the thread in microseconds, as of the last cron.
     pub(crate) cpu_us: Counter,
     /// Things waiting to be freed in slices.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use super::ShardState;
-use super::message::{Borrow, Message, Purpose, RemoteBatch};
+use super::message::{Borrow, Boxes, Message, Purpose, RemoteBatch};
 use super::waits::Outcome;
 use crate::ids::ShardId;
 use crate::slot::Slot;
@@ -112,7 +112,7 @@ impl ShardState {
             Purpose::Done => {}
             Purpose::Retry(waiter) => {
                 let waiter = waiter.clone();
-                self.retry_blocked(borrow, &waiter);
+                self.retry_blocked(*borrow, &waiter);
             }
         }
     }
@@ -159,7 +159,7 @@ impl ShardState {
     }
 
     fn give_back(&mut self, boxes: impl IntoIterator<Item = (u16, (Box<Slot>, ShardId))>) {
-        let mut away: SmallVec<[(ShardId, Vec<(u16, Box<Slot>)>); 4]> = SmallVec::new();
+        let mut away: Vec<(ShardId, Boxes)> = Vec::new();
         let mut own = Vec::new();
         for (slot, (boxed, lender)) in boxes {
             if lender == self.id {
@@ -177,7 +177,7 @@ impl ShardState {
     }
 
     /// Boxes of this shard are back: what waited for them goes on, in order.
-    pub(crate) fn take_back(&mut self, boxes: Vec<(u16, Box<Slot>)>) {
+    pub(crate) fn take_back(&mut self, boxes: Boxes) {
         let mut parked = VecDeque::new();
         for (slot, boxed) in boxes {
             self.slots_bytes += boxed.data.bytes();

@@ -18,7 +18,7 @@ pub(crate) enum Message {
     /// A transaction that travels in ascending slot order and collects the slots it needs.
     Borrow(Box<Borrow>),
     /// Boxes that a transaction has done with, back to the shard that lent them.
-    Return(Vec<(u16, Box<Slot>)>),
+    Return(Boxes),
     /// A hand-over: the receiver owns the slot from now on.
     Adopt(u16, Box<Slot>),
     /// A blocked connection goes on with this reply.
@@ -30,6 +30,9 @@ pub(crate) enum Message {
     /// Close the connections and end the thread.
     Stop,
 }
+
+/// Slots on their way.
+pub(crate) type Boxes = Vec<(u16, Box<Slot>)>;
 
 /// Names what a connection waits for, on the connection's own shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

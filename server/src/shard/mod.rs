@@ -131,6 +131,7 @@ pub(crate) struct ShardState {
     /// Cron's place in its rounds.
     pub(crate) cron: cron::CronState,
     /// Spare boxes for batches to other shards.
+    #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
     pub(crate) spare_batches: Vec<Box<RemoteBatch>>,
     /// A spare buffer for replies.
     spare_reply: Vec<u8>,

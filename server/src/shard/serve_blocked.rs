@@ -158,8 +158,8 @@ impl ShardState {
     }
 
     /// The slots for a blocked command are here.
-    pub(crate) fn retry_blocked(&mut self, borrow: Box<Borrow>, waiter: &Waiter) {
-        let loaded = self.load(*borrow);
+    pub(crate) fn retry_blocked(&mut self, borrow: Borrow, waiter: &Waiter) {
+        let loaded = self.load(borrow);
         self.try_blocked(waiter);
         for (slot, key) in &waiter.0.keys {
             let waiters = self.slots[usize::from(*slot)].as_deref_mut().map(|b| &mut b.waiters);

@@ -12,8 +12,6 @@ use crate::gather::{Gathered, Gathering};
 use crate::shard::ShardState;
 use crate::shard::statistics::CommandStatistics;
 
-pub(crate) use self::memory::Memory;
-
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "info",
     arity: -1,
@@ -30,7 +28,8 @@ pub(crate) struct ShardFacts {
     pub(crate) slots: usize,
     pub(crate) keys: u64,
     pub(crate) bytes: u64,
-    pub(crate) lent: usize,
+    /// Held slots: which, why, for how many milliseconds.
+    pub(crate) held: Vec<(u16, &'static str, u64)>,
     pub(crate) databases: Vec<DatabaseFacts>,
     pub(crate) commands: Vec<CommandStatistics>,
     pub(crate) errors: Vec<(String, u64)>,
@@ -50,7 +49,7 @@ impl ShardFacts {
         let mut facts = ShardFacts {
             slots: state.slots.iter().flatten().count() + state.lent.len(),
             bytes: state.owned_bytes(),
-            lent: state.lent.len(),
+            held: held(state),
             databases: vec![DatabaseFacts::default(); 16],
             commands: state.statistics.commands().to_vec(),
             errors: state.statistics.errors().iter().map(|(e, n)| (e.clone(), *n)).collect(),
@@ -68,6 +67,13 @@ impl ShardFacts {
         }
         facts
     }
+}
+
+/// The slots that travel with transactions.
+fn held(state: &ShardState) -> Vec<(u16, &'static str, u64)> {
+    let now_ms = state.shared.clock.mono_ms();
+    let age_ms = |since_ms: u64| now_ms.saturating_sub(since_ms);
+    state.lent.iter().map(|(slot, lent)| (*slot, lent.reason, age_ms(lent.since_ms))).collect()
 }
 
 /// Writes a section.

@@ -264,9 +264,13 @@ pub(super) fn shards(report: &Report, text: &mut String) {
             counters.expired_keys.value(),
             counters.handed_over.value(),
             counters.adopted.value(),
-            facts.lent,
+            facts.held.len(),
             report.shared.mailboxes[at].len(),
         );
+        if let Some((slot, reason, age_ms)) = facts.held.iter().max_by_key(|held| held.2) {
+            let _ =
+                write!(text, "shard{id}_oldest_hold:slot={slot},reason={reason},ms={age_ms}\r\n");
+        }
     }
 }
 
