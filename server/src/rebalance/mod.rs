@@ -79,8 +79,10 @@ pub(crate) fn clocks(shared: &Shared) -> Clocks {
 /// The coordinator's life. A process with one shard has nothing to balance, but still answers.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut collector = collect::Collector::default();
+    let mut looked = None;
     loop {
-        wait_until_due(&shared).await;
+        wait_until_due(&shared, looked).await;
+        looked = Some(clocks(&shared));
         let snapshot = collector.collect(&shared).await;
         if collect::is_stopping(&snapshot, &shared) {
             return;
@@ -90,12 +92,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn wait_until_due(shared: &Shared) {
+/// `looked` is when it looked last; it looks at once if it never did.
+async fn wait_until_due(shared: &Shared, looked: Option<Clocks>) {
     loop {
         {
             let mut rebalance = shared.rebalance.lock();
-            let clocks = clocks(shared);
-            let due = rebalance.machine.due_ms(clocks) <= clocks.mono_ms;
+            let now_ms = shared.clock.mono_ms();
+            let due = looked.is_none_or(|at| rebalance.machine.due_ms(at) <= now_ms);
             let asked = !rebalance.commands.is_empty() || rebalance.at_once;
             if due || asked || shared.relief.is_asked() {
                 rebalance.at_once = false;
