@@ -11,6 +11,7 @@ use super::table::Command;
 use crate::config::Config;
 use crate::session::Session;
 use crate::shard::ShardState;
+use crate::shard::evict::Touch;
 use crate::shard::message::Caller;
 
 /// For commands on keys. Runs on the shard that has the boxes of all slots of the command.
@@ -194,6 +195,12 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// How a write that changes a collection in place counts as an access to its key.
+    fn access(&mut self) -> Access {
+        let touch = (!self.caller.no_touch).then(|| self.shard.touch());
+        Access { touch, new_aux: self.shard.new_aux() }
+    }
+
     /// Changes the list at `key`; `None` if it does not exist and may not be made.
     pub(crate) fn update_list<R>(
         &mut self,
@@ -202,14 +209,12 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut List, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
-        let aux = self.new_aux();
+        let access = self.access();
         let (keyspace, key) = self.locate(key);
-        let before = keyspace.len();
+        let existed = access.renew(keyspace, &key);
         let done =
             keyspace.update_list(&key, create, |list| f(list, &limits)).map_err(wrong_type)?;
-        if keyspace.len() > before {
-            keyspace.touch(&key, aux);
-        }
+        access.begin(existed, keyspace, &key);
         Ok(done)
     }
 
@@ -221,14 +226,12 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut Hash, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
-        let aux = self.new_aux();
+        let access = self.access();
         let (keyspace, key) = self.locate(key);
-        let before = keyspace.len();
+        let existed = access.renew(keyspace, &key);
         let done =
             keyspace.update_hash(&key, create, |hash| f(hash, &limits)).map_err(wrong_type)?;
-        if keyspace.len() > before {
-            keyspace.touch(&key, aux);
-        }
+        access.begin(existed, keyspace, &key);
         Ok(done)
     }
 
@@ -240,13 +243,11 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut Set, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
-        let aux = self.new_aux();
+        let access = self.access();
         let (keyspace, key) = self.locate(key);
-        let before = keyspace.len();
+        let existed = access.renew(keyspace, &key);
         let done = keyspace.update_set(&key, create, |set| f(set, &limits)).map_err(wrong_type)?;
-        if keyspace.len() > before {
-            keyspace.touch(&key, aux);
-        }
+        access.begin(existed, keyspace, &key);
         Ok(done)
     }
 
@@ -258,14 +259,12 @@ impl<'a> Data<'a> {
         f: impl FnOnce(&mut ZSet, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
-        let aux = self.new_aux();
+        let access = self.access();
         let (keyspace, key) = self.locate(key);
-        let before = keyspace.len();
+        let existed = access.renew(keyspace, &key);
         let done =
             keyspace.update_zset(&key, create, |zset| f(zset, &limits)).map_err(wrong_type)?;
-        if keyspace.len() > before {
-            keyspace.touch(&key, aux);
-        }
+        access.begin(existed, keyspace, &key);
         Ok(done)
     }
 
@@ -322,6 +321,31 @@ impl<'a> Data<'a> {
     /// block gets the reply of a timeout; the handler must write nothing either way.
     pub(crate) fn block_on(&mut self, keys: Vec<usize>, timeout_ms: u64, on_timeout: OnTimeout) {
         self.shard.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });
+    }
+}
+
+/// The place in the eviction order of a key that is written to.
+struct Access {
+    touch: Option<Touch>,
+    new_aux: u32,
+}
+
+impl Access {
+    /// Before the change: renews the place of a key that exists. Answers whether it does.
+    #[inline]
+    fn renew(&self, keyspace: &mut Keyspace, key: &Key<'_>) -> bool {
+        match self.touch {
+            Some(touch) => keyspace.find_and_touch(key, |aux| touch.apply(aux)).is_some(),
+            None => keyspace.find(key).is_some(),
+        }
+    }
+
+    /// After the change: gives a key that it has made its first place.
+    #[inline]
+    fn begin(&self, existed: bool, keyspace: &mut Keyspace, key: &Key<'_>) {
+        if !existed {
+            keyspace.touch(key, self.new_aux);
+        }
     }
 }
 

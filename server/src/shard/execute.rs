@@ -46,12 +46,25 @@ impl ShardState {
         caller: Caller,
         reply: &mut Reply,
     ) {
-        let (Run::Data(run) | Run::Spread(run, _)) = command.run else {
-            return reply.error("ERR command cannot run here");
-        };
         if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
             return self.out_of_memory(command, reply);
         }
+        self.execute_admitted(command, slot, args, caller, reply);
+    }
+
+    /// [`Self::execute`] when there is memory for it.
+    #[inline(always)]
+    fn execute_admitted(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) {
+        let (Run::Data(run) | Run::Spread(run, _)) = command.run else {
+            return reply.error("ERR command cannot run here");
+        };
         let timed = self.begin_timing(command);
         let boxed = self.slots.get(usize::from(slot)).and_then(Option::as_deref);
         let before_bytes = boxed.map_or(0, |boxed| boxed.data.bytes());
@@ -103,13 +116,18 @@ impl ShardState {
             self.execute(command, *slot, args, caller, reply);
             return self.blocked.take();
         }
+        // Before the bytes are counted: what is evicted from these very slots is accounted for.
+        if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
+            self.out_of_memory(command, reply);
+            return None;
+        }
         let bytes = |state: &ShardState| -> u64 {
             slots.iter().filter_map(|slot| state.slot(*slot)).map(|boxed| boxed.data.bytes()).sum()
         };
         let before_bytes = bytes(self);
         let start = reply.len();
         let started = Instant::now();
-        self.execute(command, NO_SLOT, args, caller, reply);
+        self.execute_admitted(command, NO_SLOT, args, caller, reply);
         let blocked = self.blocked.take();
         let after_bytes = bytes(self);
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));

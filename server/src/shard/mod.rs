@@ -166,7 +166,7 @@ impl ShardState {
             running: ClientId(0),
             now_ms: shared.clock.wall_ms(),
             random: SmallRng::seed_from_u64(shared.seed ^ u64::from(id.0)),
-            lru_clock: 0,
+            lru_clock: ballast_storage::eviction::lru_clock(shared.clock.wall_ms()),
             limit_bytes: u64::MAX,
             garbage: ballast_storage::Garbage::default(),
             dirty: 0,

@@ -52,10 +52,9 @@ fn flush(cx: &mut Data<'_>, db: Option<u8>) {
             Some(db) => boxed.data.keyspace(db).map_or(0, ballast_storage::Keyspace::len),
             None => boxed.data.key_count(),
         };
-        if keys > 0 {
-            cx.shard.dirty += keys as u64;
-            cx.shard.garbage.append(boxed.data.flush(db));
-        }
+        cx.shard.dirty += keys as u64;
+        // Also without keys: databases that were only looked into take a block.
+        cx.shard.garbage.append(boxed.data.flush(db));
     }
 }
 
