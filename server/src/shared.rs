@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) started_ms: i64,
     /// `CLIENT PAUSE`.
     pub(crate) pause: Pause,
+    /// Expired keys are removed also when nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub(crate) active_expire: AtomicBool,
     /// Set when the process is to end.
     pub(crate) stopping: AtomicBool,
     /// Wakes whoever waits for the end.
@@ -81,6 +83,7 @@ impl Shared {
             seed,
             run_id: run_id(seed),
             pause: Pause::default(),
+            active_expire: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),
             relief: crate::rebalance::Relief::default(),

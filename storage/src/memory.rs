@@ -14,7 +14,9 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_zalloc, mi_zalloc_aligned};
+use libmimalloc_sys::{
+    mi_collect, mi_free, mi_malloc, mi_malloc_aligned, mi_zalloc, mi_zalloc_aligned,
+};
 
 /// Requests up to this size are looked up in a table.
 const SMALL_MAX: usize = 1024;
@@ -240,6 +242,12 @@ pub fn peak_bytes() -> u64 {
 /// Forgets the peak (CONFIG RESETSTAT keeps it, as in Redis; tests and demos do not).
 pub fn reset_peak() {
     PEAK.store(0, Ordering::Relaxed);
+}
+
+/// Gives pages that this thread has freed back to the system (`MEMORY PURGE`).
+pub fn purge() {
+    // SAFETY: touches only free memory of the calling thread's heap.
+    unsafe { mi_collect(true) }
 }
 
 /// Alignment of raw blocks: their address leaves four low bits free.

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod context;
+pub(crate) mod debug;
 pub(crate) mod expiry;
 pub(crate) mod hashes;
 pub(crate) mod help;
@@ -16,6 +17,7 @@ pub(crate) mod introspection;
 pub(crate) mod keys;
 pub(crate) mod keyspace;
 pub(crate) mod lists;
+pub(crate) mod memory;
 pub(crate) mod object;
 pub(crate) mod server;
 pub(crate) mod sets;
@@ -40,6 +42,7 @@ pub(crate) static FAMILIES: &[&[Definition]] = &[
     client::COMMANDS,
     cluster::COMMANDS,
     connection::COMMANDS,
+    debug::COMMANDS,
     expiry::COMMANDS,
     hashes::COMMANDS,
     info::COMMANDS,
@@ -47,6 +50,7 @@ pub(crate) static FAMILIES: &[&[Definition]] = &[
     keys::COMMANDS,
     keyspace::COMMANDS,
     lists::COMMANDS,
+    memory::COMMANDS,
     object::COMMANDS,
     server::COMMANDS,
     sets::COMMANDS,

@@ -1,5 +1,157 @@
-//! What a key is made of: `OBJECT`, `MEMORY`, `DEBUG`.
+//! How a key is kept: `OBJECT`. What it takes is `MEMORY USAGE`.
 
-use super::table::Definition;
+use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::{Meta, Value, eviction};
 
-pub(crate) static COMMANDS: &[Definition] = &[];
+use super::context::{Data, SessionContext};
+use super::help::{self, Help};
+use super::table::{CommandResult, Definition, Group, Run, SECOND, flag};
+use crate::config::MaxmemoryPolicy;
+
+/// A subcommand that looks at one key.
+const INSPECT: Definition = Definition {
+    arity: 3,
+    flags: flag::READONLY,
+    keys: SECOND,
+    group: Group::Generic,
+    since: "2.2.3",
+    ..Definition::BASE
+};
+
+pub(crate) static COMMANDS: &[Definition] = &[Definition {
+    name: "object",
+    arity: -2,
+    run: Run::Container,
+    group: Group::Generic,
+    since: "2.2.3",
+    complexity: "Depends on subcommand.",
+    summary: "A container for object introspection commands.",
+    subcommands: &[
+        Definition {
+            name: "encoding",
+            run: Run::Data(encoding),
+            summary: "Returns the internal encoding of a value.",
+            ..INSPECT
+        },
+        Definition {
+            name: "freq",
+            run: Run::Data(frequency),
+            since: "4.0.0",
+            summary: "Returns the logarithmic access frequency counter of a key.",
+            ..INSPECT
+        },
+        Definition {
+            name: "help",
+            arity: 2,
+            flags: flag::LOADING | flag::STALE,
+            run: Run::Session(write_help),
+            group: Group::Generic,
+            since: "6.2.0",
+            summary: "Returns helpful text about the different subcommands.",
+            ..Definition::BASE
+        },
+        Definition {
+            name: "idletime",
+            run: Run::Data(idle_time),
+            summary: "Returns the seconds since the last access to a key.",
+            ..INSPECT
+        },
+        Definition {
+            name: "refcount",
+            run: Run::Data(reference_count),
+            summary: "Returns the number of references to a value.",
+            ..INSPECT
+        },
+    ],
+    ..Definition::BASE
+}];
+
+const HELP: Help = &[
+    ("ENCODING <key>", &["Return how the value of <key> is kept in memory."]),
+    (
+        "FREQ <key>",
+        &["Return the access frequency of <key>, a counter that grows with the logarithm."],
+    ),
+    ("IDLETIME <key>", &["Return the seconds since <key> was last accessed."]),
+    ("REFCOUNT <key>", &["Return the number of references to the value of <key>."]),
+];
+
+/// Redis shares the objects of these integers and reports a count that never ends.
+const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
+/// That count.
+const SHARED_COUNT: i64 = i32::MAX as i64;
+
+fn encoding(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let (keyspace, key) = cx.locate(args.at(2));
+    match keyspace.encoding(&key) {
+        Some(name) => reply.bulk_str(name),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// What the key has beside its value; looking does not count as an access.
+fn meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
+    let (keyspace, key) = cx.locate(key);
+    keyspace.meta(&key)
+}
+
+fn frequency(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let Some(meta) = meta(cx, args.at(2)) else {
+        reply.null();
+        return Ok(());
+    };
+    if !cx.config().maxmemory_policy.is_lfu() {
+        return Err(CommandError::other(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
+             note that when switching between policies at runtime LRU and LFU data will take some \
+             time to adjust.",
+        ));
+    }
+    let decay_minutes = cx.config().lfu_decay_time;
+    let frequency = eviction::lfu_frequency(meta.aux, cx.now_ms(), decay_minutes);
+    reply.integer(i64::from(frequency));
+    Ok(())
+}
+
+fn idle_time(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let Some(meta) = meta(cx, args.at(2)) else {
+        reply.null();
+        return Ok(());
+    };
+    if cx.config().maxmemory_policy.is_lfu() {
+        return Err(CommandError::other(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
+             when switching between policies at runtime LRU and LFU data will take some time to \
+             adjust.",
+        ));
+    }
+    let idle_ms = eviction::lru_idle_ms(meta.aux, cx.now_ms());
+    reply.integer(i64::try_from(idle_ms / 1000).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// Nothing is shared here; small integers answer as Redis's do, which tests rely on.
+fn reference_count(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let ages = matches!(
+        cx.config().maxmemory_policy,
+        MaxmemoryPolicy::AllkeysLru
+            | MaxmemoryPolicy::VolatileLru
+            | MaxmemoryPolicy::AllkeysLfu
+            | MaxmemoryPolicy::VolatileLfu
+    );
+    let shares = cx.config().maxmemory == 0 || !ages;
+    match cx.peek(args.at(2)) {
+        Some(Value::Int(value)) if shares && SHARED_INTEGERS.contains(&value) => {
+            reply.integer(SHARED_COUNT);
+        }
+        Some(_) => reply.integer(1),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+fn write_help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    help::write("OBJECT", HELP, reply);
+    Ok(())
+}

@@ -55,6 +55,8 @@ pub(crate) mod flag {
     /// Not `fast` in Redis's sense (it may free what it overwrites), but as quick as if it were:
     /// timed by sampling only.
     pub(crate) const SAMPLED: u32 = 1 << 21;
+    /// Only for whom `enable-debug-command` allows it.
+    pub(crate) const PROTECTED: u32 = 1 << 22;
 }
 
 /// The group in which the command is documented; also its main ACL category.

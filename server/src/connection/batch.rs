@@ -173,6 +173,11 @@ fn step(
     if !session.authenticated && !command.has(flag::NO_AUTH) {
         return refuse(state, session, group, Some(command), &CommandError::NoAuth, reply);
     }
+    if command.has(flag::PROTECTED)
+        && let Err(error) = crate::commands::debug::check_allowed(&state.shared, session)
+    {
+        return refuse(state, session, group, Some(command), &error, reply);
+    }
     if session.transaction.is_some() && !command.has(flag::NO_MULTI) {
         return queue(state, session, group, command, args, reply);
     }

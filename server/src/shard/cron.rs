@@ -1,6 +1,8 @@
 //! Periodic work of a shard: expiry, freeing in slices, figures for `INFO`. Each slice is short,
 //! so that connections get their turn in between.
 
+use std::sync::atomic::Ordering;
+
 use ballast_protocol::slot::SLOTS;
 use ballast_storage::Key;
 
@@ -54,6 +56,9 @@ impl ShardState {
 
     /// Removes keys whose time is over from the next few slots.
     fn expire_slice(&mut self) -> bool {
+        if !self.shared.active_expire.load(Ordering::Relaxed) {
+            return false;
+        }
         let mut budget = EXPIRED_PER_SLICE;
         for _ in 0..SLOTS_PER_SLICE.min(self.cron.left) {
             budget = budget.saturating_sub(self.expire_slot(self.cron.next, budget));

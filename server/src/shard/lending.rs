@@ -32,7 +32,11 @@ pub(crate) struct Loaded {
 enum Parked {
     Batch(Box<RemoteBatch>),
     Borrow(Box<Borrow>),
+    Visit(u16, Visit),
 }
+
+/// Work on a slot, to be done where its box is.
+pub(crate) type Visit = Box<dyn FnOnce(&mut ShardState) + Send>;
 
 /// Where a message for a slot that is not here has to go.
 pub(crate) enum Absent {
@@ -60,6 +64,26 @@ impl ShardState {
     pub(crate) fn park_batch(&mut self, slot: u16, batch: Box<RemoteBatch>) {
         let lent = self.lent.get_mut(&slot).expect("the slot is lent");
         lent.parked.push_back(Parked::Batch(batch));
+    }
+
+    /// Does `visit` where the box of `slot` is: here, after the transactions that wait for it, or
+    /// on the shard that owns it by now.
+    pub(crate) fn visit_slot(&mut self, slot: u16, visit: Visit) {
+        if self.has(slot) {
+            return visit(self);
+        }
+        let forward = |to: ShardId, visit: Visit| {
+            let visit = move |state: &mut ShardState| state.visit_slot(slot, visit);
+            self.send(to, Message::Call(Box::new(visit)));
+        };
+        match self.absent(slot) {
+            Absent::Lent => {
+                let lent = self.lent.get_mut(&slot).expect("the slot is lent");
+                lent.parked.push_back(Parked::Visit(slot, visit));
+            }
+            Absent::OnItsWay => forward(self.id, visit),
+            Absent::Elsewhere => forward(self.shared.router.owner(slot), visit),
+        }
     }
 
     /// Takes the slots that a transaction wants from here on, then sends it on: to the owner of
@@ -191,6 +215,7 @@ impl ShardState {
             match waiting {
                 Parked::Batch(batch) => self.continue_batch(batch),
                 Parked::Borrow(borrow) => self.continue_borrow(borrow),
+                Parked::Visit(slot, visit) => self.visit_slot(slot, visit),
             }
         }
     }

@@ -12,6 +12,9 @@ use crate::gather::{Gathered, Gathering};
 use crate::shard::ShardState;
 use crate::shard::statistics::CommandStatistics;
 
+pub(crate) use self::memory::Memory;
+pub(crate) use self::report::{human, process_status, ratio};
+
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "info",
     arity: -1,
