@@ -209,7 +209,7 @@ fn hello(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     if !cx.session.authenticated {
         return Err(CommandError::other(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             HELLO AUTH <user> <pass> option can be used to authenticate the client and \
              select the RESP protocol version at the same time",
         ));
     }

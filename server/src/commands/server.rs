@@ -129,7 +129,7 @@ fn config_get(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
 
 fn config_set(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     if !args.len().is_multiple_of(2) {
-        return Err(CommandError::WrongArity(cx.command.full_name.as_str().into()));
+        return Err(CommandError::Syntax);
     }
     let words: Vec<String> = args.from(2).iter().map(text).collect();
     let pairs: Vec<(&str, &str)> =

@@ -108,12 +108,9 @@ fn slowlog_get<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> G
         let count = match args.get(2) {
             None => DEFAULT_ENTRIES,
             Some(count) if args.len() == 3 => {
-                let count = number::parse_i64(count).ok_or(CommandError::NotInteger)?;
-                if count < -1 {
-                    return Err(CommandError::other(
-                        "ERR count should be greater than or equal to -1",
-                    ));
-                }
+                let count = number::parse_i64(count).filter(|count| *count >= -1);
+                let too_low = "ERR count should be greater than or equal to -1";
+                let count = count.ok_or_else(|| CommandError::other(too_low))?;
                 usize::try_from(count).unwrap_or(usize::MAX)
             }
             Some(_) => return Err(CommandError::WrongArity("slowlog|get".into())),
