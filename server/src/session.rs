@@ -113,6 +113,12 @@ impl Session {
         }
     }
 
+    /// Whether a command is simply executed and its reply sent.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.authenticated && self.transaction.is_none() && self.reply_mode == ReplyMode::On
+    }
+
     /// Whether a watched key has changed.
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::Acquire)

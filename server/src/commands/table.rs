@@ -235,6 +235,8 @@ pub(crate) struct Command {
     pub(crate) run: Run,
     pub(crate) keys: KeySpec,
     pub(crate) arity: i16,
+    /// Its one key is the first argument, and it runs wherever that key is: the usual command.
+    pub(crate) is_plain: bool,
     /// Its name has other bytes than letters, which [`Name`] may take for others.
     odd_name: bool,
     /// Its name, if [`Name`] tells it from all others; otherwise a name that nothing has.
@@ -272,6 +274,9 @@ impl Command {
             run: definition.run,
             keys: definition.keys,
             arity: definition.arity,
+            is_plain: matches!(definition.run, Run::Data(_))
+                && definition.keys == ONE
+                && definition.flags & (flag::BLOCKING | flag::ALL_SLOTS | flag::NO_MULTI) == 0,
             odd_name,
             packed_name: if odd_name || definition.name.len() > 16 {
                 Name::EMPTY

@@ -110,7 +110,10 @@ pub(crate) fn run(
             Ok(Parsed::Complete { consumed: bytes }) => {
                 consumed = bytes;
                 let args = Args::new(rest, input.ranges);
-                step(state, session, group, args, reply)
+                match run_plain(state, session, group, args, reply) {
+                    Ran::Here => Next::Go,
+                    Ran::Not => step(state, session, group, args, reply),
+                }
             }
             Ok(Parsed::Inline { consumed: bytes, args }) => {
                 consumed = bytes;
@@ -150,8 +153,43 @@ pub(crate) fn run(
     }
 }
 
-/// One command. `Stop::Again` leaves it untouched for after the group.
+/// Whether [`run_plain`] has run a command.
+enum Ran {
+    Here,
+    Not,
+}
+
+/// The way of nearly all commands: one key, whose slot is here, and nothing special about the
+/// connection. Everything else, errors among it, is left to [`step`].
 #[inline(always)]
+fn run_plain(
+    state: &mut ShardState,
+    session: &Session,
+    group: &Group,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Ran {
+    let Some(command) = state.find_command(args.at(0)) else { return Ran::Not };
+    let (true, Some(key)) = (command.is_plain && session.is_plain(), args.get(1)) else {
+        return Ran::Not;
+    };
+    let idle = group.is_empty() && !state.shared.pause.is_set();
+    if !idle || !command.arity_ok(args.len()) {
+        return Ran::Not;
+    }
+    let slot = key_slot(key);
+    if !state.has(slot) {
+        return Ran::Not;
+    }
+    state.execute_inline(command, slot, args, session.caller(), reply);
+    if !state.ready.is_empty() {
+        state.serve_ready();
+    }
+    Ran::Here
+}
+
+/// One command. `Stop::Again` leaves it untouched for after the group.
+#[inline(never)]
 fn step(
     state: &mut ShardState,
     session: &mut Session,
@@ -239,7 +277,6 @@ fn refine(command: &'static Command, args: Args<'_>) -> Result<&'static Command,
 }
 
 /// A command on keys: here, on another shard, or on several.
-#[inline(always)]
 fn data(
     state: &mut ShardState,
     session: &mut Session,
@@ -271,7 +308,7 @@ fn data(
     if slot == NO_SLOT || state.has(slot) {
         if group.is_empty() {
             let start = reply.len();
-            state.execute_inline(command, slot, args, session.caller(), reply);
+            state.execute(command, slot, args, session.caller(), reply);
             after_reply(session, reply, start);
         } else {
             local_amid_group(state, session, group, command, slot, args);

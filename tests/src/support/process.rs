@@ -78,7 +78,8 @@ impl Process {
             }
             Kind::Ballast { shards } => {
                 words.push(ballast_binary().into());
-                words.extend(["--shards".into(), shards.to_string().into()]);
+                words.extend(["--save", "", "--shards"].map(OsString::from));
+                words.push(shards.to_string().into());
             }
         }
         let mut command = Command::new(&words[0]);
