@@ -74,17 +74,18 @@ impl ShardState {
 
     /// Removes up to `budget` keys of `slot` whose time is over. Answers how many.
     fn expire_slot(&mut self, slot: u16, budget: usize) -> usize {
-        let now_ms = self.now_ms;
+        // As in Redis a key lives through the millisecond that it expires at.
+        let over_ms = self.now_ms - 1;
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return 0 };
         let before_bytes = boxed.data.bytes();
         let mut removed = 0;
         let watchers = &boxed.watchers;
         for db in boxed.data.databases() {
-            let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() < now_ms);
+            let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() <= over_ms);
             if due && removed < budget {
                 let keyspace = boxed.data.keyspace_mut(db);
                 let left = budget - removed;
-                removed += keyspace.expired_into(now_ms, left, &mut self.garbage, &mut |key| {
+                removed += keyspace.expired_into(over_ms, left, &mut self.garbage, &mut |key| {
                     watchers.touch(db, key);
                 });
             }

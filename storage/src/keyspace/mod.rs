@@ -15,11 +15,11 @@ mod update;
 mod value;
 
 use self::held::{kind_of, owned_bytes_of, owned_bytes_walked_of, pack_int, tag, value_of};
+pub use self::number::AddError;
 use self::update::form_parts;
 pub use self::value::{
     Collection, Create, Key, Kind, Meta, OwnedValue, Removed, Sampled, Value, WrongType,
 };
-pub use self::number::AddError;
 use crate::garbage::Garbage;
 use crate::table::{BLOB_MAX, EntryRef, Layout, NewEntry, Segment, Table};
 use crate::types::canonical_int;

@@ -194,7 +194,7 @@ impl Table {
             let (segment, range) = self.range(hash);
             self.expire_cursor = range.after(hash).unwrap_or(0);
             if let Some(segment) = segment {
-                if segment.expiry_min() < now_ms {
+                if segment.expiry_min() <= now_ms {
                     left = left.saturating_sub(segment.len());
                     self.expire_segment(segment, now_ms, f);
                 }
@@ -218,7 +218,7 @@ impl Table {
         let header = self.layout.header;
         let mut at = 0;
         while at < segment.cells() {
-            let due = |at| segment.entry(at, header).expiry().is_some_and(|e| e < now_ms);
+            let due = |at| segment.entry(at, header).expiry().is_some_and(|e| e <= now_ms);
             if segment.is_occupied(at) && due(at) {
                 // SAFETY: unchanged until `f` has returned.
                 f(unsafe { EntryRef::new(segment.entry(at, header)) });

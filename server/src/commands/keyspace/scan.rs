@@ -167,7 +167,7 @@ fn walk(state: &ShardState, query: &Query, start: Cursor, wanted: usize) -> Stre
             let left = wanted - before;
             at.position = keyspace.scan(at.position, left, &mut |key, meta| {
                 stretch.seen += 1;
-                let live = meta.expiry.is_none_or(|at_ms| at_ms > state.now_ms);
+                let live = meta.expiry.is_none_or(|at_ms| at_ms >= state.now_ms);
                 if live && query.takes(key, meta.kind) {
                     stretch.encoded.bulk(key);
                     stretch.found += 1;

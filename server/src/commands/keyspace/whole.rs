@@ -73,7 +73,7 @@ fn keyspaces<'s>(
 }
 
 fn is_live(meta: Meta, now_ms: i64) -> bool {
-    meta.expiry.is_none_or(|at_ms| at_ms > now_ms)
+    meta.expiry.is_none_or(|at_ms| at_ms >= now_ms)
 }
 
 fn count(state: &ShardState, slots: &[u16], db: u8) -> usize {
