@@ -11,6 +11,7 @@ use super::message::{Caller, Message, RemoteBatch};
 use super::waits::Outcome;
 use crate::commands::context::{BlockOn, Data};
 use crate::commands::table::{Command, Run, flag};
+use crate::connection::REPLY_BYTES;
 use crate::ids::ClientId;
 
 /// Of commands that take constant time, one in so many is timed and counts for all of them; the
@@ -228,6 +229,7 @@ impl ShardState {
     pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
         let mut reply = Reply::new(batch.caller.protocol);
         reply.resume(std::mem::take(&mut batch.replies));
+        let start = reply.len();
         while let Some(next) = batch.commands.get(batch.done).copied() {
             if !self.has(next.slot) {
                 batch.replies = reply.take();
@@ -245,6 +247,11 @@ impl ShardState {
             batch.done += 1;
             if !self.ready.is_empty() {
                 self.serve_ready();
+            }
+            if reply.len() - start > REPLY_BYTES && batch.done < batch.commands.len() {
+                // Long replies take time: others get their turn in between.
+                batch.replies = reply.take();
+                return self.send(self.id, Message::Batch(batch));
             }
         }
         batch.replies = reply.take();
