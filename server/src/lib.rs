@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod blocking;
+pub mod cli;
 mod clients;
 mod clock;
 mod commands;

@@ -1,4 +1,4 @@
-//! The `ballast` program: `ballast [redis.conf] [--directive value …]`.
+//! The `ballast` program: `ballast [redis.conf] [--directive value …]`, or a sub-command.
 
 #![forbid(unsafe_code)]
 
@@ -13,13 +13,16 @@ static ALLOCATOR: ballast_storage::memory::CountingAllocator =
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = ballast_server::cli::run(&arguments) {
+        return code;
+    }
     match Startup::parse(&arguments, &mut std::io::stdin()) {
         Ok(Startup::Run { config, warnings }) => {
             exit_on_panic();
             serve(*config, &warnings.iter().map(ToString::to_string).collect::<Vec<_>>())
         }
         Ok(Startup::Help(text)) => {
-            println!("{text}");
+            println!("{text}\n{}", ballast_server::cli::HELP);
             ExitCode::SUCCESS
         }
         Ok(Startup::Version) => {
