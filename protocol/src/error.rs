@@ -268,7 +268,8 @@ impl CommandError {
                 "NOPERM this user has no permissions to access one of the keys used as arguments"
             }
             Self::NoPermissionForChannel => {
-                "NOPERM this user has no permissions to access one of the channels used as arguments"
+                "NOPERM this user has no permissions to access one of the channels used as \
+                 arguments"
             }
             Self::NestedMulti => "ERR MULTI calls can not be nested",
             Self::ExecWithoutMulti => "ERR EXEC without MULTI",

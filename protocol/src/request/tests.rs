@@ -1,3 +1,5 @@
+//! The parser: whole requests, split ones, and what is refused.
+
 use super::*;
 
 /// The arguments of the request at the front of `buf`.

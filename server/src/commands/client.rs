@@ -63,7 +63,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             FLAGS,
             getredir,
             "6.0.0",
-            "Returns the client ID to which the connection's tracking notifications are redirected.",
+            "Returns the client ID to which tracking notifications are redirected.",
         ),
         sub(
             "help",

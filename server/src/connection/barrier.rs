@@ -12,7 +12,7 @@ use ballast_protocol::{CommandError, Reply};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::batch::{Barrier, Place, dispatch};
+use super::batch::Barrier;
 use super::{Connection, End, READ_BYTES};
 use crate::blocking::{Cancelled, Waiter};
 use crate::commands::context::{BlockOn, OnTimeout, SessionContext};
@@ -20,7 +20,7 @@ use crate::commands::table::{Run, flag};
 use crate::gather::Gathering;
 use crate::shard::ShardState;
 use crate::shard::execute::NO_SLOT;
-use crate::shard::message::{Borrow, Message, Purpose, Token};
+use crate::shard::message::{Borrow, Purpose, Token};
 use crate::shard::waits::Outcome;
 
 /// Slots of a command or a transaction: ascending, without repeats.
@@ -176,55 +176,8 @@ impl Connection {
     }
 
     /// Waits for the outcome of `token`.
-    async fn outcome(&self, token: Token) -> Outcome {
+    pub(super) async fn outcome(&self, token: Token) -> Outcome {
         poll_fn(|context| self.shard.state().waits.poll(token, context.waker())).await
-    }
-
-    /// Lets the other shards execute what was collected for them, and puts the replies in order.
-    pub(super) async fn finish_group(&mut self) {
-        let mut group = std::mem::take(&mut self.group);
-        let tokens: SmallVec<[Token; 4]> =
-            group.outgoing.iter().map(|(_, batch)| batch.token).collect();
-        dispatch(&mut self.shard.state(), &mut group);
-        let mut done = SmallVec::<[_; 4]>::new();
-        for mut token in tokens {
-            loop {
-                let Outcome::Batch(mut batch) = self.outcome(token).await else {
-                    unreachable!("a wait for a batch ends with it")
-                };
-                let Some(next) = batch.commands.get(batch.done) else {
-                    done.push(batch);
-                    break;
-                };
-                // The slot has moved meanwhile: on to its new owner, with what is left.
-                let mut state = self.shard.state();
-                token = state.waits.open();
-                batch.token = token;
-                let owner = state.shared.router.owner(next.slot);
-                state.send(owner, Message::Batch(batch));
-            }
-        }
-        let mut taken: SmallVec<[usize; 4]> = SmallVec::from_elem(0, done.len());
-        let mut local = 0;
-        for place in &group.order {
-            match *place {
-                Place::Local(end) => {
-                    self.reply.raw(&group.local[local..end]);
-                    local = end;
-                }
-                Place::Remote(at) => {
-                    self.reply.raw(done[at].reply(taken[at]));
-                    taken[at] += 1;
-                }
-            }
-        }
-        let mut state = self.shard.state();
-        for batch in done {
-            state.recycle(batch);
-        }
-        group.order.clear();
-        group.local.clear();
-        self.group = group;
     }
 }
 

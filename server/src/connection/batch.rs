@@ -143,7 +143,7 @@ pub(crate) fn run(
             Next::Go => {}
             Next::Stop(stop) => return stop,
         }
-        if reply.len() > REPLY_BYTES {
+        if reply.len() > REPLY_BYTES || group.local.len() > REPLY_BYTES {
             return Stop::Flush;
         }
         request_limits.authenticated = session.authenticated;

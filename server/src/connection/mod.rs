@@ -4,6 +4,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod batch;
+mod collected;
 pub(crate) mod transaction;
 
 use std::future::poll_fn;
@@ -166,8 +167,10 @@ impl Connection {
                     &mut self.reply,
                 )
             };
-            if !self.group.is_empty() {
-                self.finish_group().await;
+            if !self.group.is_empty()
+                && let Err(error) = self.finish_group().await
+            {
+                return Some(End::Failed(error));
             }
             match stop {
                 Stop::Empty { needed } => {

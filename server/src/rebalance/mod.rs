@@ -100,7 +100,7 @@ async fn wait_until_due(shared: &Shared, looked: Option<Clocks>) {
             let now_ms = shared.clock.mono_ms();
             let due = looked.is_none_or(|at| rebalance.machine.due_ms(at) <= now_ms);
             let asked = !rebalance.commands.is_empty() || rebalance.at_once;
-            if due || asked || shared.relief.is_asked() {
+            if due || asked || shared.relief.is_asked(shared.clock.mono_ms()) {
                 rebalance.at_once = false;
                 return;
             }
@@ -123,7 +123,7 @@ async fn observe(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
     };
     carry_out(shared, commands).await;
     let allowed = relief::allowed(&shared.rebalance.lock().machine, clocks(shared));
-    shared.relief.renew(snapshot, allowed);
+    shared.relief.renew(snapshot, allowed, shared.clock.mono_ms());
 }
 
 /// Shards that are at their share: the smallest hand-over that gives them room, or leave to
@@ -136,7 +136,7 @@ async fn relieve(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
         let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
         carry_out(shared, commands).await;
         if !moves {
-            shared.relief.refuse(shard);
+            shared.relief.refuse(shard, shared.clock.mono_ms());
         }
     }
 }

@@ -17,6 +17,9 @@ const FILL_MAX: (u64, u64) = (97, 100);
 /// A shard asks for this part of its capacity at least, so that it need not ask again at once.
 const NEEDED_PART: u64 = 50;
 
+/// After a refusal shards evict for so long before they may ask again.
+const REFUSED_FOR_MS: u64 = 1_000;
+
 /// How shards and the coordinator speak of relief: without a lock, one bit per shard.
 #[derive(Debug, Default)]
 pub(crate) struct Relief {
@@ -24,6 +27,9 @@ pub(crate) struct Relief {
     possible: AtomicU64,
     /// Shards that want it.
     asked: AtomicU64,
+    /// Monotonic milliseconds until which nobody gets relief, because it was refused: a look at
+    /// all slots for every command would cost more than an eviction.
+    refused_until_ms: AtomicU64,
     /// Wakes the coordinator.
     pub(crate) wake: tokio::sync::Notify,
 }
@@ -41,9 +47,13 @@ impl Relief {
         true
     }
 
-    /// Whether a shard has asked.
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) != 0
+    /// Whether a shard has asked and may get an answer now.
+    pub(super) fn is_asked(&self, mono_ms: u64) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0 && !self.is_refusing(mono_ms)
+    }
+
+    fn is_refusing(&self, mono_ms: u64) -> bool {
+        mono_ms < self.refused_until_ms.load(Ordering::Relaxed)
     }
 
     /// The shards that have asked; they may ask again.
@@ -53,12 +63,16 @@ impl Relief {
     }
 
     /// `shard` has to evict: nothing can be taken off it.
-    pub(super) fn refuse(&self, shard: ShardId) {
+    pub(super) fn refuse(&self, shard: ShardId, mono_ms: u64) {
+        self.refused_until_ms.store(mono_ms + REFUSED_FOR_MS, Ordering::Relaxed);
         self.possible.fetch_and(!bit(shard), Ordering::Relaxed);
     }
 
     /// After a look at all shards: who may count on relief until the next.
-    pub(super) fn renew(&self, snapshot: &LoadSnapshot, allowed: bool) {
+    pub(super) fn renew(&self, snapshot: &LoadSnapshot, allowed: bool, mono_ms: u64) {
+        if self.is_refusing(mono_ms) {
+            return self.possible.store(0, Ordering::Relaxed);
+        }
         let capacity: u64 = snapshot.shards.iter().map(|shard| shard.capacity_bytes).sum();
         let used: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
         let (part, whole) = FILL_MAX;

@@ -51,6 +51,7 @@ impl ShardState {
         self.lru_clock = ballast_storage::eviction::lru_clock(self.now_ms);
         self.refresh_memory_limit();
         self.counters.slots_bytes.set(self.owned_bytes());
+        self.counters.cpu_us.set(thread_cpu_us());
         self.counters.lazyfree_pending.set(self.garbage.len() as u64);
     }
 
@@ -142,4 +143,12 @@ impl ShardState {
         let after_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
     }
+}
+
+/// CPU time that the calling thread has used; 0 where the system does not tell.
+fn thread_cpu_us() -> u64 {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
+        .map_or(0, |ns| ns / 1000)
 }

@@ -229,7 +229,6 @@ impl ShardState {
     pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
         let mut reply = Reply::new(batch.caller.protocol);
         reply.resume(std::mem::take(&mut batch.replies));
-        let start = reply.len();
         while let Some(next) = batch.commands.get(batch.done).copied() {
             if !self.has(next.slot) {
                 batch.replies = reply.take();
@@ -248,10 +247,9 @@ impl ShardState {
             if !self.ready.is_empty() {
                 self.serve_ready();
             }
-            if reply.len() - start > REPLY_BYTES && batch.done < batch.commands.len() {
-                // Long replies take time: others get their turn in between.
-                batch.replies = reply.take();
-                return self.send(self.id, Message::Batch(batch));
+            if reply.len() > REPLY_BYTES {
+                // Long replies take time and memory: the connection sends these first.
+                break;
             }
         }
         batch.replies = reply.take();

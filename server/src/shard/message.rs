@@ -77,8 +77,10 @@ pub(crate) struct RemoteBatch {
     pub(crate) done: usize,
     /// The replies, one behind the other.
     pub(crate) replies: Vec<u8>,
-    /// Where each reply ends.
+    /// Where each reply ends, from that of command `first_reply` on.
     pub(crate) ends: Vec<usize>,
+    /// The replies before this one have been taken.
+    pub(crate) first_reply: usize,
 }
 
 /// One command of a [`RemoteBatch`].
@@ -106,6 +108,7 @@ impl RemoteBatch {
             done: 0,
             replies: Vec::new(),
             ends: Vec::new(),
+            first_reply: 0,
         }
     }
 
@@ -128,6 +131,7 @@ impl RemoteBatch {
         self.replies.clear();
         self.ends.clear();
         self.done = 0;
+        self.first_reply = 0;
     }
 
     /// The arguments of command `at`.
@@ -138,8 +142,21 @@ impl RemoteBatch {
 
     /// The reply to command `at`, which must be done.
     pub(crate) fn reply(&self, at: usize) -> &[u8] {
+        let at = at - self.first_reply;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         &self.replies[start..self.ends[at]]
+    }
+
+    /// All replies so far have been taken.
+    pub(crate) fn forget_replies(&mut self) {
+        self.replies.clear();
+        self.ends.clear();
+        self.first_reply = self.done;
+    }
+
+    /// An empty batch in the place of this one.
+    pub(crate) fn stand_in(&self) -> RemoteBatch {
+        RemoteBatch::new(self.origin, self.token, self.caller)
     }
 }
 

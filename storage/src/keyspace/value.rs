@@ -100,7 +100,7 @@ pub enum OwnedValue {
     Collection(Collection),
 }
 
-/// What a removed key leaves to be freed: dropped, or given to a [`Garbage`].
+/// What a removed key leaves to be freed: dropped, or given to a [`Garbage`](crate::Garbage).
 #[derive(Debug)]
 pub struct Removed(pub(crate) Option<Collection>);
 

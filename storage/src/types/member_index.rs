@@ -433,7 +433,7 @@ mod tests {
                     state ^= state << 13;
                     state ^= state >> 7;
                     state ^= state << 17;
-                    let hash = if kind & 8 == 0 { (state >> 32) as u32 } else { (state >> 56) as u32 };
+                    let hash = (state >> if kind & 8 == 0 { 32 } else { 56 }) as u32;
                     let leaf = state as u32 & 3;
                     match kind % 3 {
                         0 | 1 => {

@@ -81,7 +81,8 @@ mod tests {
         fn ranks_are_distinct_and_enough(count in 0usize..60, len in 0usize..60, seed: u64) {
             let mut state = seed;
             let mut random = || {
-                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d);
+                state = state.wrapping_add(0x1405_7b7e_f767_814f);
                 state ^ (state >> 29)
             };
             let ranks = distinct_ranks(count, len, &mut random);

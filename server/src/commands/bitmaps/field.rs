@@ -353,7 +353,8 @@ mod tests {
             let written = window.bytes(&step);
             after[byte_of(bit)..byte_of(bit) + written.len()].copy_from_slice(written);
             prop_assert_eq!(Window::load(&after, &step).field(&step), value & mask(bits));
-            for at in (0..after.len() as u64 * 8).filter(|at| !(bit..bit + u64::from(bits)).contains(at)) {
+            let changed = bit..bit + u64::from(bits);
+                for at in (0..after.len() as u64 * 8).filter(|at| !changed.contains(at)) {
                 let one = |text: &[u8]| text[byte_of(at)] & super::super::mask_of(at);
                 prop_assert_eq!(one(&before), one(&after), "bit {}", at);
             }

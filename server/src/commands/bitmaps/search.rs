@@ -196,7 +196,8 @@ mod tests {
             prop_assert_eq!(count_ones(&text, from..to), ones);
             for (wanted, one) in [(Bit::Zero, false), (Bit::One, true)] {
                 let first = (from..to).find(|bit| is_one(&text, *bit) == one);
-                prop_assert_eq!(find(&text, from..to, wanted), first, "{:?} {}..{}", wanted, from, to);
+                let found = find(&text, from..to, wanted);
+                prop_assert_eq!(found, first, "{:?} {}..{}", wanted, from, to);
             }
         }
     }

@@ -1,3 +1,5 @@
+//! The tree against a sorted list, with its invariants checked after each step.
+
 use super::*;
 
 impl RankedTree {

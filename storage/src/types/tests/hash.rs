@@ -1,3 +1,5 @@
+//! Hashes against a map.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Lists against a deque.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Sets against a sorted set.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

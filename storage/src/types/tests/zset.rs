@@ -1,3 +1,5 @@
+//! Sorted sets against a map of scores.
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
