@@ -66,7 +66,8 @@ proptest! {
             let stated = plan.lower_bound as f64;
             // Dominant slots lower the stated bound; without any, it is the fluid one.
             prop_assert!(stated <= bound * 1.02 + 2.0, "{stated} above {bound}");
-            let is_active = |shard: &&ShardLoad| shard.state == ShardState::Active;
+            let is_active =
+                |shard: &&ballast_balancer::model::ShardLoad| shard.state == ShardState::Active;
             let active = || snapshot.shards.iter().filter(is_active);
             let capacity: u64 = active().map(|shard| shard.capacity_bytes).sum();
             let total: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
