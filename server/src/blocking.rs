@@ -105,7 +105,9 @@ impl Waiter {
             if self.change(TRYING, TRYING_CANCELLED) {
                 return Cancelled::Confirmed;
             }
-            if self.is_done() {
+            // Somebody else's cancellation may wait for a message to this very thread, so there
+            // is no waiting for it here: its outcome is on its way, too.
+            if matches!(self.0.state.load(Ordering::Acquire), DONE | TRYING_CANCELLED) {
                 return Cancelled::TooLate;
             }
         }
@@ -186,8 +188,12 @@ impl Waiters {
     ) -> Option<(usize, Waiter)> {
         let name = (db, key.to_vec());
         let queue = self.0.as_mut()?.by_key.get_mut(&name)?;
-        queue.retain(|waiter| !waiter.is_done());
-        let mut from_there = queue.iter().enumerate().skip(at);
+        // Those further behind are dropped when they get to the front, or by who ended them.
+        while queue.front().is_some_and(Waiter::is_done) {
+            queue.pop_front();
+        }
+        let mut from_there =
+            queue.iter().enumerate().skip(at).filter(|(_, waiter)| !waiter.is_done());
         let found = from_there.find(|(_, waiter)| wanted(waiter));
         let found = found.map(|(at, waiter)| (at, waiter.clone()));
         self.forget_empty(&name);
@@ -198,7 +204,9 @@ impl Waiters {
     pub(crate) fn remove(&mut self, db: u8, key: &[u8], waiter: &Waiter) {
         let name = (db, key.to_vec());
         if let Some(queue) = self.0.as_mut().and_then(|queues| queues.by_key.get_mut(&name)) {
-            queue.retain(|other| !Arc::ptr_eq(&other.0, &waiter.0) && !other.is_done());
+            // Mostly the first, which makes this constant: they are served in order.
+            let at = queue.iter().position(|other| Arc::ptr_eq(&other.0, &waiter.0));
+            at.map(|at| queue.remove(at));
         }
         self.forget_empty(&name);
     }

@@ -34,6 +34,7 @@ mod session;
 mod shard;
 mod shared;
 mod slot;
+mod sync;
 mod watch;
 
 /// The version of Redis that `HELLO` and `INFO` report: recent enough for tools to use the newer

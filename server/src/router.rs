@@ -1,9 +1,10 @@
 //! Which shard owns which slot: the one structure every thread reads on every command.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use ballast_protocol::slot::SLOTS;
 
+use super::sync::{AtomicU16, AtomicU64};
 use crate::ids::ShardId;
 
 /// Slot → shard.
@@ -20,10 +21,12 @@ pub(crate) struct Router {
 impl Router {
     /// Contiguous ranges of equal length, one per shard.
     pub(crate) fn new(shards: u16) -> Router {
-        let owners = (0..SLOTS)
-            .map(|slot| AtomicU16::new(initial_owner(slot, shards).0))
-            .collect::<Vec<_>>()
-            .into_boxed_slice();
+        Router::with_owners((0..SLOTS).map(|slot| initial_owner(slot, shards)))
+    }
+
+    /// As given, from slot 0 on.
+    pub(crate) fn with_owners(owners: impl Iterator<Item = ShardId>) -> Router {
+        let owners = owners.map(|owner| AtomicU16::new(owner.0)).collect();
         Router { owners, epoch: AtomicU64::new(1) }
     }
 
@@ -33,8 +36,10 @@ impl Router {
         ShardId(self.owners[usize::from(slot)].load(Ordering::Acquire))
     }
 
-    /// Names the new owner; the box must already be in its mailbox.
-    pub(crate) fn store(&self, slot: u16, owner: ShardId) {
+    /// Lets `push` put the box of `slot` into the mailbox of `owner`, and only then names it.
+    #[inline]
+    pub(crate) fn hand_over(&self, slot: u16, owner: ShardId, push: impl FnOnce()) {
+        push();
         self.owners[usize::from(slot)].store(owner.0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
@@ -61,19 +66,4 @@ impl Router {
 pub(crate) fn initial_owner(slot: u16, shards: u16) -> ShardId {
     let owner = u32::from(slot) * u32::from(shards) / u32::from(SLOTS);
     ShardId(u16::try_from(owner).expect("below the shard count"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn starts_with_one_range_per_shard() {
-        for shards in [1, 2, 3, 7, 64] {
-            let router = Router::new(shards);
-            for shard in 0..shards {
-                assert_eq!(router.ranges(ShardId(shard)), 1);
-            }
-        }
-    }
 }

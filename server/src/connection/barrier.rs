@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ballast_protocol::{CommandError, Reply};
-use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::batch::Barrier;
@@ -19,12 +18,10 @@ use crate::commands::context::{BlockOn, OnTimeout, SessionContext};
 use crate::commands::table::{Run, flag};
 use crate::gather::Gathering;
 use crate::shard::ShardState;
+use crate::shard::borrowing::Slots;
 use crate::shard::execute::NO_SLOT;
-use crate::shard::message::{Borrow, Purpose, Token};
+use crate::shard::message::Token;
 use crate::shard::waits::Outcome;
-
-/// Slots of a command or a transaction: ascending, without repeats.
-pub(super) type Slots = SmallVec<[u16; 8]>;
 
 impl Connection {
     /// Runs a command alone.
@@ -99,17 +96,16 @@ impl Connection {
         } else {
             barrier.slots.clone()
         };
-        // Where it names keys, it changes no others: the work is theirs.
-        let changed = if barrier.slots.is_empty() { needed.clone() } else { barrier.slots.clone() };
+        // Where it names keys, the work is theirs, though it may expire others.
+        let first = barrier.slots.first().or(needed.first()).copied().unwrap_or(NO_SLOT);
         let caller = self.session.caller();
-        let first = changed.first().copied().unwrap_or(NO_SLOT);
         let mut reply = self.lend_reply();
         let args = &barrier.args;
         let shard = Rc::clone(&self.shard);
         let blocked = self
             .with_slots(needed, "command", |state, needed| {
                 let args = args.view();
-                let on = state.execute_slots(command, &changed, first, args, caller, &mut reply)?;
+                let on = state.execute_slots(command, needed, first, args, caller, &mut reply)?;
                 Some(begin_wait(state, barrier, needed, caller, &on))
             })
             .await;
@@ -130,54 +126,14 @@ impl Connection {
         std::mem::replace(&mut self.reply, Reply::new(self.session.protocol))
     }
 
-    /// Runs `work` when the boxes of all `slots` are on this shard, and sends them back.
+    /// [`Shard::with_slots`] for this connection.
     pub(super) async fn with_slots<R>(
-        &mut self,
+        &self,
         slots: Slots,
         reason: &'static str,
         work: impl FnOnce(&mut ShardState, &[u16]) -> R,
     ) -> R {
-        {
-            let mut state = self.shard.state();
-            if slots.iter().all(|slot| state.has(*slot)) {
-                let result = work(&mut state, &slots);
-                state.serve_ready();
-                return result;
-            }
-        }
-        let borrow = self.borrow(slots.clone(), reason).await;
-        let mut state = self.shard.state();
-        state.begin_batch(self.session.client.id);
-        let loaded = state.load(borrow);
-        let result = work(&mut state, &slots);
-        state.serve_loaded();
-        state.unload(loaded);
-        state.serve_ready();
-        result
-    }
-
-    /// Fetches the boxes of `slots` from wherever they are.
-    pub(super) async fn borrow(&mut self, want: Slots, reason: &'static str) -> Borrow {
-        let token = {
-            let mut state = self.shard.state();
-            let token = state.waits.open();
-            state.counters.borrows.add(1);
-            let purpose = Purpose::Connection(token);
-            let borrow = Borrow { origin: state.id, purpose, want, got: Vec::new(), reason };
-            state.continue_borrow(Box::new(borrow));
-            token
-        };
-        match self.outcome(token).await {
-            Outcome::Borrowed(borrow) => *borrow,
-            Outcome::Batch(_) | Outcome::Unblocked(_) => {
-                unreachable!("a wait for slots ends with slots")
-            }
-        }
-    }
-
-    /// Waits for the outcome of `token`.
-    pub(super) async fn outcome(&self, token: Token) -> Outcome {
-        poll_fn(|context| self.shard.state().waits.poll(token, context.waker())).await
+        self.shard.with_slots(self.session.client.id, slots, reason, work).await
     }
 }
 
@@ -283,7 +239,8 @@ impl Connection {
                 state.forget_waiter_everywhere(&wait.waiter);
                 Vec::new()
             }
-            Cancelled::Confirmed | Cancelled::TooLate => match self.outcome(wait.token).await {
+            Cancelled::Confirmed | Cancelled::TooLate => match self.shard.outcome(wait.token).await
+            {
                 Outcome::Unblocked(reply) => reply,
                 Outcome::Batch(_) | Outcome::Borrowed(_) => Vec::new(),
             },

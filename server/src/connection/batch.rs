@@ -16,7 +16,7 @@ use crate::ids::ShardId;
 use crate::session::{Queued, Session};
 use crate::shard::ShardState;
 use crate::shard::execute::NO_SLOT;
-use crate::shard::message::{Message, RemoteBatch};
+use crate::shard::message::RemoteBatch;
 
 /// The bytes of a batch and how far they are executed.
 pub(crate) struct Input<'a> {
@@ -60,8 +60,6 @@ pub(crate) struct Group {
     pub(crate) order: Vec<Place>,
     /// Replies of commands that ran here meanwhile.
     pub(crate) local: Vec<u8>,
-    /// The router's epoch when the first command was collected.
-    epoch: u64,
 }
 
 /// Where the next reply is.
@@ -353,15 +351,8 @@ fn collect(
     if session.reply_mode != crate::session::ReplyMode::On {
         return barrier(state, group, command, args);
     }
-    let epoch = state.shared.router.epoch();
-    if group.is_empty() {
-        group.epoch = epoch;
-    }
-    // Read after the epoch: a slot that moved since then is seen by the check behind it.
+    // May change before the next command for the slot is collected: `Group::settle` sees it.
     let owner = state.shared.router.owner(slot);
-    if group.epoch != state.shared.router.epoch() {
-        return Next::Stop(Stop::Again);
-    }
     let at = match group.outgoing.iter().position(|(to, _)| *to == owner) {
         Some(at) => at,
         None => {
@@ -504,11 +495,4 @@ pub(crate) fn slots_of(keys: KeySpec, args: Args<'_>) -> SmallVec<[u16; 8]> {
     slots.sort_unstable();
     slots.dedup();
     slots
-}
-
-/// Sends the collected batches on their way.
-pub(crate) fn dispatch(state: &mut ShardState, group: &mut Group) {
-    for (to, batch) in group.outgoing.drain(..) {
-        state.send(to, Message::Batch(batch));
-    }
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod batch;
-mod collected;
+pub(crate) mod group;
 pub(crate) mod transaction;
 
 use std::future::poll_fn;
@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use self::batch::{Group, Stop};
+use self::group::More;
 use crate::clients::Client;
 use crate::ids::ClientId;
 use crate::log::Level;
@@ -98,6 +99,7 @@ impl Connection {
             shard,
         };
         connection.shard.state().counters.clients.add(1);
+        let _guard = crate::shard::thread::StopOnPanic(Arc::clone(&connection.shard.shared));
         let ended = connection.run().await;
         connection.end(&ended).await;
     }
@@ -113,6 +115,21 @@ impl Connection {
                 return end;
             }
         }
+    }
+
+    /// Lets the other shards execute what was collected for them, and puts the replies in order.
+    async fn finish_group(&mut self) -> io::Result<()> {
+        let mut group = std::mem::take(&mut self.group);
+        let mut under_way = group.send(&mut self.shard.state());
+        let mut result = Ok(());
+        while result.is_ok()
+            && under_way.write(&group, &self.shard, &mut self.reply).await == More::Replies
+        {
+            result = self.flush().await;
+        }
+        under_way.end(&mut group, &mut self.shard.state());
+        self.group = group;
+        result
     }
 
     /// Waits for bytes. False at the end of the stream.

@@ -9,15 +9,16 @@ use ballast_protocol::slot::{SLOTS, key_slot};
 use ballast_protocol::{CommandError, Reply};
 
 use super::Connection;
-use super::barrier::{Slots, write_timeout};
+use super::barrier::write_timeout;
 use super::batch::{Barrier, slots_of};
 use crate::commands::context::SessionContext;
 use crate::commands::table::{CommandResult, Run};
 use crate::gather::Gathering;
 use crate::session::{Queued, Session, Transaction, WatchedKey};
 use crate::shard::ShardState;
+use crate::shard::borrowing::Slots;
 use crate::shard::execute::NO_SLOT;
-use crate::shard::message::{Caller, Message};
+use crate::shard::message::Caller;
 
 /// Which command of the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +108,7 @@ impl Connection {
         self.session.client.watching.store(watching, Relaxed);
     }
 
-    /// Forgets the watched keys: here at once, on other shards by a message. What a moving slot
-    /// carries past that message is dropped by the slot's next watch.
+    /// Forgets the watched keys: here at once, elsewhere by a note that follows the slot.
     pub(super) fn unwatch_all(&mut self) {
         let dirty = std::mem::replace(&mut self.session.dirty, Arc::new(AtomicBool::new(false)));
         if self.session.watching.is_empty() {
@@ -117,18 +117,9 @@ impl Connection {
         self.session.client.watching.store(0, Relaxed);
         let mut state = self.shard.state();
         for watched in std::mem::take(&mut self.session.watching) {
-            if let Some(boxed) = state.slots[usize::from(watched.slot)].as_deref_mut() {
-                boxed.watchers.unwatch(watched.db, &watched.key, &dirty);
-                continue;
-            }
             let dirty = Arc::clone(&dirty);
-            let owner = state.shared.router.owner(watched.slot);
-            let forget = move |state: &mut ShardState| {
-                if let Some(boxed) = state.slots[usize::from(watched.slot)].as_deref_mut() {
-                    boxed.watchers.unwatch(watched.db, &watched.key, &dirty);
-                }
-            };
-            state.send(owner, Message::Call(Box::new(forget)));
+            let slot = watched.slot;
+            state.note(slot, move |boxed| boxed.watchers.unwatch(watched.db, &watched.key, &dirty));
         }
     }
 
@@ -170,7 +161,7 @@ impl Connection {
     /// A transaction with commands that ask all threads (`INFO` and the like): its slots stay
     /// held, but aside, while they ask.
     async fn exec_asking(&mut self, transaction: &Transaction, slots: Slots) {
-        let mut held = self.borrow(slots, "transaction").await;
+        let mut held = self.shard.borrow(slots, "transaction").await;
         if self.session.is_dirty() {
             self.reply.null_array();
         } else {
@@ -188,6 +179,7 @@ impl Connection {
                     continue;
                 }
                 let mut state = self.shard.state();
+                state.begin_batch(self.session.client.id);
                 let loaded = state.load(held);
                 run_queued(&mut state, &mut self.session, queued, &mut self.reply);
                 state.serve_loaded();
@@ -224,12 +216,13 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
     let args = queued.args.view();
     match command.run {
         Run::Data(_) | Run::Spread(..) => {
-            // Where it names keys, it changes no others.
             let mut slots = slots_of(command.keys, args);
-            if slots.is_empty() && command.needs_all_slots(args) {
+            let named = slots.first().copied();
+            if command.needs_all_slots(args) {
                 slots = (0..SLOTS).collect();
             }
-            let first = slots.first().copied().unwrap_or(NO_SLOT);
+            // Where it names keys, the work is theirs, though it may expire others.
+            let first = named.or(slots.first().copied()).unwrap_or(NO_SLOT);
             let caller = Caller { may_block: false, ..session.caller() };
             if let Some(on) = state.execute_slots(command, &slots, first, args, caller, reply) {
                 write_timeout(on.on_timeout, reply);

@@ -83,8 +83,11 @@ impl Collector {
                 let at = usize::from(weight.slot);
                 let cpu_ns = weight.cpu_ns.saturating_sub(self.cpu_ns[at]);
                 let net_bytes = weight.net_bytes.saturating_sub(self.net_bytes[at]);
-                self.cpu_ns[at] = weight.cpu_ns;
-                self.net_bytes[at] = weight.net_bytes;
+                if !weight.lent {
+                    // A travelling slot's counters cannot be read: the next look counts for both.
+                    self.cpu_ns[at] = weight.cpu_ns;
+                    self.net_bytes[at] = weight.net_bytes;
+                }
                 let hold = if weight.lent { Hold::Locked } else { Hold::Free };
                 snapshot.slots[at] = SlotLoad {
                     bytes: weight.bytes,

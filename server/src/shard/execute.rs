@@ -227,6 +227,7 @@ impl ShardState {
     /// Goes on with a batch of another shard's connection until it is done, or something it
     /// needs is not here.
     pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
+        self.begin_batch(batch.caller.client);
         let mut reply = Reply::new(batch.caller.protocol);
         reply.resume(std::mem::take(&mut batch.replies));
         while let Some(next) = batch.commands.get(batch.done).copied() {

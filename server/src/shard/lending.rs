@@ -2,6 +2,7 @@
 //! order until it is back. Also hand-overs, which are the same without a way back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -26,6 +27,8 @@ pub(crate) struct Lent {
 pub(crate) struct Loaded {
     slots: SmallVec<[u16; 8]>,
     lenders: SmallVec<[ShardId; 8]>,
+    /// The memory limit of this shard without them.
+    limit_bytes: u64,
 }
 
 /// Something that waits for a slot to come back.
@@ -58,6 +61,17 @@ impl ShardState {
         } else {
             Absent::Elsewhere
         }
+    }
+
+    /// Does something to what rides along with a slot, wherever its box is: at once if that is
+    /// here, otherwise behind everything that this thread has sent for the slot.
+    pub(crate) fn note(&mut self, slot: u16, work: impl FnOnce(&mut Slot) + Send + 'static) {
+        let visit = move |state: &mut ShardState| {
+            if let Some(boxed) = state.slots[usize::from(slot)].as_deref_mut() {
+                work(boxed);
+            }
+        };
+        self.visit_slot(slot, Box::new(visit));
     }
 
     /// Lets a batch wait for a lent slot.
@@ -145,18 +159,24 @@ impl ShardState {
     /// with no `await` between, this shard has all of them.
     pub(crate) fn load(&mut self, borrow: Borrow) -> Loaded {
         let mut lenders = SmallVec::new();
+        let limit_bytes = self.limit_bytes;
         for (slot, (boxed, lender)) in borrow.want.iter().zip(borrow.got) {
             self.slots_bytes += boxed.data.bytes();
+            if lender != self.id {
+                // A guest takes nothing of this shard's share.
+                self.limit_bytes = self.limit_bytes.saturating_add(boxed.data.bytes());
+            }
             let place = &mut self.slots[usize::from(*slot)];
             debug_assert!(place.is_none(), "a borrowed slot has one box");
             *place = Some(boxed);
             lenders.push(lender);
         }
-        Loaded { slots: borrow.want, lenders }
+        Loaded { slots: borrow.want, lenders, limit_bytes }
     }
 
     /// Takes the boxes out again and sends each back to who lent it.
     pub(crate) fn unload(&mut self, loaded: Loaded) {
+        self.limit_bytes = loaded.limit_bytes;
         let mut boxes = SmallVec::<[(u16, (Box<Slot>, ShardId)); 8]>::new();
         for (slot, lender) in loaded.slots.into_iter().zip(loaded.lenders) {
             let boxed = self.slots[usize::from(slot)].take().expect("loaded before");
@@ -168,6 +188,7 @@ impl ShardState {
 
     /// Takes the boxes out again, but keeps holding them for the transaction.
     pub(crate) fn stash(&mut self, loaded: Loaded) -> Borrow {
+        self.limit_bytes = loaded.limit_bytes;
         let got = loaded.slots.iter().zip(loaded.lenders).map(|(slot, lender)| {
             let boxed = self.slots[usize::from(*slot)].take().expect("loaded before");
             self.slots_bytes -= boxed.data.bytes();
@@ -227,8 +248,8 @@ impl ShardState {
         }
         let Some(boxed) = self.slots[usize::from(slot)].take() else { return false };
         self.slots_bytes -= boxed.data.bytes();
-        self.send(to, Message::Adopt(slot, boxed));
-        self.shared.router.store(slot, to);
+        let shared = Arc::clone(&self.shared);
+        shared.router.hand_over(slot, to, || self.send(to, Message::Adopt(slot, boxed)));
         self.counters.handed_over.add(1);
         true
     }

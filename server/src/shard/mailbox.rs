@@ -5,11 +5,10 @@
 //! most `maxclients` messages per other shard, plus one per slot being handed over.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
-use crossbeam::queue::SegQueue;
-use parking_lot::Mutex;
+use super::sync::{AtomicBool, Mutex, SegQueue};
 
 /// Messages to one shard, in the order in which they were pushed.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! mailbox; the tasks of the thread itself borrow it for the length of one batch and never
 //! across an `await`.
 
+pub(crate) mod borrowing;
 pub(crate) mod counters;
 pub(crate) mod cron;
 pub(crate) mod evict;
@@ -15,6 +16,13 @@ pub(crate) mod serve_blocked;
 pub(crate) mod statistics;
 pub(crate) mod thread;
 pub(crate) mod waits;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod simulation;
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -39,6 +47,7 @@ use crate::ids::{ClientId, ShardId};
 use crate::router::initial_owner;
 use crate::shared::Shared;
 use crate::slot::Slot;
+pub(crate) use crate::sync;
 
 /// The handle that the tasks of a shard's thread share.
 pub(crate) struct Shard {

@@ -29,9 +29,8 @@ impl ShardState {
         }
     }
 
-    /// Forgets `waiter` in those of its slots that are here; the others drop it when they come
-    /// across it.
-    pub(crate) fn forget_waiter(&mut self, waiter: &Waiter) {
+    /// Forgets `waiter`, all of whose slots are here.
+    fn forget_waiter(&mut self, waiter: &Waiter) {
         for (slot, key) in &waiter.0.keys {
             if let Some(boxed) = self.slots[usize::from(*slot)].as_deref_mut() {
                 boxed.waiters.remove(waiter.0.caller.db, key, waiter);
@@ -93,6 +92,8 @@ impl ShardState {
     fn try_blocked(&mut self, waiter: &Waiter) -> bool {
         let blocked = &waiter.0;
         let mut reply = Reply::new(blocked.caller.protocol);
+        // The command whose effect this is may be in the midst of a batch of its own client.
+        let running = std::mem::replace(&mut self.running, blocked.caller.client);
         let first = blocked.keys.first().map_or(super::execute::NO_SLOT, |(slot, _)| *slot);
         let again = self.execute_slots(
             blocked.command,
@@ -102,6 +103,7 @@ impl ShardState {
             blocked.caller,
             &mut reply,
         );
+        self.running = running;
         if again.is_some() {
             if waiter.release() {
                 return false;
@@ -115,15 +117,13 @@ impl ShardState {
         true
     }
 
-    /// Forgets a waiter that is done: here at once, elsewhere by a message.
+    /// Forgets a waiter that is done: here at once, elsewhere by a note that follows the slot.
     pub(crate) fn forget_waiter_everywhere(&mut self, waiter: &Waiter) {
-        self.forget_waiter(waiter);
-        for (slot, _) in &waiter.0.keys {
-            if !self.has(*slot) {
-                let waiter = waiter.clone();
-                let forget = move |state: &mut ShardState| state.forget_waiter(&waiter);
-                self.send(self.shared.router.owner(*slot), Message::Call(Box::new(forget)));
-            }
+        for (at, (slot, _)) in waiter.0.keys.iter().enumerate() {
+            let waiter = waiter.clone();
+            self.note(*slot, move |boxed| {
+                boxed.waiters.remove(waiter.0.caller.db, &waiter.0.keys[at].1, &waiter);
+            });
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) fn spawn(
         .event_interval(61)
         .build()?;
     std::thread::Builder::new().name(format!("ballast-{id}")).spawn(move || {
+        let _guard = StopOnPanic(Arc::clone(&shared));
         let local = LocalSet::new();
         let shard = Rc::new(Shard::new(id, shared));
         drop(ready);
@@ -36,6 +37,18 @@ pub(crate) fn spawn(
         // Dropping the set closes the connections that are left.
         drop(local);
     })
+}
+
+/// Ends the process in order if the thread, or a task of it, panics: a shard that no longer
+/// answers, or whose books are wrong, would hold up the clients of all others for ever.
+pub(crate) struct StopOnPanic(pub(crate) Arc<Shared>);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.request_stop();
+        }
+    }
 }
 
 /// The life of the shard, until `Stop`.
@@ -75,16 +88,22 @@ async fn cron(shard: Rc<Shard>) {
 
 impl ShardState {
     /// A message that is neither a connection nor the end.
-    fn handle(&mut self, message: Message) {
+    pub(crate) fn handle(&mut self, message: Message) {
         match message {
-            Message::Batch(batch) => {
-                self.begin_batch(batch.caller.client);
-                self.continue_batch(batch);
-            }
+            Message::Batch(batch) => self.continue_batch(batch),
             Message::BatchDone(batch) => self.batch_done(batch),
-            Message::Borrow(borrow) => self.continue_borrow(borrow),
-            Message::Return(boxes) => self.take_back(boxes),
-            Message::Adopt(slot, boxed) => self.adopt(slot, boxed),
+            Message::Borrow(borrow) => {
+                self.tick();
+                self.continue_borrow(borrow);
+            }
+            Message::Return(boxes) => {
+                self.tick();
+                self.take_back(boxes);
+            }
+            Message::Adopt(slot, boxed) => {
+                self.tick();
+                self.adopt(slot, boxed);
+            }
             Message::Unblocked(token, reply) => self.unblocked(token, reply),
             Message::Call(work) => work(self),
             Message::Connection(_) | Message::Stop => {}

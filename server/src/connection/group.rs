@@ -1,0 +1,162 @@
+//! What other shards execute for a batch: sent at once, and their replies taken in the order of
+//! the commands. A shard answers with at most a few hundred KiB of replies at a time and goes on
+//! when those are sent, so a batch of long replies needs no more memory than a short one.
+
+use std::rc::Rc;
+
+use ballast_protocol::Reply;
+use smallvec::SmallVec;
+
+use super::REPLY_BYTES;
+use super::batch::{Group, Place};
+use crate::shard::message::{Message, RemoteBatch, Token};
+use crate::shard::waits::Outcome;
+use crate::shard::{Shard, ShardState};
+
+/// The batches of a group on their way, and how far their replies are written.
+pub(crate) struct UnderWay {
+    parts: SmallVec<[Part; 4]>,
+    /// Replies written of each part.
+    taken: SmallVec<[usize; 4]>,
+    /// Bytes written of [`Group::local`].
+    local: usize,
+    /// Places written of [`Group::order`].
+    places: usize,
+}
+
+/// A batch that another shard executes.
+enum Part {
+    /// There.
+    Away(Token),
+    /// Here, as far as it was executed.
+    Home(Box<RemoteBatch>),
+}
+
+/// Whether there are more replies to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum More {
+    /// When those written so far are sent.
+    Replies,
+    /// All are written.
+    Nothing,
+}
+
+impl Group {
+    /// Sends the batches to their shards.
+    pub(crate) fn send(&mut self, state: &mut ShardState) -> UnderWay {
+        self.settle(state);
+        let mut parts = SmallVec::new();
+        for (to, batch) in self.outgoing.drain(..) {
+            parts.push(Part::Away(batch.token));
+            state.send(to, Message::Batch(batch));
+        }
+        let taken = SmallVec::from_elem(0, parts.len());
+        UnderWay { parts, taken, local: 0, places: 0 }
+    }
+
+    /// Makes sure that no slot is in two batches: they would overtake each other.
+    ///
+    /// A slot whose owner changed while the group was collected may be. The router then names
+    /// another owner than one of the two batches is for, however often it changed; such a group
+    /// becomes one batch in the order of its commands.
+    fn settle(&mut self, state: &mut ShardState) {
+        let router = &state.shared.router;
+        let settled = self.outgoing.len() < 2
+            || self.outgoing.iter().all(|(to, batch)| {
+                batch.commands.iter().all(|command| router.owner(command.slot) == *to)
+            });
+        if settled {
+            return;
+        }
+        let (to, first) = &self.outgoing[0];
+        let (to, caller) = (*to, first.caller);
+        let token = state.waits.open();
+        let mut all = state.spare_batch(token, caller);
+        let mut taken: SmallVec<[usize; 4]> = SmallVec::from_elem(0, self.outgoing.len());
+        for place in &mut self.order {
+            if let Place::Remote(at) = place {
+                let batch = &self.outgoing[*at].1;
+                let next = taken[*at];
+                all.push(batch.commands[next].command, batch.commands[next].slot, batch.args(next));
+                taken[*at] += 1;
+                *at = 0;
+            }
+        }
+        for (_, batch) in self.outgoing.drain(..) {
+            state.waits.close(batch.token);
+            state.recycle(batch);
+        }
+        self.outgoing.push((to, all));
+    }
+}
+
+impl UnderWay {
+    /// Writes replies in the order of their commands, as they come, until all are written or
+    /// there are so many bytes that they should be sent first.
+    pub(crate) async fn write(
+        &mut self,
+        group: &Group,
+        shard: &Rc<Shard>,
+        reply: &mut Reply,
+    ) -> More {
+        while let Some(place) = group.order.get(self.places) {
+            match *place {
+                Place::Local(end) => {
+                    reply.raw(&group.local[self.local..end]);
+                    self.local = end;
+                }
+                Place::Remote(at) => {
+                    write_one(&mut self.parts[at], self.taken[at], shard, reply).await;
+                    self.taken[at] += 1;
+                }
+            }
+            self.places += 1;
+            if reply.len() > REPLY_BYTES {
+                return More::Replies;
+            }
+        }
+        More::Nothing
+    }
+
+    /// Leaves the group empty for the next batch, also if not all replies were wanted.
+    pub(crate) fn end(self, group: &mut Group, state: &mut ShardState) {
+        for part in self.parts {
+            match part {
+                Part::Away(token) => state.waits.close(token),
+                Part::Home(batch) => state.recycle(batch),
+            }
+        }
+        group.order.clear();
+        group.local.clear();
+    }
+}
+
+/// Appends the reply to command `at` of a part, once it is there.
+async fn write_one(part: &mut Part, at: usize, shard: &Rc<Shard>, reply: &mut Reply) {
+    loop {
+        match part {
+            Part::Away(token) => {
+                let Outcome::Batch(batch) = shard.outcome(*token).await else {
+                    unreachable!("a wait for a batch ends with it")
+                };
+                *part = Part::Home(batch);
+            }
+            Part::Home(batch) if at < batch.done => return reply.raw(batch.reply(at)),
+            Part::Home(batch) => {
+                // More replies than fit at a time, or the slot has moved meanwhile: on to its
+                // owner, with what is left.
+                let rest = std::mem::replace(batch, Box::new(batch.stand_in()));
+                *part = Part::Away(send_rest(&mut shard.state(), rest));
+            }
+        }
+    }
+}
+
+fn send_rest(state: &mut ShardState, mut batch: Box<RemoteBatch>) -> Token {
+    let token = state.waits.open();
+    batch.token = token;
+    batch.forget_replies();
+    let owner = state.shared.router.owner(batch.commands[batch.done].slot);
+    state.send(owner, Message::Batch(batch));
+    token
+}

@@ -1,0 +1,338 @@
+//! Real shards and the real way of a connection's commands through them, in one thread: every
+//! step (a message handled, a connection going on, a slot handed over) is drawn from a seed.
+//! Batches, transactions over several shards and hand-overs meet in every order that way, a
+//! thousand times faster than threads would do it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+
+use ballast_protocol::slot::{SLOTS, key_slot};
+use ballast_protocol::{Args, ArgsBuf, Protocol, Reply, RequestParser};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::Shard;
+use crate::clients::Client;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection::batch::{self, Group, Stop};
+use crate::connection::group::More;
+use crate::ids::{ClientId, ShardId};
+use crate::log::Log;
+use crate::session::Session;
+use crate::shared::Shared;
+
+const SHARDS: u16 = 4;
+const CLIENTS: u64 = 6;
+const ROUNDS: usize = 12;
+const KEYS: u64 = 5;
+/// Far more steps than any run takes: something waits for ever.
+const STEPS_MAX: usize = 2_000_000;
+
+struct World {
+    shards: Vec<Rc<Shard>>,
+    random: RefCell<SmallRng>,
+    /// How often each key was counted up.
+    counted: RefCell<HashMap<u64, i64>>,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut config = Config::default();
+        config.preset("shards", &SHARDS.to_string()).expect("a number of shards");
+        let shared = Arc::new(Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), seed));
+        let shards = (0..SHARDS).map(|id| Rc::new(Shard::new(ShardId(id), Arc::clone(&shared))));
+        World {
+            shards: shards.collect(),
+            random: RefCell::new(SmallRng::seed_from_u64(seed)),
+            counted: RefCell::default(),
+        }
+    }
+
+    fn draw(&self, below: u64) -> u64 {
+        self.random.borrow_mut().random_range(0..below)
+    }
+
+    /// One shard handles one message. False if there is none.
+    fn handle_one(&self, shard: &Shard) -> bool {
+        let Some(message) = shard.shared.mailboxes[shard.id.index()].pop() else { return false };
+        let mut state = shard.state();
+        state.handle(message);
+        state.serve_ready();
+        true
+    }
+
+    /// A slot goes to another shard, unless it belongs to `but`, which is busy.
+    fn hand_over(&self, but: Option<ShardId>) {
+        let slot = key_slot(key(self.draw(KEYS)).as_bytes());
+        let owner = self.shards[0].shared.router.owner(slot);
+        let to = ShardId(self.draw(SHARDS.into()) as u16);
+        if Some(owner) != but {
+            self.shards[owner.index()].state().hand_over(slot, to);
+        }
+    }
+
+    /// What other threads may do while `own` collects a batch.
+    fn disturb(&self, own: ShardId) {
+        for _ in 0..self.draw(4) {
+            let other = self.draw(SHARDS.into()) as usize;
+            if self.draw(2) == 0 {
+                self.hand_over(Some(own));
+            } else if other != own.index() {
+                self.handle_one(&self.shards[other]);
+            }
+        }
+    }
+
+    /// The books are exact, and no slot is on two shards.
+    fn check(&self) {
+        let mut found = vec![0; usize::from(SLOTS)];
+        for shard in &self.shards {
+            let state = shard.state();
+            let here = || (0..SLOTS).filter_map(|slot| Some((slot, state.slot(slot)?)));
+            assert_eq!(state.slots_bytes, here().map(|(_, boxed)| boxed.data.bytes()).sum::<u64>());
+            here().for_each(|(slot, _)| found[usize::from(slot)] += 1);
+        }
+        assert!(found.iter().all(|count| *count <= 1));
+    }
+
+    /// With nothing under way, every slot is where the router says.
+    fn check_at_rest(&self) {
+        self.check();
+        for shard in &self.shards {
+            let state = shard.state();
+            assert!(state.lent.is_empty());
+            assert_eq!(state.limit_bytes, u64::MAX);
+            for slot in 0..SLOTS {
+                assert_eq!(state.has(slot), state.shared.router.owner(slot) == state.id);
+            }
+        }
+        for number in 0..KEYS {
+            let key = key(number);
+            let owner = self.shards[0].shared.router.owner(key_slot(key.as_bytes()));
+            let args = ArgsBuf::new(["INCRBY", &key, "0"]);
+            let sum = execute(&mut self.shards[owner.index()].state(), args.view());
+            let counted = self.counted.borrow().get(&number).copied().unwrap_or(0);
+            assert_eq!(sum, counted, "no command on {key} is lost or doubled");
+        }
+    }
+}
+
+fn key(number: u64) -> String {
+    format!("key:{number}")
+}
+
+/// Executes a command whose slot is here, and reads its integer.
+fn execute(state: &mut super::ShardState, args: Args<'_>) -> i64 {
+    let command = state.find_command(args.at(0)).expect("a command");
+    let mut reply = Reply::new(Protocol::Resp2);
+    let caller = super::message::Caller {
+        client: ClientId(0),
+        db: 0,
+        protocol: Protocol::Resp2,
+        may_block: false,
+        no_touch: false,
+    };
+    state.execute(command, key_slot(args.at(1)), args, caller, &mut reply);
+    integers(reply.as_bytes())[0]
+}
+
+fn integers(replies: &[u8]) -> Vec<i64> {
+    let text = std::str::from_utf8(replies).expect("integers");
+    text.split_terminator("\r\n")
+        .map(|line| line.strip_prefix(':').expect(line).parse().expect(line))
+        .collect()
+}
+
+/// One connection, but for its socket.
+struct Connection {
+    world: Rc<World>,
+    shard: Rc<Shard>,
+    session: Session,
+    /// The last number it has read from each key.
+    last: HashMap<u64, i64>,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        for _ in 0..ROUNDS {
+            if self.world.draw(3) == 0 {
+                self.transaction().await;
+            } else {
+                self.pipeline().await;
+            }
+            yield_once().await;
+        }
+    }
+
+    /// Counts keys up in a pipeline, which the parser sees piece by piece.
+    async fn pipeline(&mut self) {
+        let (mut group, mut reply) = (Group::default(), Reply::new(Protocol::Resp2));
+        let (mut parser, mut ranges, mut taken) = (RequestParser::new(), Vec::new(), 0);
+        let mut bytes = Vec::new();
+        let mut sent = Vec::new();
+        for _ in 0..1 + self.world.draw(12) {
+            let number = self.world.draw(KEYS);
+            sent.push(number);
+            bytes.extend_from_slice(format!("INCR {}\r\n", key(number)).as_bytes());
+            loop {
+                let mut input = batch::Input {
+                    bytes: &bytes,
+                    taken: &mut taken,
+                    parser: &mut parser,
+                    ranges: &mut ranges,
+                };
+                let shard = Rc::clone(&self.shard);
+                let session = &mut self.session;
+                match batch::run(&mut shard.state(), session, &mut group, &mut input, &mut reply) {
+                    Stop::Empty { .. } => break,
+                    Stop::Again | Stop::Flush => {}
+                    Stop::Barrier(_) | Stop::Close(_) => unreachable!("they all have one key"),
+                }
+                self.finish(&mut group, &mut reply).await;
+            }
+            self.world.disturb(self.shard.id);
+        }
+        if !group.is_empty() {
+            self.finish(&mut group, &mut reply).await;
+        }
+        let replies = integers(reply.as_bytes());
+        assert_eq!(replies.len(), sent.len());
+        for (number, value) in sent.into_iter().zip(replies) {
+            self.counted(number, value);
+        }
+    }
+
+    async fn finish(&self, group: &mut Group, reply: &mut Reply) {
+        let mut under_way = group.send(&mut self.shard.state());
+        while under_way.write(group, &self.shard, reply).await == More::Replies {}
+        under_way.end(group, &mut self.shard.state());
+    }
+
+    /// Counts up some keys at once, as a transaction does.
+    async fn transaction(&mut self) {
+        let mut numbers: Vec<u64> =
+            (0..1 + self.world.draw(3)).map(|_| self.world.draw(KEYS)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut slots: super::borrowing::Slots =
+            numbers.iter().map(|number| key_slot(key(*number).as_bytes())).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let shard = Rc::clone(&self.shard);
+        let work = |state: &mut super::ShardState, _: &[u16]| {
+            let one = |number: &u64| execute(state, ArgsBuf::new(["INCR", &key(*number)]).view());
+            numbers.iter().map(one).collect::<Vec<_>>()
+        };
+        let values = shard.with_slots(ClientId(0), slots, "transaction", work).await;
+        for (number, value) in numbers.into_iter().zip(values) {
+            self.counted(number, value);
+        }
+    }
+
+    fn counted(&mut self, number: u64, value: i64) {
+        let last = self.last.insert(number, value).unwrap_or(0);
+        assert!(last < value, "a later command saw {value} after {last}");
+        *self.world.counted.borrow_mut().entry(number).or_default() += 1;
+    }
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(
+        |_| if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending },
+    )
+    .await;
+}
+
+fn connection(world: &Rc<World>, id: u64) -> Pin<Box<dyn Future<Output = ()>>> {
+    let shard = Rc::clone(&world.shards[world.draw(SHARDS.into()) as usize]);
+    let address = ([127, 0, 0, 1], 1).into();
+    let client = Client::new(ClientId(id), (address, address), 0, shard.id, 0);
+    let session = Session::new(Arc::new(client), true);
+    let connection = Connection { world: Rc::clone(world), shard, session, last: HashMap::new() };
+    Box::pin(connection.run())
+}
+
+fn simulate(seed: u64) {
+    println!("seed {seed}");
+    let world = Rc::new(World::new(seed));
+    let mut connections: Vec<_> = (1..=CLIENTS).map(|id| connection(&world, id)).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    for step in 0..STEPS_MAX {
+        match world.draw(4) {
+            0 => world.hand_over(None),
+            1 if !connections.is_empty() => {
+                let at = world.draw(connections.len() as u64) as usize;
+                if connections[at].as_mut().poll(&mut context).is_ready() {
+                    drop(connections.swap_remove(at));
+                }
+            }
+            _ => {
+                world.handle_one(&world.shards[world.draw(SHARDS.into()) as usize]);
+            }
+        }
+        if step % 512 == 0 {
+            world.check();
+        }
+        if connections.is_empty() {
+            while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+            return world.check_at_rest();
+        }
+    }
+    panic!("{} connections wait for ever", connections.len());
+}
+
+#[test]
+fn nothing_is_lost_doubled_overtaken_or_stuck() {
+    for seed in 0..60 {
+        simulate(seed);
+    }
+}
+
+#[test]
+fn a_note_follows_its_slot() {
+    let world = World::new(1);
+    let slot = key_slot(b"key:0");
+    let router = &world.shards[0].shared.router;
+    let owner = router.owner(slot).index();
+    let (to, asking) = ((owner + 1) % 4, (owner + 2) % 4);
+    let noted = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let note = || {
+        let noted = Arc::clone(&noted);
+        move |_: &mut crate::slot::Slot| {
+            noted.fetch_add(1, Relaxed);
+        }
+    };
+    // Sent to the old owner before the slot moves.
+    world.shards[asking].state().note(slot, note());
+    assert!(world.shards[owner].state().hand_over(slot, ShardId(to as u16)));
+    // Sent to the new owner before it has the box, and lent there when the third arrives.
+    world.shards[asking].state().note(slot, note());
+    while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+    assert_eq!(noted.load(Relaxed), 2);
+    let mut slots = super::borrowing::Slots::new();
+    slots.push(slot);
+    let mut borrow = Box::pin(world.shards[asking].borrow(slots, "test"));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(borrow.as_mut().poll(&mut context).is_pending());
+    while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+    world.shards[asking].state().note(slot, note());
+    while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+    assert_eq!(noted.load(Relaxed), 2, "the slot is held");
+    let Poll::Ready(held) = borrow.as_mut().poll(&mut context) else { panic!("it has the slot") };
+    {
+        let mut state = world.shards[asking].state();
+        let loaded = state.load(held);
+        state.unload(loaded);
+    }
+    while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+    assert_eq!(noted.load(Relaxed), 3);
+    world.check();
+}
