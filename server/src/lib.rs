@@ -1,6 +1,6 @@
 //! Ballast, a Redis-compatible in-memory server that keeps itself level.
 //!
-//! A request reads top-down through the modules: [`mod@server`] starts the threads, a
+//! A request reads top-down through the modules: `server` starts the threads, a
 //! `connection` reads and parses, `connection::batch` routes each command to the shard that owns
 //! its slot, `shard::execute` runs it through the table in `commands`, and the storage crate
 //! does the rest. What needs several slots travels with a hold (`shard::lending`).
