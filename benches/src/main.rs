@@ -5,6 +5,7 @@
 
 mod compare;
 mod growth;
+mod handover;
 mod idle;
 mod instructions;
 mod load;
@@ -37,6 +38,9 @@ enum Bench {
     Instructions(instructions::Options),
     /// Latency while the data set grows, at a fixed rate.
     Growth(growth::Options),
+    /// What moving slots between shards costs: the threads' time for one, and throughput while
+    /// thousands a second move.
+    Handover(handover::Options),
     /// CPU time and memory of a server that has nothing to do.
     Idle(idle::Options),
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Bench::Memory(options) => memory::run(&options),
         Bench::Instructions(options) => instructions::run(&options),
         Bench::Growth(options) => growth::run(&options),
+        Bench::Handover(options) => handover::run(&options),
         Bench::Idle(options) => idle::run(&options),
     };
     match outcome {

@@ -223,3 +223,56 @@ impl Waiters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ballast_protocol::Protocol;
+
+    use super::*;
+    use crate::ids::ClientId;
+
+    fn waiter() -> Waiter {
+        let caller = Caller {
+            client: ClientId(1),
+            db: 0,
+            protocol: Protocol::Resp2,
+            may_block: true,
+            no_touch: false,
+        };
+        let command = crate::commands::table().find(b"blpop").expect("a command");
+        let token = Token { index: 0, generation: 0 };
+        let args = ArgsBuf::new(["BLPOP", "k", "0"]);
+        Waiter::new(ShardId(0), token, caller, command, args, vec![1], vec![(1, b"k".to_vec())])
+    }
+
+    #[test]
+    fn a_second_end_does_not_wait_for_the_first() {
+        let waiter = waiter();
+        assert!(waiter.claim());
+        assert_eq!(waiter.cancel(), Cancelled::Confirmed);
+        assert_eq!(waiter.cancel(), Cancelled::TooLate);
+        assert!(!waiter.release(), "the connection is to be told");
+        assert_eq!(waiter.cancel(), Cancelled::TooLate);
+    }
+
+    #[test]
+    fn waiters_are_found_in_order_and_the_ended_are_passed_over() {
+        let mut waiters = Waiters::default();
+        let all: Vec<Waiter> = (0..4).map(|_| waiter()).collect();
+        for one in &all {
+            waiters.push(0, b"k", one.clone());
+        }
+        let is = |found: Option<(usize, Waiter)>, at: usize| {
+            Arc::ptr_eq(&found.expect("a waiter").1.0, &all[at].0)
+        };
+        all[0].cancel();
+        all[2].cancel();
+        let (at, _) = waiters.find(0, b"k", 0, |_| true).expect("a waiter");
+        assert!(is(waiters.find(0, b"k", at, |_| true), 1));
+        assert!(is(waiters.find(0, b"k", at + 1, |_| true), 3));
+        for one in &all {
+            waiters.remove(0, b"k", one);
+        }
+        assert!(waiters.is_empty());
+    }
+}

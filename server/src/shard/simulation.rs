@@ -336,3 +336,28 @@ fn a_note_follows_its_slot() {
     assert_eq!(noted.load(Relaxed), 3);
     world.check();
 }
+
+#[test]
+fn guests_do_not_count_against_the_share_of_memory() {
+    let world = World::new(1);
+    let slot = key_slot(b"key:0");
+    let owner = world.shards[0].shared.router.owner(slot).index();
+    let (lender, host) = (&world.shards[owner], &world.shards[(owner + 1) % 4]);
+    let long = "v".repeat(100_000);
+    execute(&mut lender.state(), ArgsBuf::new(["APPEND", "key:0", &long]).view());
+    host.state().limit_bytes = 1_000;
+    let mut slots = super::borrowing::Slots::new();
+    slots.push(slot);
+    let append = |state: &mut super::ShardState, _: &[u16]| {
+        execute(state, ArgsBuf::new(["APPEND", "key:0", "v"]).view())
+    };
+    let host = Rc::clone(host);
+    let mut run = Box::pin(host.with_slots(ClientId(0), slots, "test", append));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(run.as_mut().poll(&mut context).is_pending());
+    while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+    assert_eq!(run.as_mut().poll(&mut context), Poll::Ready(100_001));
+    assert_eq!(host.state().limit_bytes, 1_000);
+    while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+    world.check();
+}
