@@ -62,8 +62,16 @@ fn start(options: &Options) -> Outcome<Server> {
 /// One slot to and fro, against the same command when the slot is there already: both are a
 /// message to the owner and an answer, so the difference is the hand-over.
 fn time_of_one(options: &Options) -> Outcome<()> {
-    println!("CPU time of the server for a hand-over of one slot, {} of them a run\n", options.moves);
-    let table = Table::begin(&["keys in the slot", "request, nothing to move", "request, moved", "hand-over"]);
+    println!(
+        "CPU time of the server for a hand-over of one slot, {} of them a run\n",
+        options.moves
+    );
+    let table = Table::begin(&[
+        "keys in the slot",
+        "request, nothing to move",
+        "request, moved",
+        "hand-over",
+    ]);
     for keys in [1, options.keys] {
         let server = start(options)?;
         let mut client = server.connect()?;
@@ -108,7 +116,9 @@ fn cpu_us_of_each(
 fn hand_over(client: &mut Client, moves: &[(u64, u64)]) -> Outcome<()> {
     let commands: Vec<Vec<String>> = moves
         .iter()
-        .map(|(slot, to)| ["DEBUG", "HAND-OVER", &slot.to_string(), &to.to_string()].map(str::to_owned).to_vec())
+        .map(|(slot, to)| {
+            ["DEBUG", "HAND-OVER", &slot.to_string(), &to.to_string()].map(str::to_owned).to_vec()
+        })
         .collect();
     for reply in client.pipeline(&commands)? {
         if !matches!(reply, Reply::Simple(_)) {
@@ -123,7 +133,12 @@ fn throughput(options: &Options) -> Outcome<()> {
     fill_benchmark_keys(&server, 100_000, 100)?;
     println!("redis-benchmark beside hand-overs of random slots, {} shards\n", options.shards);
     let table = Table::begin(&[
-        "command", "pipeline", "op/s", "op/s beside hand-overs", "ratio", "hand-overs/s",
+        "command",
+        "pipeline",
+        "op/s",
+        "op/s beside hand-overs",
+        "ratio",
+        "hand-overs/s",
     ]);
     let cores = format!("0-{}", thread::available_parallelism()?.get() - 1);
     for &pipeline in &options.pipeline {
@@ -163,9 +178,8 @@ fn throughput(options: &Options) -> Outcome<()> {
 fn beside_hand_overs(drive: &Drive<'_>, server: &Server, options: &Options) -> Outcome<(f64, f64)> {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
-        let moving = scope.spawn(|| {
-            keep_moving(server, options, &ended).map_err(|error| error.to_string())
-        });
+        let moving =
+            scope.spawn(|| keep_moving(server, options, &ended).map_err(|error| error.to_string()));
         let measured = drive.run(server);
         ended.store(true, Ordering::Relaxed);
         let rate = moving.join().map_err(|_| "the mover panicked")??;

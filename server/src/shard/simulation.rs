@@ -345,6 +345,8 @@ fn guests_do_not_count_against_the_share_of_memory() {
     let (lender, host) = (&world.shards[owner], &world.shards[(owner + 1) % 4]);
     let long = "v".repeat(100_000);
     execute(&mut lender.state(), ArgsBuf::new(["APPEND", "key:0", &long]).view());
+    // The first batch takes over the configuration, and its limit.
+    host.state().begin_batch(ClientId(0));
     host.state().limit_bytes = 1_000;
     let mut slots = super::borrowing::Slots::new();
     slots.push(slot);
