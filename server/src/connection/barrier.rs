@@ -126,7 +126,7 @@ impl Connection {
         std::mem::replace(&mut self.reply, Reply::new(self.session.protocol))
     }
 
-    /// [`Shard::with_slots`] for this connection.
+    /// [`with_slots`](crate::shard::Shard::with_slots) for this connection.
     pub(super) async fn with_slots<R>(
         &self,
         slots: Slots,
