@@ -30,9 +30,13 @@ pub(crate) struct Options {
     /// Hand-overs of one slot for one figure.
     #[arg(long, default_value_t = 20_000)]
     moves: usize,
-    /// Hand-overs a second beside the load.
-    #[arg(long, default_value_t = 6_000)]
+    /// Requests to hand a slot over a second beside the load; with two shards half of them find
+    /// it where it is to go.
+    #[arg(long, default_value_t = 14_000)]
     rate: usize,
+    /// Connections that ask for them: each waits for one before the next, in line with the load.
+    #[arg(long, default_value_t = 8)]
+    movers: usize,
     /// Pairs of runs.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -178,23 +182,36 @@ fn throughput(options: &Options) -> Outcome<()> {
 fn beside_hand_overs(drive: &Drive<'_>, server: &Server, options: &Options) -> Outcome<(f64, f64)> {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
-        let moving =
-            scope.spawn(|| keep_moving(server, options, &ended).map_err(|error| error.to_string()));
+        let ended = &ended;
+        let movers: Vec<_> = (0..options.movers)
+            .map(|mover| {
+                let moving = move || keep_moving(server, options, mover, ended);
+                scope.spawn(move || moving().map_err(|error| error.to_string()))
+            })
+            .collect();
         let measured = drive.run(server);
         ended.store(true, Ordering::Relaxed);
-        let rate = moving.join().map_err(|_| "the mover panicked")??;
+        let mut rate = 0.0;
+        for mover in movers {
+            rate += mover.join().map_err(|_| "a mover panicked")??;
+        }
         Ok((measured?.ops_per_second, rate))
     })
 }
 
 /// Hands random slots over at the rate that is wanted, until the load has ended.
-fn keep_moving(server: &Server, options: &Options, ended: &AtomicBool) -> Outcome<f64> {
+fn keep_moving(
+    server: &Server,
+    options: &Options,
+    mover: usize,
+    ended: &AtomicBool,
+) -> Outcome<f64> {
     let mut client = server.connect()?;
     let ticks_a_second = (1_000 / TICK.as_millis()) as usize;
     let start = Instant::now();
-    let (mut moved, mut ticks, mut number) = (0, 0, 1_u64);
+    let (mut moved, mut ticks, mut number) = (0, 0, mover as u64);
     while !ended.load(Ordering::Relaxed) {
-        let moves: Vec<(u64, u64)> = (0..options.rate / ticks_a_second)
+        let moves: Vec<(u64, u64)> = (0..options.rate.div_ceil(ticks_a_second * options.movers))
             .map(|_| {
                 // A linear congruential generator is random enough for which slot goes where.
                 number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
