@@ -24,7 +24,7 @@ impl ArgRange {
     }
 
     /// Length of the argument in bytes.
-    #[inline]
+    #[inline(always)]
     pub const fn len(self) -> usize {
         self.end as usize - self.start as usize
     }
@@ -67,7 +67,7 @@ impl<'a> Args<'a> {
     }
 
     /// Number of arguments, the command's name included.
-    #[inline]
+    #[inline(always)]
     pub const fn len(&self) -> usize {
         self.ranges.len()
     }
@@ -79,7 +79,7 @@ impl<'a> Args<'a> {
     }
 
     /// Argument `i`, if there is one.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, i: usize) -> Option<&'a [u8]> {
         self.ranges.get(i).map(|range| &self.buf[range.range()])
     }
@@ -88,7 +88,7 @@ impl<'a> Args<'a> {
     ///
     /// # Panics
     /// When there is none: the caller has checked the arity.
-    #[inline]
+    #[inline(always)]
     pub fn at(&self, i: usize) -> &'a [u8] {
         &self.buf[self.ranges[i].range()]
     }
@@ -246,7 +246,7 @@ impl ArgsBuf {
     }
 
     /// Number of arguments.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
         self.ranges.len()
     }

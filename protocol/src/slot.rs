@@ -45,14 +45,14 @@ const fn tables() -> [[u16; 256]; STEP] {
 /// The slot of a key, below [`SLOTS`].
 ///
 /// Only the hash tag counts, if there is one: keys with the same tag share a slot.
-#[inline]
+#[inline(always)]
 pub fn key_slot(key: &[u8]) -> u16 {
     crc16(hash_tag(key)) % SLOTS
 }
 
 /// The part of a key that decides its slot: what stands between the first `{` and the first
 /// `}` behind it, if that is not empty; otherwise the whole key.
-#[inline]
+#[inline(always)]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
     if !may_hold_tag(key) {
         return key;
@@ -67,7 +67,7 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
 
 /// False if there is certainly no `{`. For keys of the usual lengths this costs less than
 /// beginning a general search: eight bytes at a time, the last eight overlapping.
-#[inline]
+#[inline(always)]
 fn may_hold_tag(key: &[u8]) -> bool {
     let (Some(last), true) = (key.last_chunk::<8>(), key.len() <= 64) else {
         return key.contains(&b'{');
@@ -77,7 +77,7 @@ fn may_hold_tag(key: &[u8]) -> bool {
 }
 
 /// Whether one of eight bytes is `{`.
-#[inline]
+#[inline(always)]
 fn holds_open(word: [u8; 8]) -> bool {
     const ONES: u64 = u64::MAX / 255;
     let zero_where_open = u64::from_le_bytes(word) ^ (ONES * b'{' as u64);
@@ -85,7 +85,7 @@ fn holds_open(word: [u8; 8]) -> bool {
 }
 
 /// CRC16/XMODEM of the bytes.
-#[inline]
+#[inline(always)]
 pub fn crc16(bytes: &[u8]) -> u16 {
     let (steps, rest) = bytes.as_chunks::<STEP>();
     let mut crc = 0u16;

@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// What a command needs to know of the session on any shard.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn caller(&self) -> Caller {
         Caller {
             client: self.client.id,
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// Whether a command is simply executed and its reply sent.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         self.authenticated && self.transaction.is_none() && self.reply_mode == ReplyMode::On
     }

@@ -47,7 +47,7 @@ pub(crate) enum OnTimeout {
 }
 
 impl<'a> Data<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         shard: &'a mut ShardState,
         caller: Caller,
@@ -87,7 +87,7 @@ impl<'a> Data<'a> {
     }
 
     /// The slot of `key`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn slot_of(&self, key: &[u8]) -> u16 {
         match self.routed {
             Some((routed, slot)) if std::ptr::eq(routed, key.as_ptr()) => slot,

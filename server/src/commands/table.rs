@@ -290,20 +290,20 @@ impl Command {
     }
 
     /// Whether all bits of `flags` are set.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has(&self, flags: u32) -> bool {
         self.flags & flags == flags
     }
 
     /// Whether `count` arguments, the name among them, are allowed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn arity_ok(&self, count: usize) -> bool {
         let wanted = usize::from(self.arity.unsigned_abs());
         if self.arity >= 0 { count == wanted } else { count >= wanted }
     }
 
     /// Whether `name` is certainly this command's: only said of short names of letters.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_named(&self, name: Name) -> bool {
         self.packed_name == name
     }
@@ -372,7 +372,7 @@ pub(crate) struct Name {
 impl Name {
     const EMPTY: Name = Name { head: 1, tail: 0, len: 0 };
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(name: &[u8]) -> Name {
         const LOWER: u64 = 0x2020_2020_2020_2020;
         let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
@@ -383,7 +383,7 @@ impl Name {
     }
 
     /// Where the search for the name begins.
-    #[inline]
+    #[inline(always)]
     fn home(self) -> usize {
         let mixed = self.head ^ self.tail.rotate_left(29) ^ self.len as u64;
         let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -392,7 +392,7 @@ impl Name {
 }
 
 /// Fewer than eight bytes in one word, so that words of one length differ if the bytes do.
-#[inline]
+#[inline(always)]
 fn short_word(name: &[u8]) -> u64 {
     if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
         u64::from(u32::from_le_bytes(*head)) | u64::from(u32::from_le_bytes(*tail)) << 32

@@ -154,7 +154,7 @@ impl ShardState {
 
     /// Starts the clock for a slow command or a sampled fast one: the start, and for how many
     /// commands it counts.
-    #[inline]
+    #[inline(always)]
     fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
         if command.flags & (flag::FAST | flag::SAMPLED) == 0 {
             return Some((Instant::now(), 1));
@@ -276,7 +276,7 @@ impl ShardState {
 }
 
 /// Bytes of the request, as it came: from its first argument to the end of its last.
-#[inline]
+#[inline(always)]
 fn request_bytes(args: Args<'_>) -> u64 {
     match args.ranges() {
         [first, .., last] => u64::from(last.end - first.start),

@@ -188,13 +188,13 @@ impl ShardState {
     }
 
     /// The slot's box, if it is here. No slot at all is nowhere.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn slot(&self, slot: u16) -> Option<&Slot> {
         self.slots.get(usize::from(slot))?.as_deref()
     }
 
     /// Whether the slot's box is here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has(&self, slot: u16) -> bool {
         self.slots[usize::from(slot)].is_some()
     }
@@ -226,7 +226,7 @@ impl ShardState {
     }
 
     /// The command called `name`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_command(&mut self, name: &[u8]) -> Option<&'static Command> {
         let packed = Name::of(name);
         match self.last_command {

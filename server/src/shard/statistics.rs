@@ -82,7 +82,7 @@ impl Statistics {
     }
 
     /// A call that was not timed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn called(&mut self, command: &'static Command) {
         if let Some(of) = self.commands.get_mut(command.index) {
             of.calls += 1;
