@@ -100,7 +100,7 @@ async fn wait_until_due(shared: &Shared, looked: Option<Clocks>) {
             let now_ms = shared.clock.mono_ms();
             let due = looked.is_none_or(|at| rebalance.machine.due_ms(at) <= now_ms);
             let asked = !rebalance.commands.is_empty() || rebalance.at_once;
-            if due || asked || shared.relief.is_asked(shared.clock.mono_ms()) {
+            if due || asked || shared.relief.is_asked() {
                 rebalance.at_once = false;
                 return;
             }

@@ -27,8 +27,10 @@ pub(crate) struct Relief {
     possible: AtomicU64,
     /// Shards that want it.
     asked: AtomicU64,
-    /// Monotonic milliseconds until which nobody gets relief, because it was refused: a look at
+    /// Shards that were refused relief: they evict until `refused_until_ms`, because a look at
     /// all slots for every command would cost more than an eviction.
+    refused: AtomicU64,
+    /// Monotonic milliseconds.
     refused_until_ms: AtomicU64,
     /// Wakes the coordinator.
     pub(crate) wake: tokio::sync::Notify,
@@ -47,13 +49,10 @@ impl Relief {
         true
     }
 
-    /// Whether a shard has asked and may get an answer now.
-    pub(super) fn is_asked(&self, mono_ms: u64) -> bool {
-        self.asked.load(Ordering::Relaxed) != 0 && !self.is_refusing(mono_ms)
-    }
-
-    fn is_refusing(&self, mono_ms: u64) -> bool {
-        mono_ms < self.refused_until_ms.load(Ordering::Relaxed)
+    /// Whether a shard has asked. It goes over its share until it has an answer, so every one
+    /// that asks gets one at once; one that was refused does not ask.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0
     }
 
     /// The shards that have asked; they may ask again.
@@ -64,21 +63,26 @@ impl Relief {
 
     /// `shard` has to evict: nothing can be taken off it.
     pub(super) fn refuse(&self, shard: ShardId, mono_ms: u64) {
+        let refused = self.still_refused(mono_ms) | bit(shard);
+        self.refused.store(refused, Ordering::Relaxed);
         self.refused_until_ms.store(mono_ms + REFUSED_FOR_MS, Ordering::Relaxed);
         self.possible.fetch_and(!bit(shard), Ordering::Relaxed);
     }
 
     /// After a look at all shards: who may count on relief until the next.
     pub(super) fn renew(&self, snapshot: &LoadSnapshot, allowed: bool, mono_ms: u64) {
-        if self.is_refusing(mono_ms) {
-            return self.possible.store(0, Ordering::Relaxed);
-        }
         let capacity: u64 = snapshot.shards.iter().map(|shard| shard.capacity_bytes).sum();
         let used: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
         let (part, whole) = FILL_MAX;
         let room = snapshot.shards.len() > 1 && used / part < capacity / whole;
-        let bits = if allowed && room { u64::MAX } else { 0 };
+        let bits = if allowed && room { !self.still_refused(mono_ms) } else { 0 };
         self.possible.store(bits, Ordering::Relaxed);
+    }
+
+    /// Shards whose refusal is not over. Only the coordinator asks, refuses and renews.
+    fn still_refused(&self, mono_ms: u64) -> u64 {
+        let over = mono_ms >= self.refused_until_ms.load(Ordering::Relaxed);
+        if over { 0 } else { self.refused.load(Ordering::Relaxed) }
     }
 }
 
@@ -98,4 +102,35 @@ pub(super) fn needed_bytes(snapshot: &LoadSnapshot, shard: ShardId) -> u64 {
 
 fn bit(shard: ShardId) -> u64 {
     1 << (shard.0 % SHARDS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use ballast_balancer::model::ShardLoad;
+
+    use super::*;
+
+    fn half_empty() -> LoadSnapshot {
+        let shards = [0, 1].map(|shard| ShardLoad::new(Bin(shard), 1 << 20)).to_vec();
+        LoadSnapshot { shards, ..LoadSnapshot::default() }
+    }
+
+    #[test]
+    fn a_refusal_is_for_one_shard_and_for_a_while() {
+        let (relief, snapshot) = (Relief::default(), half_empty());
+        let (refused, other) = (ShardId(0), ShardId(1));
+        assert!(!relief.wanted(refused), "nobody has looked yet");
+        relief.renew(&snapshot, true, 10);
+        assert!(relief.wanted(refused) && relief.is_asked());
+        assert_eq!(relief.take_asked(2).collect::<Vec<_>>(), [refused]);
+        relief.refuse(refused, 10);
+        relief.renew(&snapshot, true, 20);
+        assert!(!relief.wanted(refused), "it evicts, and asks no more");
+        assert!(!relief.is_asked());
+        assert!(relief.wanted(other) && relief.is_asked(), "who asks is answered at once");
+        relief.renew(&snapshot, true, 10 + REFUSED_FOR_MS);
+        assert!(relief.wanted(refused));
+        relief.renew(&snapshot, false, 10 + REFUSED_FOR_MS);
+        assert!(!relief.wanted(refused), "the policy forbids it");
+    }
 }
