@@ -21,6 +21,9 @@ use crate::shared::Shared;
 /// Waits are cut into pieces of this length, so that a stepped or injected clock is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How often a process with one shard looks.
+const ALONE_LOOK_EVERY_MS: u64 = 30_000;
+
 /// What the coordinator knows; commands look at it and speak to it through the lock.
 pub(crate) struct Rebalance {
     /// The state machine.
@@ -98,7 +101,7 @@ async fn wait_until_due(shared: &Shared, looked: Option<Clocks>) {
         {
             let mut rebalance = shared.rebalance.lock();
             let now_ms = shared.clock.mono_ms();
-            let due = looked.is_none_or(|at| rebalance.machine.due_ms(at) <= now_ms);
+            let due = looked.is_none_or(|at| due_ms(shared, &rebalance.machine, at) <= now_ms);
             let asked = !rebalance.commands.is_empty() || rebalance.at_once;
             if due || asked || shared.relief.is_asked() {
                 rebalance.at_once = false;
@@ -108,6 +111,14 @@ async fn wait_until_due(shared: &Shared, looked: Option<Clocks>) {
         // Whichever comes first leads to another look.
         let _ = tokio::time::timeout(LOOK_EVERY, shared.relief.wake.notified()).await;
     }
+}
+
+/// When to look again. A process with one shard only shows what it holds.
+fn due_ms(shared: &Shared, machine: &Machine, looked: Clocks) -> u64 {
+    if shared.shards() == 1 {
+        return looked.mono_ms + ALONE_LOOK_EVERY_MS;
+    }
+    machine.due_ms(looked)
 }
 
 async fn observe(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
