@@ -51,9 +51,13 @@ impl Clock {
     #[must_use]
     pub fn wall_us(&self) -> i64 {
         match &self.source {
-            Source::System { .. } => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+            Source::System { .. } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                // Seconds and nanoseconds fit by hundreds of thousands of years.
+                now.map_or(0, |since| {
+                    since.as_secs() as i64 * 1_000_000 + i64::from(since.subsec_micros())
+                })
+            }
             Source::Manual(hands) => hands.wall_ms.load(Ordering::Relaxed) * 1000,
         }
     }

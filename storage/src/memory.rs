@@ -270,8 +270,17 @@ pub(crate) unsafe fn release(block: NonNull<u8>, size: usize) {
     unsafe { std::alloc::dealloc(block.as_ptr(), block_layout(size)) }
 }
 
+/// Asks the processor to load the first `lines` cache lines of a value.
+#[inline(always)]
+pub fn prefetch_value<T>(value: &T, lines: usize) {
+    let start: *const u8 = std::ptr::from_ref(value).cast();
+    for line in 0..lines.min(size_of::<T>().div_ceil(64)) {
+        prefetch(start.wrapping_add(line * 64));
+    }
+}
+
 /// Asks the processor to load the cache line at an address; any address is allowed.
-#[inline]
+#[inline(always)]
 pub(crate) fn prefetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint that reads nothing the program could see.

@@ -42,13 +42,18 @@ impl Slot {
     ///
     /// # Panics
     /// If `db` is not below [`DATABASES`].
-    #[inline]
+    #[inline(always)]
     pub fn keyspace_mut(&mut self, db: u8) -> &mut Keyspace {
-        assert!(db < DATABASES, "database {db}");
         match db {
             0 => &mut self.first,
-            db => &mut self.others.get_or_insert_default()[usize::from(db) - 1],
+            db => self.other_mut(db),
         }
+    }
+
+    #[inline(never)]
+    fn other_mut(&mut self, db: u8) -> &mut Keyspace {
+        assert!(db < DATABASES, "database {db}");
+        &mut self.others.get_or_insert_default()[usize::from(db) - 1]
     }
 
     /// Bytes on the heap, exactly; O(1). The `Slot` itself is its owner's.

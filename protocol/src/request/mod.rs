@@ -201,10 +201,11 @@ impl RequestParser {
         limits: &Limits,
         args: &mut Vec<ArgRange>,
     ) -> Result<Parsed, ProtocolError> {
-        if self.position == 0
-            && let Some(consumed) = parse_usual(buf, limits, args)
-        {
-            return Ok(Parsed::Complete { consumed });
+        if self.position == 0 {
+            args.clear();
+            if let Some(consumed) = parse_usual(buf, limits, args) {
+                return Ok(Parsed::Complete { consumed });
+            }
         }
         let (mut position, mut remaining) = if self.position != 0 {
             (self.position, self.remaining)
@@ -348,10 +349,13 @@ impl RequestParser {
 }
 
 /// The usual request, all of which is there: up to nine arguments of up to 9,999 bytes. `None`
-/// for everything else, complete or not; then `args` holds nothing of use. It repeats in a few
-/// instructions what the general parser does, and must never say anything else than that.
+/// for everything else, complete or not, which is left to a [`RequestParser`]. It repeats in a
+/// few instructions what the general parser does, and must never say anything else than that.
+///
+/// Returns the request's length in bytes; its arguments are appended to `args`, as ranges of
+/// `buf`. After `None` what was appended means nothing.
 #[inline(always)]
-fn parse_usual(buf: &[u8], limits: &Limits, args: &mut Vec<ArgRange>) -> Option<usize> {
+pub fn parse_usual(buf: &[u8], limits: &Limits, args: &mut Vec<ArgRange>) -> Option<usize> {
     const USUAL_BYTES_MAX: usize = 9_999;
     let [b'*', count @ b'1'..=b'9', b'\r', _, ..] = buf else { return None };
     let count = usize::from(count - b'0');
@@ -359,7 +363,6 @@ fn parse_usual(buf: &[u8], limits: &Limits, args: &mut Vec<ArgRange>) -> Option<
     if !room || !limits.authenticated || buf.len() > u32::MAX as usize {
         return None;
     }
-    args.clear();
     args.reserve(count);
     let mut at = 4;
     for _ in 0..count {

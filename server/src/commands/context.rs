@@ -22,8 +22,19 @@ pub(crate) struct Data<'a> {
     pub(crate) caller: Caller,
     /// Which command runs.
     pub(crate) command: &'static Command,
-    /// The key whose slot the dispatcher has computed already.
-    routed: Option<(*const u8, u16)>,
+    /// The key of which the dispatcher knows something already.
+    routed: Option<Routed>,
+}
+
+/// What has been computed of a key before its command runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Routed {
+    /// The key's address among the arguments: tells it from all others.
+    pub(crate) key: *const u8,
+    /// Its slot.
+    pub(crate) slot: u16,
+    /// Its hash, if that is known.
+    pub(crate) hash: Option<u64>,
 }
 
 /// How a command that found nothing to take wants to wait.
@@ -52,7 +63,7 @@ impl<'a> Data<'a> {
         shard: &'a mut ShardState,
         caller: Caller,
         command: &'static Command,
-        routed: Option<(*const u8, u16)>,
+        routed: Option<Routed>,
     ) -> Data<'a> {
         Data { shard, caller, command, routed }
     }
@@ -90,9 +101,20 @@ impl<'a> Data<'a> {
     #[inline(always)]
     pub(crate) fn slot_of(&self, key: &[u8]) -> u16 {
         match self.routed {
-            Some((routed, slot)) if std::ptr::eq(routed, key.as_ptr()) => slot,
+            Some(routed) if std::ptr::eq(routed.key, key.as_ptr()) => routed.slot,
             _ => key_slot(key),
         }
+    }
+
+    /// The slot of `key`, and the key with its hash.
+    #[inline(always)]
+    fn hashed<'k>(&self, key: &'k [u8]) -> (u16, Key<'k>) {
+        if let Some(Routed { key: known, slot, hash: Some(hash) }) = self.routed
+            && std::ptr::eq(known, key.as_ptr())
+        {
+            return (slot, Key::hashed(key, hash));
+        }
+        (self.slot_of(key), Key::new(key))
     }
 
     /// The keyspace of `key` in the caller's database and the hashed key, after removing the key
@@ -109,8 +131,7 @@ impl<'a> Data<'a> {
         db: u8,
         key: &'k [u8],
     ) -> (&'s mut Keyspace, Key<'k>) {
-        let slot = self.slot_of(key);
-        let key = Key::new(key);
+        let (slot, key) = self.hashed(key);
         self.shard.expire_if_due(slot, db, &key);
         let boxed = self.shard.slots[usize::from(slot)]
             .as_deref_mut()
@@ -127,18 +148,22 @@ impl<'a> Data<'a> {
     /// [`Self::read`] for the handlers in which a call counts.
     #[inline(always)]
     pub(crate) fn read_inline(&mut self, key: &[u8]) -> Option<Value<'_>> {
-        let touch = (!self.caller.no_touch).then(|| self.shard.touch());
-        let db = self.caller.db;
-        let slot = self.slot_of(key);
-        let key = Key::new(key);
-        self.shard.expire_if_due(slot, db, &key);
-        let ShardState { slots, counters, .. } = &mut *self.shard;
+        let (no_touch, db) = (self.caller.no_touch, self.caller.db);
+        let (slot, key) = self.hashed(key);
+        let keys = self.shard.slot(slot).and_then(|boxed| boxed.data.keyspace(db));
+        if keys.is_some_and(|keys| keys.expiry_min() < self.shard.now_ms) {
+            self.shard.expire_if_due(slot, db, &key);
+        }
+        // The usual policies remember the last use: no more than a clock to write.
+        let counted = (self.shard.counts_uses && !no_touch).then(|| self.shard.touch());
+        let ShardState { slots, counters, lru_clock, .. } = &mut *self.shard;
         let boxed =
             slots[usize::from(slot)].as_deref_mut().expect("a command runs where its slots are");
         let keyspace = boxed.data.keyspace_mut(db);
-        let found = match touch {
+        let found = match counted {
+            None if no_touch => keyspace.find(&key),
+            None => keyspace.find_and_touch(&key, |_| *lru_clock),
             Some(touch) => keyspace.find_and_touch(&key, |aux| touch.apply(aux)),
-            None => keyspace.find(&key),
         };
         if found.is_some() {
             counters.keyspace_hits.add(1);

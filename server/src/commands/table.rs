@@ -397,7 +397,10 @@ fn short_word(name: &[u8]) -> u64 {
     if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
         u64::from(u32::from_le_bytes(*head)) | u64::from(u32::from_le_bytes(*tail)) << 32
     } else {
-        name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+        match *name {
+            [a, b, c] => u64::from(a) << 16 | u64::from(b) << 8 | u64::from(c),
+            _ => name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
-use super::{REPLY_BYTES, limits};
+use super::{REPLY_BYTES, ahead, limits};
 use crate::commands::context::SessionContext;
 use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
 use crate::ids::ShardId;
@@ -102,16 +102,21 @@ pub(crate) fn run(
     let bulk_max = bulk_max.min(ballast_storage::STRING_MAX);
     let mut request_limits = limits(bulk_max, session.authenticated);
     loop {
+        if !input.parser.is_inside() && group.is_empty() {
+            let stop = ahead::run_plain(state, session, input, &request_limits, reply);
+            if let Some(stop) = stop {
+                return stop;
+            }
+            if *input.taken == input.bytes.len() {
+                return Stop::Empty { needed: 1 };
+            }
+        }
         let rest = &input.bytes[*input.taken..];
         let consumed;
         let next = match input.parser.parse(rest, &request_limits, input.ranges) {
             Ok(Parsed::Complete { consumed: bytes }) => {
                 consumed = bytes;
-                let args = Args::new(rest, input.ranges);
-                match run_plain(state, session, group, args, reply) {
-                    Ran::Here => Next::Go,
-                    Ran::Not => step(state, session, group, args, reply),
-                }
+                step(state, session, group, Args::new(rest, input.ranges), reply)
             }
             Ok(Parsed::Inline { consumed: bytes, args }) => {
                 consumed = bytes;
@@ -149,41 +154,6 @@ pub(crate) fn run(
             return Stop::Flush;
         }
     }
-}
-
-/// Whether [`run_plain`] has run a command.
-enum Ran {
-    Here,
-    Not,
-}
-
-/// The way of nearly all commands: one key, whose slot is here, and nothing special about the
-/// connection. Everything else, errors among it, is left to [`step`].
-#[inline(always)]
-fn run_plain(
-    state: &mut ShardState,
-    session: &Session,
-    group: &Group,
-    args: Args<'_>,
-    reply: &mut Reply,
-) -> Ran {
-    let Some(command) = state.find_command(args.at(0)) else { return Ran::Not };
-    let (true, Some(key)) = (command.is_plain && session.is_plain(), args.get(1)) else {
-        return Ran::Not;
-    };
-    let idle = group.is_empty() && !state.shared.pause.is_set();
-    if !idle || !command.arity_ok(args.len()) {
-        return Ran::Not;
-    }
-    let slot = key_slot(key);
-    if !state.has(slot) {
-        return Ran::Not;
-    }
-    state.execute_inline(command, slot, args, session.caller(), reply);
-    if !state.ready.is_empty() {
-        state.serve_ready();
-    }
-    Ran::Here
 }
 
 /// One command. `Stop::Again` leaves it untouched for after the group.

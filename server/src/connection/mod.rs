@@ -2,6 +2,7 @@
 //! dispatches its next batch after the replies of the last, so its commands on a key never
 //! overtake each other, and what it keeps is bounded by one batch.
 
+pub(crate) mod ahead;
 pub(crate) mod barrier;
 pub(crate) mod batch;
 pub(crate) mod group;
@@ -59,8 +60,9 @@ pub(crate) struct Connection {
     needed: usize,
     parser: RequestParser,
     ranges: Vec<ArgRange>,
-    /// Replies to be written.
+    /// Replies to be written, and how many bytes of them the client has taken.
     reply: Reply,
+    sent: usize,
     /// What other shards are executing for this connection.
     group: Group,
 }
@@ -95,6 +97,7 @@ impl Connection {
             parser: RequestParser::new(),
             ranges: Vec::new(),
             reply: Reply::new(ballast_protocol::Protocol::Resp2),
+            sent: 0,
             group: Group::default(),
             shard,
         };
@@ -106,13 +109,42 @@ impl Connection {
 
     async fn run(&mut self) -> End {
         loop {
-            match self.receive().await {
-                Ok(true) => {}
-                Ok(false) => return End::Closed,
-                Err(error) => return End::Failed(error),
-            }
-            if let Some(end) = self.execute_input().await {
+            let stop = match poll_fn(|context| self.poll_turns(context)).await {
+                Turn::Stopped(stop) => stop,
+                Turn::Ended(end) => return end,
+            };
+            if let Some(end) = self.execute_input(stop).await {
                 return end;
+            }
+        }
+    }
+
+    /// The usual turns: bytes come in, all of them can be executed here, and the client takes the
+    /// replies at once. In one function without an `await` within, because what a turn costs
+    /// besides its commands is most of what an unpipelined command costs.
+    fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
+        loop {
+            match ready!(self.poll_receive(context)) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Ready(Turn::Ended(End::Closed)),
+                Err(error) => return Poll::Ready(Turn::Ended(End::Failed(error))),
+            }
+            if self.filled >= self.needed {
+                let stop = self.execute_batch();
+                let (Stop::Empty { needed }, true) = (&stop, self.group.is_empty()) else {
+                    return Poll::Ready(Turn::Stopped(stop));
+                };
+                self.settle_input(*needed);
+                match self.send_some() {
+                    Ok(true) if !self.session.closing => {}
+                    Ok(_) => return Poll::Ready(Turn::Stopped(Stop::Flush)),
+                    Err(error) => return Poll::Ready(Turn::Ended(End::Failed(error))),
+                }
+            }
+            if (self.filled > 0 || self.session.transaction.is_some())
+                && let Some(end) = self.too_much_input()
+            {
+                return Poll::Ready(Turn::Ended(end));
             }
         }
     }
@@ -132,11 +164,8 @@ impl Connection {
         result
     }
 
-    /// Waits for bytes. False at the end of the stream.
-    async fn receive(&mut self) -> io::Result<bool> {
-        poll_fn(|context| self.poll_receive(context)).await
-    }
-
+    /// Waits for bytes; false at the end of the stream.
+    ///
     /// The common case borrows the shard's buffer, so that an idle connection keeps none.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.session.client.is_killed() {
@@ -163,27 +192,27 @@ impl Connection {
         Poll::Ready(Ok(count > 0))
     }
 
-    /// Executes what has been received, and sends the replies.
-    async fn execute_input(&mut self) -> Option<End> {
-        if self.filled < self.needed {
-            return self.too_much_input();
-        }
+    /// Executes what has been received, as far as it goes without waiting.
+    #[inline(always)]
+    fn execute_batch(&mut self) -> Stop {
+        let mut state = self.shard.state();
+        batch::run(
+            &mut state,
+            &mut self.session,
+            &mut self.group,
+            &mut batch::Input {
+                bytes: &self.input[..self.filled],
+                taken: &mut self.taken,
+                parser: &mut self.parser,
+                ranges: &mut self.ranges,
+            },
+            &mut self.reply,
+        )
+    }
+
+    /// Does what a batch has stopped for, goes on with it to its end, and sends the replies.
+    async fn execute_input(&mut self, mut stop: Stop) -> Option<End> {
         loop {
-            let stop = {
-                let mut state = self.shard.state();
-                batch::run(
-                    &mut state,
-                    &mut self.session,
-                    &mut self.group,
-                    &mut batch::Input {
-                        bytes: &self.input[..self.filled],
-                        taken: &mut self.taken,
-                        parser: &mut self.parser,
-                        ranges: &mut self.ranges,
-                    },
-                    &mut self.reply,
-                )
-            };
             if !self.group.is_empty()
                 && let Err(error) = self.finish_group().await
             {
@@ -218,6 +247,7 @@ impl Connection {
                 let _ = self.flush().await;
                 return Some(End::Closed);
             }
+            stop = self.execute_batch();
         }
         if self.session.closing { Some(End::Closed) } else { self.too_much_input() }
     }
@@ -261,32 +291,39 @@ impl Connection {
         Some(End::Refused("it sent a query over client-query-buffer-limit"))
     }
 
-    /// Writes the replies. Until the client has taken them, nothing more of it is executed.
+    /// Sends the replies. Until the client has taken them, nothing more of it is executed.
     async fn flush(&mut self) -> io::Result<()> {
-        let mut sent = 0;
-        while sent < self.reply.len() {
-            match self.stream.try_write(&self.reply.as_bytes()[sent..]) {
+        while !self.send_some()? {
+            let left = (self.reply.len() - self.sent) as u64;
+            self.session.client.output_bytes.store(left, Relaxed);
+            self.output_within_limit(left)?;
+            self.writable().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends as much of the replies as the client takes now; whether that was all.
+    #[inline]
+    fn send_some(&mut self) -> io::Result<bool> {
+        while self.sent < self.reply.len() {
+            match self.stream.try_write(&self.reply.as_bytes()[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let left = (self.reply.len() - sent) as u64;
-                    self.session.client.output_bytes.store(left, Relaxed);
-                    self.output_within_limit(left)?;
-                    self.writable().await?;
-                }
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
-        if sent > 0 {
+        if self.sent > 0 {
             let mut state = self.shard.state();
-            state.counters.net_out_bytes.add(sent as u64);
-            self.session.client.net_out_bytes.fetch_add(sent as u64, Relaxed);
+            state.counters.net_out_bytes.add(self.sent as u64);
+            self.session.client.net_out_bytes.fetch_add(self.sent as u64, Relaxed);
             self.session.client.output_bytes.store(0, Relaxed);
             let mut buffer = self.reply.take();
             buffer.clear();
             state.give_reply_buffer(buffer);
+            self.sent = 0;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Waits until the client takes more replies.
@@ -323,6 +360,14 @@ impl Connection {
             shared.log.line(shared.clock.wall_ms(), Level::Warning, &message);
         }
     }
+}
+
+/// Why [`Connection::poll_turns`] came to an end.
+enum Turn {
+    /// There is something to wait for.
+    Stopped(Stop),
+    /// The connection is at its end.
+    Ended(End),
 }
 
 /// Why a connection ended.

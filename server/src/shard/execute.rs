@@ -9,7 +9,7 @@ use super::ShardState;
 use super::lending::Absent;
 use super::message::{Caller, Message, RemoteBatch};
 use super::waits::Outcome;
-use crate::commands::context::{BlockOn, Data};
+use crate::commands::context::{BlockOn, Data, Routed};
 use crate::commands::table::{Command, Run, flag};
 use crate::connection::REPLY_BYTES;
 use crate::ids::ClientId;
@@ -34,15 +34,17 @@ impl ShardState {
         caller: Caller,
         reply: &mut Reply,
     ) {
-        self.execute_inline(command, slot, args, caller, reply);
+        self.execute_hashed(command, slot, None, args, caller, reply);
     }
 
-    /// [`Self::execute`] for the one caller through which nearly all commands come.
+    /// [`Self::execute`] for the one caller through which nearly all commands come, which may
+    /// know the hash of the key at argument 1 already.
     #[inline(always)]
-    pub(crate) fn execute_inline(
+    pub(crate) fn execute_hashed(
         &mut self,
         command: &'static Command,
         slot: u16,
+        hash: Option<u64>,
         args: Args<'_>,
         caller: Caller,
         reply: &mut Reply,
@@ -50,7 +52,7 @@ impl ShardState {
         if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
             return self.out_of_memory(command, reply);
         }
-        self.execute_admitted(command, slot, args, caller, reply);
+        self.execute_admitted(command, slot, hash, args, caller, reply);
     }
 
     /// [`Self::execute`] when there is memory for it.
@@ -59,6 +61,7 @@ impl ShardState {
         &mut self,
         command: &'static Command,
         slot: u16,
+        hash: Option<u64>,
         args: Args<'_>,
         caller: Caller,
         reply: &mut Reply,
@@ -70,7 +73,8 @@ impl ShardState {
         let boxed = self.slots.get(usize::from(slot)).and_then(Option::as_deref);
         let before_bytes = boxed.map_or(0, |boxed| boxed.data.bytes());
         let start = reply.len();
-        let routed = args.get(1).filter(|_| slot != NO_SLOT).map(|key| (key.as_ptr(), slot));
+        let routed = args.get(1).filter(|_| slot != NO_SLOT);
+        let routed = routed.map(|key| Routed { key: key.as_ptr(), slot, hash });
         let mut data = Data::new(self, caller, command, routed);
         if let Err(error) = run(&mut data, args, reply) {
             self.failed(command, &error, start, reply);
@@ -128,7 +132,7 @@ impl ShardState {
         let before_bytes = bytes(self);
         let start = reply.len();
         let started = Instant::now();
-        self.execute_admitted(command, NO_SLOT, args, caller, reply);
+        self.execute_admitted(command, NO_SLOT, None, args, caller, reply);
         let blocked = self.blocked.take();
         let after_bytes = bytes(self);
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));

@@ -43,6 +43,7 @@ use crate::commands::context::BlockOn;
 use crate::commands::table::{Command, Name};
 use crate::config::Config;
 use crate::connection::READ_BYTES;
+use crate::connection::ahead::Ahead;
 use crate::ids::{ClientId, ShardId};
 use crate::router::initial_owner;
 use crate::shared::Shared;
@@ -70,11 +71,13 @@ impl Shard {
     }
 
     /// A buffer for one read.
+    #[inline]
     pub(crate) fn take_buffer(&self) -> Vec<u8> {
         self.buffers.borrow_mut().pop().unwrap_or_else(|| vec![0; READ_BYTES])
     }
 
     /// Keeps a buffer for the next read.
+    #[inline]
     pub(crate) fn give_buffer(&self, buffer: Vec<u8>) {
         let mut buffers = self.buffers.borrow_mut();
         if buffer.len() == READ_BYTES && buffers.len() < SPARE_BUFFERS_MAX {
@@ -144,6 +147,8 @@ pub(crate) struct ShardState {
     pub(crate) spare_batches: Vec<Box<RemoteBatch>>,
     /// A spare buffer for replies.
     spare_reply: Vec<u8>,
+    /// The commands that the running batch has looked at but not executed; empty between batches.
+    pub(crate) ahead: Ahead,
 }
 
 /// Larger reply buffers are not kept.
@@ -183,6 +188,7 @@ impl ShardState {
             cron: cron::CronState::default(),
             spare_batches: Vec::new(),
             spare_reply: Vec::new(),
+            ahead: Ahead::default(),
             shared,
         }
     }

@@ -131,7 +131,7 @@ pub(super) fn kind_of(tag: u8) -> Kind {
 }
 
 /// The value of an entry, to read.
-#[inline]
+#[inline(always)]
 pub(super) fn value_of(entry: EntryRef<'_>) -> Value<'_> {
     let payload = entry.payload();
     match entry.tag() {
@@ -146,6 +146,7 @@ pub(super) fn value_of(entry: EntryRef<'_>) -> Value<'_> {
     }
 }
 
+#[inline(never)]
 fn owned_value_of(tag: u8, payload: &[u8]) -> Value<'_> {
     // SAFETY: the tag says what the address is of; the box lives as long as its entry, and is
     // changed only through the keyspace held mutably.

@@ -21,7 +21,7 @@ pub use self::value::{
     Collection, Create, Key, Kind, Meta, OwnedValue, Removed, Sampled, Value, WrongType,
 };
 use crate::garbage::Garbage;
-use crate::table::{BLOB_MAX, EntryRef, Layout, NewEntry, Segment, Table};
+use crate::table::{Ahead, BLOB_MAX, EntryRef, Layout, NewEntry, Segment, Table};
 use crate::types::canonical_int;
 
 /// The longest string; a block also has room for the longest key.
@@ -84,7 +84,7 @@ impl Keyspace {
     }
 
     /// As [`Keyspace::find`], changing the access information on the way.
-    #[inline]
+    #[inline(always)]
     pub fn find_and_touch(
         &mut self,
         key: &Key<'_>,
@@ -110,23 +110,10 @@ impl Keyspace {
         }
     }
 
-    /// Asks the processor to load what a command on this key will read first; see
-    /// [`Table::prefetch`] for the three steps.
-    #[inline]
-    pub fn prefetch(&self, key: &Key<'_>) {
-        self.table.prefetch(key.hash);
-    }
-
-    /// The second step: the place in the index.
-    #[inline]
-    pub fn prefetch_index(&self, key: &Key<'_>) {
-        self.table.prefetch_index(key.hash);
-    }
-
-    /// The third step: the entry.
-    #[inline]
-    pub fn prefetch_entry(&self, key: &Key<'_>) {
-        self.table.prefetch_entry(key.hash);
+    /// Begins to load what a command on a key of this hash will read; see [`Ahead`].
+    #[inline(always)]
+    pub fn ahead(&self, hash: u64) -> Ahead<'_> {
+        self.table.ahead(hash)
     }
 
     /// The encoding that OBJECT ENCODING reports.

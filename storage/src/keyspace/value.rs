@@ -35,6 +35,13 @@ impl<'a> Key<'a> {
     pub fn new(bytes: &'a [u8]) -> Key<'a> {
         Key { bytes, hash: hash_key(bytes) }
     }
+
+    /// A key whose hash is known: `hash` is what [`Key::new`] computed of the same bytes.
+    #[inline(always)]
+    pub fn hashed(bytes: &'a [u8], hash: u64) -> Key<'a> {
+        debug_assert_eq!(hash, hash_key(bytes));
+        Key { bytes, hash }
+    }
 }
 
 /// The key holds a value of another kind.

@@ -147,34 +147,6 @@ impl Table {
         Iter { table: self, segment: None, at: 0, next: Some(0) }
     }
 
-    /// Asks the processor to load what [`Table::find`] of this hash reads first. A batch calls
-    /// this for all its keys, then [`Table::prefetch_index`], then [`Table::prefetch_entry`]:
-    /// each needs what the one before has loaded.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        if let Some(segment) = self.root.find(hash) {
-            crate::memory::prefetch(segment.as_ptr());
-        }
-    }
-
-    /// Second step of [`Table::prefetch`]: the place in the index.
-    #[inline]
-    pub fn prefetch_index(&self, hash: u64) {
-        if let Some(segment) = self.root.find(hash) {
-            crate::memory::prefetch(segment.home_address(hash));
-        }
-    }
-
-    /// Third step of [`Table::prefetch`]: the entry, if there is one that looks like the key's.
-    #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
-        if let Some(segment) = self.root.find(hash)
-            && let Some(entry) = segment.likely_entry(hash)
-        {
-            crate::memory::prefetch(entry);
-        }
-    }
-
     /// Removes entries that expire at or before `now_ms`, looking at about `budget` entries at
     /// most and going on where the last call stopped; `f` sees each entry before it goes.
     ///

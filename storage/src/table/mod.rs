@@ -12,6 +12,7 @@
 //! Invariant: `heap_bytes` is the sum of the blocks of nodes, segments and blobs, each counted
 //! at its [`good_size`](crate::memory::good_size); a table without entries holds no heap.
 
+mod ahead;
 mod blob;
 mod directory;
 mod entry;
@@ -27,6 +28,7 @@ use self::directory::{Child, Place, first_segment};
 use self::entry::{HEADER_AUX, HEADER_PLAIN, Kind, RawEntry, Shape};
 use self::segment::{Full, RawSegment, SegmentCounts};
 
+pub use self::ahead::Ahead;
 pub use self::blob::BLOB_MAX;
 pub use self::entry::{EntryMut, EntryRef, INLINE_MAX, KEY_INLINE_MAX};
 pub use self::iter::Iter;

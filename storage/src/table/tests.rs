@@ -62,9 +62,9 @@ impl Pair {
 
     fn check_key(&self, key: &[u8]) {
         // Hints may be given for keys that do not exist, too.
-        self.table.prefetch(hash_key(key));
-        self.table.prefetch_index(hash_key(key));
-        self.table.prefetch_entry(hash_key(key));
+        let ahead = self.table.ahead(hash_key(key));
+        ahead.load_index();
+        ahead.load_entry();
         let found = self.table.find(hash_key(key), key).map(|entry| {
             assert_eq!(entry.key(), key);
             Model {

@@ -230,13 +230,13 @@ impl RawSegment {
     }
 
     /// The address of the first cell that a hash can be in.
-    #[inline]
+    #[inline(always)]
     pub(super) fn home_address(self, hash: u64) -> *const u8 {
         self.cell_ptr(self.home(tag_of(hash, self.depth()))).cast()
     }
 
     /// The address of the first entry with the tag of a hash.
-    #[inline]
+    #[inline(always)]
     pub(super) fn likely_entry(self, hash: u64) -> Option<*const u8> {
         let tag = tag_of(hash, self.depth());
         let mut at = self.home(tag);
