@@ -5,7 +5,7 @@ use ballast_storage::{Meta, Value, eviction};
 
 use super::context::{Data, SessionContext};
 use super::help::{self, Help};
-use super::table::{CommandResult, Definition, Group, Run, SECOND, flag};
+use super::table::{Access, CommandResult, Definition, Group, Run, SECOND, flag};
 use crate::config::MaxmemoryPolicy;
 
 /// A subcommand that looks at one key.
@@ -21,6 +21,7 @@ const INSPECT: Definition = Definition {
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "object",
     arity: -2,
+    categories: Some(&[]),
     run: Run::Container,
     group: Group::Generic,
     since: "2.2.3",
@@ -29,13 +30,17 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     subcommands: &[
         Definition {
             name: "encoding",
+            access: &[Access::to("RO")],
             run: Run::Data(encoding),
+            tips: &["nondeterministic_output"],
             summary: "Returns the internal encoding of a value.",
             ..INSPECT
         },
         Definition {
             name: "freq",
+            access: &[Access::to("RO")],
             run: Run::Data(frequency),
+            tips: &["nondeterministic_output"],
             since: "4.0.0",
             summary: "Returns the logarithmic access frequency counter of a key.",
             ..INSPECT
@@ -52,13 +57,17 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "idletime",
+            access: &[Access::to("RO")],
             run: Run::Data(idle_time),
+            tips: &["nondeterministic_output"],
             summary: "Returns the seconds since the last access to a key.",
             ..INSPECT
         },
         Definition {
             name: "refcount",
+            access: &[Access::to("RO")],
             run: Run::Data(reference_count),
+            tips: &["nondeterministic_output"],
             summary: "Returns the number of references to a value.",
             ..INSPECT
         },
