@@ -135,7 +135,12 @@ fn idle_time(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandRes
              adjust.",
         ));
     }
-    let idle_ms = eviction::lru_idle_ms(meta.aux, cx.now_ms());
+    // The clock that marks keys is renewed a few times a second: a key with its present time has
+    // been used just now, though the second may be over.
+    let idle_ms = match meta.aux == cx.shard.lru_clock {
+        true => 0,
+        false => eviction::lru_idle_ms(meta.aux, cx.now_ms()),
+    };
     reply.integer(i64::try_from(idle_ms / 1000).unwrap_or(i64::MAX));
     Ok(())
 }
