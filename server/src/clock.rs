@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 /// Wall time (expiry, windows) and monotonic time (durations, cooldowns).
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -20,6 +22,8 @@ enum Source {
 struct ManualHands {
     wall_ms: AtomicI64,
     mono_ms: AtomicI64,
+    /// Notified whenever the hands move.
+    moved: Notify,
 }
 
 /// Sets the hands of a manual [`Clock`].
@@ -36,8 +40,11 @@ impl Clock {
     /// A clock that stands at `wall_ms` (Unix milliseconds) until its hands are moved.
     #[must_use]
     pub fn manual(wall_ms: i64) -> (Clock, ManualClock) {
-        let hands =
-            Arc::new(ManualHands { wall_ms: AtomicI64::new(wall_ms), mono_ms: AtomicI64::new(0) });
+        let hands = Arc::new(ManualHands {
+            wall_ms: AtomicI64::new(wall_ms),
+            mono_ms: AtomicI64::new(0),
+            moved: Notify::new(),
+        });
         (Clock { source: Source::Manual(Arc::clone(&hands)) }, ManualClock(hands))
     }
 
@@ -75,6 +82,25 @@ impl Clock {
         }
     }
 
+    /// Waits until [`Self::mono_ms`] is `end_ms`.
+    pub(crate) async fn sleep_until(&self, end_ms: u64) {
+        let hands = match &self.source {
+            Source::System { .. } => {
+                let left_ms = end_ms.saturating_sub(self.mono_ms());
+                return tokio::time::sleep(Duration::from_millis(left_ms)).await;
+            }
+            Source::Manual(hands) => hands,
+        };
+        loop {
+            // Made before the look at the hands, so that no move in between is missed.
+            let moved = hands.moved.notified();
+            if self.mono_ms() >= end_ms {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// Whether the hands are moved by hand, so that periodic work waits for [`ManualClock`]
     /// instead of the machine's time.
     #[must_use]
@@ -89,10 +115,12 @@ impl ManualClock {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.wall_ms.fetch_add(ms, Ordering::Relaxed);
         self.0.mono_ms.fetch_add(ms, Ordering::Relaxed);
+        self.0.moved.notify_waiters();
     }
 
     /// Sets the wall clock, forwards or backwards, as an operator would; monotonic time stays.
     pub fn set_wall_ms(&self, wall_ms: i64) {
         self.0.wall_ms.store(wall_ms, Ordering::Relaxed);
+        self.0.moved.notify_waiters();
     }
 }

@@ -10,7 +10,7 @@ const START_MS: i64 = 1_700_000_000_000;
 struct Timed {
     clock: ManualClock,
     client: Client,
-    _server: InProcess,
+    server: InProcess,
 }
 
 impl Timed {
@@ -18,7 +18,7 @@ impl Timed {
         let (clock, hands) = Clock::manual(START_MS);
         let server = InProcess::start(Server::builder().directive("shards", "2").clock(clock));
         let client = server.connect().expect("a connection");
-        Timed { clock: hands, client, _server: server }
+        Timed { clock: hands, client, server }
     }
 
     fn call(&mut self, command: &str) -> Reply {
@@ -28,6 +28,13 @@ impl Timed {
 
     fn advance_ms(&self, ms: u64) {
         self.clock.advance(Duration::from_millis(ms));
+    }
+
+    fn blocked_clients(&mut self) -> usize {
+        let Reply::Bulk(info) = self.call("INFO clients") else { panic!("INFO is text") };
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let field = info.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+        field.and_then(|count| count.parse().ok()).expect("a count")
     }
 
     fn is_there(&mut self, key: &str) -> bool {
@@ -85,4 +92,26 @@ fn an_expired_key_is_as_if_it_never_was() {
         timed.advance_ms(11);
         assert_eq!(timed.call(command), reply, "{command}");
     }
+}
+
+#[test]
+fn a_blocked_command_waits_by_the_same_clock() {
+    let mut timed = Timed::start();
+    let mut blocked = timed.server.connect().expect("a connection");
+    blocked.send(&["BLPOP", "absent", "3600"]).expect("it is sent");
+    while timed.blocked_clients() == 0 {}
+    timed.advance_ms(3_599_999);
+    assert_eq!(timed.blocked_clients(), 1, "before its time");
+    timed.advance_ms(1);
+    assert_eq!(blocked.read_reply().expect("a reply"), Reply::NilArray);
+}
+
+#[test]
+fn a_pause_ends_by_the_same_clock() {
+    let mut timed = Timed::start();
+    timed.call("CLIENT PAUSE 3600000");
+    let mut paused = timed.server.connect().expect("a connection");
+    paused.send(&["SET", "k", "v"]).expect("it is sent");
+    timed.advance_ms(3_600_001);
+    assert_eq!(paused.read_reply().expect("a reply"), Reply::Simple("OK".into()));
 }

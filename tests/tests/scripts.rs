@@ -51,7 +51,8 @@ fn ballast_answers_as_expected_in_process() {
     let mut failures = Failures::default();
     for (path, script) in scripts().into_iter().filter(|(_, script)| script.args.is_empty()) {
         if !is_pending(&path) {
-            let server = InProcess::start(Server::builder().directive("shards", "2"));
+            let server =
+                InProcess::start(Server::builder().directive("shards", "2").directive("save", ""));
             failures.add(&path, &script, &Runner::check(&server, &script, Asked::Ballast));
         }
     }

@@ -16,6 +16,7 @@ use crate::shard::message::Message;
 
 const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;
 const ADMIN: u32 = FLAGS | flag::ADMIN;
+const NONDETERMINISTIC: &[&str] = &["nondeterministic_output"];
 
 /// A subcommand of `CLIENT`.
 const fn sub(
@@ -41,7 +42,7 @@ const fn sub(
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "client",
     arity: -2,
-    flags: flag::NOSCRIPT,
+    categories: Some(&[]),
     run: Run::Container,
     group: Group::Connection,
     since: "2.4.0",
@@ -74,9 +75,15 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             "Returns helpful text about the different subcommands.",
         ),
         sub("id", 2, FLAGS, id, "5.0.0", "Returns the unique client ID of the connection."),
-        sub("info", 2, FLAGS, info, "6.2.0", "Returns information about the connection."),
+        Definition {
+            tips: NONDETERMINISTIC,
+            ..sub("info", 2, FLAGS, info, "6.2.0", "Returns information about the connection.")
+        },
         sub("kill", -3, ADMIN, kill, "2.4.0", "Terminates open connections."),
-        sub("list", -2, ADMIN, list, "2.4.0", "Lists open connections."),
+        Definition {
+            tips: NONDETERMINISTIC,
+            ..sub("list", -2, ADMIN, list, "2.4.0", "Lists open connections.")
+        },
         sub(
             "no-evict",
             3,

@@ -9,7 +9,35 @@ use crate::gather::{Gathered, Gathering};
 use crate::shard::ShardState;
 use crate::slot::Work;
 
-pub(crate) static COMMANDS: &[Definition] = &[Definition {
+const ADMIN: u32 = flag::ADMIN | flag::STALE;
+const READS: u32 = flag::STALE;
+
+/// A subcommand that needs a cluster, and so is refused by a node that is none.
+const fn clustered(name: &'static str, arity: i16, flags: u32) -> Definition {
+    Definition {
+        name,
+        arity,
+        flags,
+        run: Run::Session(refuse),
+        group: Group::Cluster,
+        since: "3.0.0",
+        summary: "Refused: this node is not part of a cluster.",
+        ..Definition::BASE
+    }
+}
+
+/// `READONLY` and its like: about a connection to a node of a cluster.
+const fn of_connection(name: &'static str, flags: u32) -> Definition {
+    Definition { categories: Some(&["@connection"]), ..clustered(name, 1, flags) }
+}
+
+pub(crate) static COMMANDS: &[Definition] = &[CLUSTER, ASKING, READONLY, READWRITE];
+
+const ASKING: Definition = of_connection("asking", flag::FAST);
+const READONLY: Definition = of_connection("readonly", flag::LOADING | flag::STALE | flag::FAST);
+const READWRITE: Definition = of_connection("readwrite", flag::LOADING | flag::STALE | flag::FAST);
+
+const CLUSTER: Definition = Definition {
     name: "cluster",
     arity: -2,
     run: Run::Container,
@@ -18,6 +46,29 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     complexity: "Depends on subcommand.",
     summary: "A container for Redis Cluster commands.",
     subcommands: &[
+        clustered("addslots", -3, ADMIN),
+        clustered("addslotsrange", -4, ADMIN),
+        clustered("bumpepoch", 2, ADMIN),
+        clustered("count-failure-reports", 3, ADMIN),
+        clustered("delslots", -3, ADMIN),
+        clustered("delslotsrange", -4, ADMIN),
+        clustered("failover", -2, ADMIN),
+        clustered("flushslots", 2, ADMIN),
+        clustered("forget", 3, ADMIN),
+        clustered("info", 2, READS),
+        clustered("links", 2, READS),
+        clustered("meet", -4, ADMIN),
+        clustered("myid", 2, READS),
+        clustered("nodes", 2, READS),
+        clustered("replicas", 3, ADMIN),
+        clustered("replicate", 3, ADMIN),
+        clustered("reset", -2, ADMIN | flag::NOSCRIPT),
+        clustered("saveconfig", 2, ADMIN),
+        clustered("set-config-epoch", 3, ADMIN),
+        clustered("setslot", -4, ADMIN),
+        clustered("shards", 2, READS),
+        clustered("slaves", 3, ADMIN),
+        clustered("slots", 2, READS),
         Definition {
             name: "countkeysinslot",
             arity: 3,
@@ -33,6 +84,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             arity: 4,
             flags: flag::STALE,
             run: Run::Gather(keys_in_slot),
+            tips: &["nondeterministic_output"],
             group: Group::Cluster,
             since: "3.0.0",
             complexity: "O(N) where N is the number of requested keys",
@@ -73,7 +125,11 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
     ],
     ..Definition::BASE
-}];
+};
+
+fn refuse(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply) -> CommandResult {
+    Err(CommandError::other("ERR This instance has cluster support disabled"))
+}
 
 /// A slot number as an argument.
 pub(crate) fn parse_slot(text: &[u8]) -> Result<u16, CommandError> {

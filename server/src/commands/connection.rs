@@ -42,8 +42,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "ping",
         arity: -1,
-        flags: flag::LOADING | flag::STALE | flag::FAST,
+        flags: flag::FAST,
         run: Run::Session(ping),
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         group: Group::Connection,
         summary: "Returns the server's liveliness response.",
         ..Definition::BASE
@@ -51,7 +52,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "quit",
         arity: -1,
-        flags: ALWAYS | flag::NO_AUTH | flag::NO_MULTI | flag::ALLOW_BUSY,
+        flags: ALWAYS | flag::NO_AUTH | flag::AT_ONCE | flag::ALLOW_BUSY,
         run: Run::Session(quit),
         group: Group::Connection,
         summary: "Closes the connection.",
@@ -60,7 +61,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "reset",
         arity: 1,
-        flags: ALWAYS | flag::NO_AUTH | flag::NO_MULTI | flag::ALLOW_BUSY,
+        flags: ALWAYS | flag::NO_AUTH | flag::AT_ONCE | flag::ALLOW_BUSY,
         run: Run::Transaction(crate::connection::transaction::Step::Reset),
         group: Group::Connection,
         since: "6.2.0",
@@ -79,11 +80,25 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "wait",
         arity: 3,
-        flags: 0,
+        flags: flag::NOSCRIPT,
+        categories: Some(&["@connection"]),
         run: Run::Data(wait),
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
         group: Group::Generic,
         since: "3.0.0",
         summary: "Answers how many replicas have acknowledged: there are none.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "waitaof",
+        arity: 4,
+        flags: flag::NOSCRIPT,
+        categories: Some(&["@connection"]),
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        run: Run::Data(waitaof),
+        group: Group::Generic,
+        since: "7.2.0",
+        summary: "Answers how many append-only files have been written: there are none.",
         ..Definition::BASE
     },
 ];
@@ -119,8 +134,39 @@ fn wait(_: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// Nothing is written to an append-only file, nor by replicas, so nobody is waited for.
+fn waitaof(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let local = number::parse_i64(args.at(1)).ok_or(CommandError::NotInteger)?;
+    if !(0..=1).contains(&local) {
+        return Err(CommandError::other("ERR value is out of range, must be between 0 and 1"));
+    }
+    let replicas = number::parse_i64(args.at(2)).ok_or(CommandError::NotInteger)?;
+    if replicas < 0 {
+        return Err(CommandError::NotPositive);
+    }
+    match number::parse_i64(args.at(3)) {
+        None => return Err(CommandError::TimeoutNotInteger),
+        Some(timeout) if timeout < 0 => return Err(CommandError::TimeoutNegative),
+        Some(_) => {}
+    }
+    if local > 0 && !cx.config().appendonly {
+        return Err(CommandError::other(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    reply.array(2);
+    reply.integer(0);
+    reply.integer(0);
+    Ok(())
+}
+
 fn select(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let db = number::parse_i64(args.at(1)).ok_or(CommandError::NotInteger)?;
+    if i32::try_from(db).is_err() {
+        return Err(CommandError::other(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
     let db = u8::try_from(db).map_err(|_| CommandError::InvalidDatabase)?;
     if u32::from(db) >= cx.shard.config.databases {
         return Err(CommandError::InvalidDatabase);

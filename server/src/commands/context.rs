@@ -233,14 +233,9 @@ impl<'a> Data<'a> {
         create: Create,
         f: impl FnOnce(&mut List, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
-        let limits = self.limits();
-        let access = self.access();
-        let (keyspace, key) = self.locate(key);
-        let existed = access.renew(keyspace, &key);
-        let done =
-            keyspace.update_list(&key, create, |list| f(list, &limits)).map_err(wrong_type)?;
-        access.begin(existed, keyspace, &key);
-        Ok(done)
+        self.update(key, |keyspace, key, limits| {
+            keyspace.update_list(key, create, |list| f(list, limits))
+        })
     }
 
     /// Changes the hash at `key`; `None` if it does not exist and may not be made.
@@ -250,14 +245,9 @@ impl<'a> Data<'a> {
         create: Create,
         f: impl FnOnce(&mut Hash, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
-        let limits = self.limits();
-        let access = self.access();
-        let (keyspace, key) = self.locate(key);
-        let existed = access.renew(keyspace, &key);
-        let done =
-            keyspace.update_hash(&key, create, |hash| f(hash, &limits)).map_err(wrong_type)?;
-        access.begin(existed, keyspace, &key);
-        Ok(done)
+        self.update(key, |keyspace, key, limits| {
+            keyspace.update_hash(key, create, |hash| f(hash, limits))
+        })
     }
 
     /// Changes the set at `key`; `None` if it does not exist and may not be made.
@@ -267,13 +257,9 @@ impl<'a> Data<'a> {
         create: Create,
         f: impl FnOnce(&mut Set, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
-        let limits = self.limits();
-        let access = self.access();
-        let (keyspace, key) = self.locate(key);
-        let existed = access.renew(keyspace, &key);
-        let done = keyspace.update_set(&key, create, |set| f(set, &limits)).map_err(wrong_type)?;
-        access.begin(existed, keyspace, &key);
-        Ok(done)
+        self.update(key, |keyspace, key, limits| {
+            keyspace.update_set(key, create, |set| f(set, limits))
+        })
     }
 
     /// Changes the sorted set at `key`; `None` if it does not exist and may not be made.
@@ -283,12 +269,23 @@ impl<'a> Data<'a> {
         create: Create,
         f: impl FnOnce(&mut ZSet, &Limits) -> R,
     ) -> Result<Option<R>, CommandError> {
+        self.update(key, |keyspace, key, limits| {
+            keyspace.update_zset(key, create, |zset| f(zset, limits))
+        })
+    }
+
+    /// Lets `change` write to `key`, and keeps the key's place in the eviction order.
+    #[inline]
+    fn update<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Keyspace, &Key<'_>, &Limits) -> Result<Option<R>, WrongType>,
+    ) -> Result<Option<R>, CommandError> {
         let limits = self.limits();
         let access = self.access();
         let (keyspace, key) = self.locate(key);
         let existed = access.renew(keyspace, &key);
-        let done =
-            keyspace.update_zset(&key, create, |zset| f(zset, &limits)).map_err(wrong_type)?;
+        let done = change(keyspace, &key, &limits).map_err(wrong_type)?;
         access.begin(existed, keyspace, &key);
         Ok(done)
     }

@@ -5,7 +5,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::Data;
 use super::keys::read_meta;
-use super::table::{CommandResult, Definition, ONE, Run, flag};
+use super::table::{Access, CommandResult, Definition, ONE, Run, flag};
 
 const BASE: Definition = Definition { keys: ONE, ..Definition::BASE };
 
@@ -14,6 +14,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "expire",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW update")],
         run: Run::Data(expire),
         summary: "Lets a key expire after some seconds.",
         ..BASE
@@ -22,6 +23,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "expireat",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW update")],
         run: Run::Data(expireat),
         since: "1.2.0",
         summary: "Lets a key expire at a Unix time in seconds.",
@@ -40,6 +42,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "persist",
         arity: 2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW update")],
         run: Run::Data(persist),
         since: "2.2.0",
         summary: "Lets a key never expire.",
@@ -49,6 +52,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "pexpire",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW update")],
         run: Run::Data(pexpire),
         since: "2.6.0",
         summary: "Lets a key expire after some milliseconds.",
@@ -58,6 +62,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "pexpireat",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW update")],
         run: Run::Data(pexpireat),
         since: "2.6.0",
         summary: "Lets a key expire at a Unix time in milliseconds.",
@@ -77,6 +82,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(pttl),
+        tips: &["nondeterministic_output"],
         since: "2.6.0",
         summary: "Returns in how many milliseconds a key expires.",
         ..BASE
@@ -86,6 +92,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(ttl),
+        tips: &["nondeterministic_output"],
         summary: "Returns in how many seconds a key expires.",
         ..BASE
     },

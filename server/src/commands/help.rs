@@ -84,15 +84,6 @@ pub(crate) const SLOWLOG: Help = &[
     ("RESET", &["Reset the slowlog."]),
 ];
 
-/// `LATENCY`
-pub(crate) const LATENCY: Help = &[
-    ("DOCTOR", &["Return a human readable latency analysis report."]),
-    ("HISTORY <event>", &["Return time-latency samples for the <event> class."]),
-    ("LATEST", &["Return the latest latency samples for all events."]),
-    ("RESET [<event> ...]", &["Reset latency data of one or more <event> classes."]),
-    ("HISTOGRAM [COMMAND ...]", &["Return a cumulative distribution of commands' latencies."]),
-];
-
 /// `CLUSTER`
 pub(crate) const CLUSTER: Help = &[
     ("COUNTKEYSINSLOT <slot>", &["Return the number of keys in <slot>."]),

@@ -4,9 +4,12 @@ use ballast_protocol::glob::glob_match_nocase;
 use ballast_protocol::{Args, ArgsBuf, CommandError, Reply};
 
 use super::context::SessionContext;
+use super::key_spec::{Found, Specification};
 use super::table::{Command, CommandResult, Definition, Group, KeySpec, Run, flag};
 
 const FLAGS: u32 = flag::LOADING | flag::STALE;
+const CATEGORIES: Option<&[&str]> = Some(&["@connection"]);
+const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 
 const fn sub(
     name: &'static str,
@@ -22,6 +25,7 @@ const fn sub(
         run: Run::Session(run),
         group: Group::Server,
         since,
+        categories: CATEGORIES,
         complexity: "O(N) where N is the number of commands",
         summary,
         ..Definition::BASE
@@ -32,6 +36,8 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "command",
     arity: -1,
     flags: FLAGS,
+    categories: CATEGORIES,
+    tips: UNORDERED,
     run: Run::Container,
     group: Group::Server,
     since: "2.8.13",
@@ -41,7 +47,10 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         // Without a subcommand: the dispatcher looks for one with an empty name.
         sub("", 1, all, "2.8.13", "Returns detailed information about all commands."),
         sub("count", 2, count, "2.8.13", "Returns a count of commands."),
-        sub("docs", -2, docs, "7.0.0", "Returns documentary information about commands."),
+        Definition {
+            tips: UNORDERED,
+            ..sub("docs", -2, docs, "7.0.0", "Returns documentary information about commands.")
+        },
         sub("getkeys", -3, getkeys, "2.8.13", "Extracts the key names from an arbitrary command."),
         sub(
             "getkeysandflags",
@@ -51,8 +60,20 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             "Extracts the key names and access flags for an arbitrary command.",
         ),
         sub("help", 2, help, "5.0.0", "Returns helpful text about the different subcommands."),
-        sub("info", -2, info, "2.8.13", "Returns information about one, multiple or all commands."),
-        sub("list", -2, list, "7.0.0", "Returns a list of command names."),
+        Definition {
+            tips: UNORDERED,
+            ..sub(
+                "info",
+                -2,
+                info,
+                "2.8.13",
+                "Returns information about one, multiple or all commands.",
+            )
+        },
+        Definition {
+            tips: UNORDERED,
+            ..sub("list", -2, list, "7.0.0", "Returns a list of command names.")
+        },
     ],
     ..Definition::BASE
 }];
@@ -90,22 +111,28 @@ pub(crate) fn categories(command: &Command) -> Vec<&'static str> {
             names.push(name);
         }
     };
-    add(command.group == Group::Generic || command.has(flag::KEYSPACE), "@keyspace");
+    let own = |group: Group, name: &'static str| match command.categories {
+        Some(categories) => categories.contains(&name),
+        None => command.group == group,
+    };
+    add(own(Group::Generic, "@keyspace") || command.has(flag::KEYSPACE), "@keyspace");
     add(command.has(flag::READONLY), "@read");
     add(command.has(flag::WRITE), "@write");
-    add(command.group == Group::Set, "@set");
-    add(command.group == Group::SortedSet, "@sortedset");
-    add(command.group == Group::List, "@list");
-    add(command.group == Group::Hash, "@hash");
-    add(command.group == Group::String, "@string");
+    add(own(Group::Set, "@set"), "@set");
+    add(own(Group::SortedSet, "@sortedset"), "@sortedset");
+    add(own(Group::List, "@list"), "@list");
+    add(own(Group::Hash, "@hash"), "@hash");
+    add(own(Group::String, "@string"), "@string");
+    add(own(Group::Bitmap, "@bitmap"), "@bitmap");
     add(command.has(flag::PUBSUB), "@pubsub");
-    add(command.has(flag::ADMIN), "@admin");
+    let admin = command.categories.is_some_and(|categories| categories.contains(&"@admin"));
+    add(command.has(flag::ADMIN) || admin, "@admin");
     add(command.has(flag::FAST), "@fast");
     add(!command.has(flag::FAST), "@slow");
     add(command.has(flag::BLOCKING), "@blocking");
     add(command.has(flag::ADMIN) || command.has(flag::DANGEROUS), "@dangerous");
-    add(command.group == Group::Connection, "@connection");
-    add(command.group == Group::Transactions, "@transaction");
+    add(own(Group::Connection, "@connection"), "@connection");
+    add(own(Group::Transactions, "@transaction"), "@transaction");
     names
 }
 
@@ -137,7 +164,8 @@ fn write_info(command: &Command, reply: &mut Reply) {
     let categories = categories(command);
     reply.set(categories.len());
     categories.iter().for_each(|name| reply.simple(name));
-    reply.array(0);
+    reply.set(command.tips.len());
+    command.tips.iter().for_each(|tip| reply.bulk_str(tip));
     write_key_specs(command, reply);
     let subs: Vec<&Command> =
         command.subcommands().iter().filter(|sub| !sub.name.is_empty()).collect();
@@ -147,65 +175,56 @@ fn write_info(command: &Command, reply: &mut Reply) {
 
 /// The key specifications of Redis 7.
 fn write_key_specs(command: &Command, reply: &mut Reply) {
-    let access = if command.has(flag::WRITE) { "RW" } else { "RO" };
-    let begin = |reply: &mut Reply, index: usize| {
-        reply.map(3);
+    let specifications = command.keys.specifications(command.access);
+    reply.array(specifications.len());
+    for specification in specifications {
+        let access = specification.access;
+        reply.map(3 + usize::from(!access.notes.is_empty()));
+        if !access.notes.is_empty() {
+            reply.bulk_str("notes");
+            reply.bulk_str(access.notes);
+        }
         reply.bulk_str("flags");
-        reply.set(1);
-        reply.simple(access);
-        reply.bulk_str("begin_search");
+        write_access(access.flags, reply);
+        write_place(&specification, reply);
+    }
+}
+
+/// What is done to a key, as a set of flags.
+fn write_access(flags: &str, reply: &mut Reply) {
+    reply.set(flags.split(' ').count());
+    flags.split(' ').for_each(|flag| reply.simple(flag));
+}
+
+/// Where the keys of a specification are.
+fn write_place(specification: &Specification, reply: &mut Reply) {
+    let open = |reply: &mut Reply, what: &str, kind: &str, fields: &[(&str, i64)]| {
+        reply.bulk_str(what);
         reply.map(2);
         reply.bulk_str("type");
-        reply.bulk_str("index");
+        reply.bulk_str(kind);
         reply.bulk_str("spec");
-        reply.map(1);
-        reply.bulk_str("index");
-        reply.integer(i64::try_from(index).unwrap_or(0));
-        reply.bulk_str("find_keys");
-        reply.map(2);
-        reply.bulk_str("type");
-    };
-    let range = |reply: &mut Reply, last: i64, step: usize| {
-        reply.bulk_str("range");
-        reply.bulk_str("spec");
-        reply.map(3);
-        reply.bulk_str("lastkey");
-        reply.integer(last);
-        reply.bulk_str("keystep");
-        reply.integer(i64::try_from(step).unwrap_or(1));
-        reply.bulk_str("limit");
-        reply.integer(0);
-    };
-    match command.keys {
-        KeySpec::None => reply.array(0),
-        KeySpec::Range { first, last, step } => {
-            reply.array(1);
-            begin(reply, first);
-            let last = i64::try_from(last).unwrap_or(0);
-            let from_first = i64::try_from(first).unwrap_or(0);
-            range(reply, if last < 0 { last } else { last - from_first }, step);
+        reply.map(fields.len());
+        for (name, value) in fields {
+            reply.bulk_str(name);
+            reply.integer(*value);
         }
-        KeySpec::Counted { destination, count } => {
-            reply.array(1 + usize::from(destination.is_some()));
-            if let Some(at) = destination {
-                begin(reply, at);
-                range(reply, 0, 1);
-            }
-            begin(reply, count);
-            reply.bulk_str("keynum");
-            reply.bulk_str("spec");
-            reply.map(3);
-            reply.bulk_str("keynumidx");
-            reply.integer(0);
-            reply.bulk_str("firstkey");
-            reply.integer(1);
-            reply.bulk_str("keystep");
-            reply.integer(1);
+    };
+    if specification.access.is_anywhere {
+        open(reply, "begin_search", "unknown", &[]);
+        return open(reply, "find_keys", "unknown", &[]);
+    }
+    let begin = i64::try_from(specification.begin).unwrap_or(0);
+    open(reply, "begin_search", "index", &[("index", begin)]);
+    match specification.found {
+        Found::Range { last, step } => {
+            let (last, step) = (i64::try_from(last).unwrap_or(0), i64::try_from(step).unwrap_or(1));
+            let fields = [("lastkey", last), ("keystep", step), ("limit", 0)];
+            open(reply, "find_keys", "range", &fields);
         }
-        KeySpec::FirstAndStore => {
-            reply.array(1);
-            begin(reply, 1);
-            range(reply, 0, 1);
+        Found::Counted => {
+            let fields = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+            open(reply, "find_keys", "keynum", &fields);
         }
     }
 }
@@ -239,7 +258,7 @@ fn info(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comma
     for name in args.from(2) {
         match find(name) {
             Some(command) => write_info(command, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())
@@ -312,16 +331,14 @@ fn list(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comman
     Ok(())
 }
 
-/// The command of `COMMAND GETKEYS` with its own arguments.
-fn inner(args: Args<'_>) -> Result<(&'static Command, ArgsBuf), CommandError> {
+/// The command of `COMMAND GETKEYS` with its own arguments, and where its keys are among them.
+fn inner(args: Args<'_>) -> Result<(&'static Command, ArgsBuf, Vec<usize>), CommandError> {
     let inner: ArgsBuf = args.from(2).to_owned();
     let view = inner.view();
-    let mut command = view
-        .get(0)
-        .and_then(|name| super::table().find(name))
-        .ok_or_else(|| CommandError::other("ERR Invalid command specified"))?;
-    if let Some(sub) = view.get(1).and_then(|name| command.subcommand(name)) {
-        command = sub;
+    let unknown = || CommandError::other("ERR Invalid command specified");
+    let mut command = view.get(0).and_then(|name| super::table().find(name)).ok_or_else(unknown)?;
+    if let (Run::Container, Some(name)) = (command.run, view.get(1)) {
+        command = command.subcommand(name).ok_or_else(unknown)?;
     }
     if command.keys == KeySpec::None {
         return Err(CommandError::other("ERR The command has no key arguments"));
@@ -329,38 +346,62 @@ fn inner(args: Args<'_>) -> Result<(&'static Command, ArgsBuf), CommandError> {
     if !command.arity_ok(view.len()) {
         return Err(CommandError::other("ERR Invalid number of arguments specified for command"));
     }
-    Ok((command, inner))
-}
-
-fn keys_of(command: &Command, args: Args<'_>) -> Result<Vec<Vec<u8>>, CommandError> {
-    let mut keys = Vec::new();
-    command.keys.each(args, |at| keys.push(args.at(at).to_vec()));
-    if keys.is_empty() {
+    let mut places = Vec::new();
+    command.keys.each(view, |at| places.push(at));
+    if places.is_empty() || !command.keys.all_there(view) {
         return Err(CommandError::other("ERR Invalid arguments specified for command"));
     }
-    Ok(keys)
+    Ok((command, inner, places))
 }
 
 fn getkeys(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (command, inner) = inner(args)?;
-    let keys = keys_of(command, inner.view())?;
-    reply.array(keys.len());
-    keys.iter().for_each(|key| reply.bulk(key));
+    let (_, inner, places) = inner(args)?;
+    reply.array(places.len());
+    places.into_iter().for_each(|at| reply.bulk(inner.view().at(at)));
     Ok(())
 }
 
 fn getkeysandflags(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (command, inner) = inner(args)?;
-    let keys = keys_of(command, inner.view())?;
-    reply.array(keys.len());
-    for key in &keys {
+    let (command, inner, places) = inner(args)?;
+    reply.array(places.len());
+    for at in places {
         reply.array(2);
-        reply.bulk(key);
-        reply.set(1);
-        reply.simple(if command.has(flag::WRITE) { "RW" } else { "RO" });
+        reply.bulk(inner.view().at(at));
+        write_access(access_at(command, inner.view(), at), reply);
     }
     Ok(())
 }
+
+/// What a command does to the key that is argument `at`.
+fn access_at(command: &Command, args: Args<'_>, at: usize) -> &'static str {
+    let specifications = command.keys.specifications(command.access);
+    let known = || specifications.iter().filter(|one| !one.access.is_anywhere);
+    // The last that begins before the key: those of single keys come first.
+    let found = known().rfind(|one| match one.found {
+        Found::Range { .. } => one.begin <= at,
+        Found::Counted => one.begin < at,
+    });
+    let flags = found.map_or("", |one| one.access.flags);
+    if command.keys == KeySpec::FirstAndStore && at > 1 {
+        return command.access.last().map_or(flags, |access| access.flags);
+    }
+    if !flags.ends_with(VARIABLE) {
+        return flags;
+    }
+    let has = |word: &[u8]| args.from(2).iter().any(|arg| arg.eq_ignore_ascii_case(word));
+    let (reads, writes) = match command.name {
+        "bitfield" => (true, has(b"set") || has(b"incrby")),
+        _ => (args.len() > 3 && has(b"get"), true),
+    };
+    match (reads, writes) {
+        (true, false) => "RO access",
+        (true, true) => "RW access update",
+        (false, _) => "OW update",
+    }
+}
+
+/// The flag of an access that depends on further arguments: `SET … GET`, and `BITFIELD`.
+const VARIABLE: &str = "variable_flags";
 
 fn help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
     super::help::write("COMMAND", super::help::COMMAND, reply);

@@ -5,7 +5,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::{Kind, Meta, OwnedValue};
 
 use super::context::Data;
-use super::table::{CommandResult, Definition, ONE, REST, Run, TWO, flag};
+use super::table::{Access, CommandResult, Definition, ONE, REST, Run, TWO, flag};
 
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
@@ -13,6 +13,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
+        access: &[Access::to("RO access"), Access::to("OW update")],
         run: Run::Data(copy),
         since: "6.2.0",
         complexity: "O(N) for a collection of N elements, O(1) for a string",
@@ -24,7 +25,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE,
         keys: REST,
+        access: &[Access::to("RM delete")],
         run: Run::Data(del),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         complexity: "O(N) with N being the number of keys",
         summary: "Deletes keys.",
         ..Definition::BASE
@@ -34,7 +37,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         keys: REST,
+        access: &[Access::to("RO")],
         run: Run::Data(exists),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         complexity: "O(N) with N being the number of keys",
         summary: "Counts how many of the keys exist.",
         ..Definition::BASE
@@ -44,6 +49,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::FAST,
         keys: ONE,
+        access: &[Access::to("RW access update")],
         run: Run::Data(move_key),
         summary: "Moves a key to another database.",
         ..Definition::BASE
@@ -53,6 +59,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE,
         keys: TWO,
+        access: &[Access::to("RW access delete"), Access::to("OW update")],
         run: Run::Data(rename),
         summary: "Renames a key, overwriting the one that has the new name.",
         ..Definition::BASE
@@ -62,6 +69,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::FAST,
         keys: TWO,
+        access: &[Access::to("RW access delete"), Access::to("OW insert")],
         run: Run::Data(renamenx),
         summary: "Renames a key unless one has the new name.",
         ..Definition::BASE
@@ -71,7 +79,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         keys: REST,
+        access: &[Access::to("RO")],
         run: Run::Data(touch),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         since: "3.2.1",
         complexity: "O(N) with N being the number of keys",
         summary: "Counts how many of the keys exist, and notes that they were used.",
@@ -82,6 +92,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         keys: ONE,
+        access: &[Access::to("RO")],
         run: Run::Data(type_of),
         summary: "Returns the type of the value of a key.",
         ..Definition::BASE
@@ -91,7 +102,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         keys: REST,
+        access: &[Access::to("RM delete")],
         run: Run::Data(unlink),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         since: "4.0.0",
         complexity: "O(1) for each key; their memory is freed afterwards",
         summary: "Deletes keys and frees their memory later.",
@@ -169,15 +182,44 @@ impl Place<'_> {
         keyspace.meta(&key)
     }
 
-    /// Puts a value here, in place of any other, and tells whoever waits for it.
-    fn put(self, cx: &mut Data<'_>, value: OwnedValue, meta: Meta, event: &'static str) {
+    /// Whether here is a string that has been written to in place.
+    fn spelling(self, cx: &mut Data<'_>) -> Spelling {
         let (keyspace, key) = cx.locate_in(self.db, self.key);
-        if let Some(replaced) = keyspace.insert(&key, value, meta.expiry, meta.aux) {
+        match keyspace.encoding(&key) {
+            Some("raw") => Spelling::Raw,
+            _ => Spelling::Usual,
+        }
+    }
+
+    /// Puts a value here, in place of any other, and tells whoever waits for it.
+    fn put(
+        self,
+        cx: &mut Data<'_>,
+        value: OwnedValue,
+        spelling: Spelling,
+        meta: Meta,
+        event: &'static str,
+    ) {
+        let (keyspace, key) = cx.locate_in(self.db, self.key);
+        let replaced = keyspace.insert(&key, value, meta.expiry, meta.aux);
+        if spelling == Spelling::Raw {
+            keyspace.make_raw(&key);
+        }
+        if let Some(replaced) = replaced {
             cx.shard.garbage.push(replaced);
         }
         cx.changed_in(self.db, self.key, event);
         cx.ready_in(self.db, self.key);
     }
+}
+
+/// Which encoding a string keeps where it goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    /// The one that it has when set.
+    Usual,
+    /// The one of strings that were written to in place.
+    Raw,
 }
 
 /// Moves what is at `from`, which exists with this `meta`, to `to`.
@@ -188,10 +230,11 @@ fn relocate(
     meta: Meta,
     events: (&'static str, &'static str),
 ) {
+    let spelling = from.spelling(cx);
     let (keyspace, key) = cx.locate_in(from.db, from.key);
     if let Some((value, _)) = keyspace.take(&key) {
         cx.changed_in(from.db, from.key, events.0);
-        to.put(cx, value, meta, events.1);
+        to.put(cx, value, spelling, meta, events.1);
     }
 }
 
@@ -260,10 +303,11 @@ fn copy(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let found = read_meta(cx, from.key);
     let copied = match found {
         Some(meta) if replace || to.meta(cx).is_none() => {
+            let spelling = from.spelling(cx);
             let (keyspace, key) = cx.locate_in(from.db, from.key);
             match keyspace.clone_value(&key) {
                 Some(value) => {
-                    to.put(cx, value, meta, "copy_to");
+                    to.put(cx, value, spelling, meta, "copy_to");
                     true
                 }
                 None => false,

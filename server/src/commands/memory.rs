@@ -10,7 +10,7 @@ use ballast_storage::memory;
 use super::context::{Data, SessionContext};
 use super::help::{self, Help};
 use super::info::{Memory, ShardFacts, human, process_status, ratio};
-use super::table::{CommandResult, Definition, Group, Run, SECOND, flag};
+use super::table::{Access, CommandResult, Definition, Group, Run, SECOND, flag};
 use crate::gather::{Gathered, Gathering};
 use crate::shared::Shared;
 
@@ -30,6 +30,11 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         Definition {
             name: "doctor",
             run: Run::Gather(doctor),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_shards",
+                "response_policy:special",
+            ],
             summary: "Returns a report about memory problems.",
             ..REPORT
         },
@@ -44,18 +49,29 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         Definition {
             name: "malloc-stats",
             run: Run::Gather(malloc_stats),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_shards",
+                "response_policy:special",
+            ],
             summary: "Returns the allocator's statistics.",
             ..REPORT
         },
         Definition {
             name: "purge",
             run: Run::Gather(purge),
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
             summary: "Asks the allocator to release memory.",
             ..REPORT
         },
         Definition {
             name: "stats",
             run: Run::Gather(stats),
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:all_shards",
+                "response_policy:special",
+            ],
             complexity: "O(N) where N is the number of slots",
             summary: "Returns details about memory usage.",
             ..REPORT
@@ -65,6 +81,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             arity: -3,
             flags: flag::READONLY,
             keys: SECOND,
+            access: &[Access::to("RO")],
             run: Run::Data(usage),
             summary: "Returns the exact bytes that a key and its value take.",
             ..REPORT

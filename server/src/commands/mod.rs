@@ -2,6 +2,7 @@
 //!
 //! A handler parses its arguments, calls one storage operation and writes one reply.
 
+pub(crate) mod arguments;
 pub(crate) mod balancer;
 pub(crate) mod bitmaps;
 pub(crate) mod client;
@@ -14,8 +15,10 @@ pub(crate) mod hashes;
 pub(crate) mod help;
 pub(crate) mod info;
 pub(crate) mod introspection;
+pub(crate) mod key_spec;
 pub(crate) mod keys;
 pub(crate) mod keyspace;
+pub(crate) mod latency;
 pub(crate) mod lists;
 pub(crate) mod memory;
 pub(crate) mod object;
@@ -49,6 +52,7 @@ pub(crate) static FAMILIES: &[&[Definition]] = &[
     introspection::COMMANDS,
     keys::COMMANDS,
     keyspace::COMMANDS,
+    latency::COMMANDS,
     lists::COMMANDS,
     memory::COMMANDS,
     object::COMMANDS,

@@ -5,7 +5,7 @@ use ballast_storage::{Meta, Value, eviction};
 
 use super::context::{Data, SessionContext};
 use super::help::{self, Help};
-use super::table::{CommandResult, Definition, Group, Run, SECOND, flag};
+use super::table::{Access, CommandResult, Definition, Group, Run, SECOND, flag};
 use crate::config::MaxmemoryPolicy;
 
 /// A subcommand that looks at one key.
@@ -21,6 +21,7 @@ const INSPECT: Definition = Definition {
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "object",
     arity: -2,
+    categories: Some(&[]),
     run: Run::Container,
     group: Group::Generic,
     since: "2.2.3",
@@ -29,13 +30,17 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     subcommands: &[
         Definition {
             name: "encoding",
+            access: &[Access::to("RO")],
             run: Run::Data(encoding),
+            tips: &["nondeterministic_output"],
             summary: "Returns the internal encoding of a value.",
             ..INSPECT
         },
         Definition {
             name: "freq",
+            access: &[Access::to("RO")],
             run: Run::Data(frequency),
+            tips: &["nondeterministic_output"],
             since: "4.0.0",
             summary: "Returns the logarithmic access frequency counter of a key.",
             ..INSPECT
@@ -52,13 +57,17 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "idletime",
+            access: &[Access::to("RO")],
             run: Run::Data(idle_time),
+            tips: &["nondeterministic_output"],
             summary: "Returns the seconds since the last access to a key.",
             ..INSPECT
         },
         Definition {
             name: "refcount",
+            access: &[Access::to("RO")],
             run: Run::Data(reference_count),
+            tips: &["nondeterministic_output"],
             summary: "Returns the number of references to a value.",
             ..INSPECT
         },
@@ -126,7 +135,12 @@ fn idle_time(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandRes
              adjust.",
         ));
     }
-    let idle_ms = eviction::lru_idle_ms(meta.aux, cx.now_ms());
+    // The clock that marks keys is renewed a few times a second: a key with its present time has
+    // been used just now, though the second may be over.
+    let idle_ms = match meta.aux == cx.shard.lru_clock {
+        true => 0,
+        false => eviction::lru_idle_ms(meta.aux, cx.now_ms()),
+    };
     reply.integer(i64::try_from(idle_ms / 1000).unwrap_or(i64::MAX));
     Ok(())
 }

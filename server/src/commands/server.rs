@@ -70,6 +70,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
                 arity: -4,
                 flags: ADMIN,
                 run: Run::Session(config_set),
+                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
                 group: Group::Server,
                 since: "2.0.0",
                 complexity: "O(N) when N is the number of configuration parameters provided",
@@ -84,9 +85,32 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 1,
         flags: flag::LOADING | flag::STALE | flag::FAST,
         run: Run::Session(time),
+        tips: &["nondeterministic_output"],
         group: Group::Server,
         since: "2.6.0",
         summary: "Returns the server time.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "lastsave",
+        arity: 1,
+        flags: flag::LOADING | flag::STALE | flag::FAST | flag::DANGEROUS,
+        categories: Some(&["@admin"]),
+        tips: &["nondeterministic_output"],
+        run: Run::Session(lastsave),
+        group: Group::Server,
+        summary: "Returns the Unix time of the last save, or of the start before the first.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "role",
+        arity: 1,
+        flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::DANGEROUS,
+        categories: Some(&["@admin"]),
+        run: Run::Session(role),
+        group: Group::Server,
+        since: "2.8.12",
+        summary: "Returns the replication role.",
         ..Definition::BASE
     },
     Definition {
@@ -102,7 +126,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "shutdown",
         arity: -1,
-        flags: ADMIN | flag::NO_MULTI | flag::ALLOW_BUSY,
+        flags: ADMIN | flag::AT_ONCE | flag::NO_MULTI | flag::ALLOW_BUSY,
         run: Run::Session(shutdown),
         group: Group::Server,
         complexity: "O(N) when saving, where N is the total number of keys in all databases.",
@@ -199,7 +223,26 @@ fn time(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandR
     Ok(())
 }
 
-fn lolwut(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+fn lastsave(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    reply.integer(cx.shard.shared.started_ms / 1000);
+    Ok(())
+}
+
+/// A master without replicas.
+fn role(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    reply.array(3);
+    reply.bulk_str("master");
+    reply.integer(0);
+    reply.array(0);
+    Ok(())
+}
+
+fn lolwut(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    if let (Some(word), Some(version)) = (args.get(1), args.get(2))
+        && word.eq_ignore_ascii_case(b"version")
+    {
+        ballast_protocol::number::parse_i64(version).ok_or(CommandError::NotInteger)?;
+    }
     let version = env!("CARGO_PKG_VERSION");
     let art = format!(
         "        ▁▂▃▄▅▆▇█▇▆▅▄▃▂▁        ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅\n\
@@ -212,19 +255,20 @@ fn lolwut(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Command
 }
 
 fn shutdown(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let mut abort = false;
-    for option in args.from(1) {
-        let known = ["nosave", "save", "now", "force"];
-        if option.eq_ignore_ascii_case(b"abort") {
-            abort = true;
-        } else if !known.iter().any(|word| option.eq_ignore_ascii_case(word.as_bytes())) {
-            return Err(CommandError::Syntax);
-        }
+    if cx.session.transaction.is_some() {
+        cx.session.fail_transaction();
+        return Err(CommandError::other("ERR Command not allowed inside a transaction"));
+    }
+    let options = args.from(1);
+    let has = |word: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(word));
+    let known: [&[u8]; 5] = [b"nosave", b"save", b"now", b"force", b"abort"];
+    let is_known = |option: &[u8]| known.iter().any(|word| option.eq_ignore_ascii_case(word));
+    let abort = has(b"abort");
+    let contradicts = has(b"save") && has(b"nosave") || abort && options.len() > 1;
+    if contradicts || !options.iter().all(is_known) {
+        return Err(CommandError::Syntax);
     }
     if abort {
-        if args.len() > 2 {
-            return Err(CommandError::Syntax);
-        }
         return Err(CommandError::other("ERR No shutdown in progress."));
     }
     let shared = &cx.shard.shared;

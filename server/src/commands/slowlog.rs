@@ -1,11 +1,11 @@
-//! `SLOWLOG` and `LATENCY`.
+//! `SLOWLOG`, and the statistics of commands that `INFO` and `LATENCY` show.
 
 use ballast_protocol::{Args, CommandError, Reply, number};
 
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::gather::{Gathered, Gathering};
-use crate::shard::statistics::{CommandStatistics, HISTOGRAM_BUCKETS, SlowCommand};
+use crate::shard::statistics::{CommandStatistics, SlowCommand};
 
 const ADMIN: u32 = flag::ADMIN | flag::LOADING | flag::STALE;
 
@@ -23,82 +23,38 @@ const fn sub(name: &'static str, arity: i16, run: Run, summary: &'static str) ->
     }
 }
 
-pub(crate) static COMMANDS: &[Definition] = &[
-    Definition {
-        name: "slowlog",
-        arity: -2,
-        run: Run::Container,
-        group: Group::Server,
-        since: "2.2.12",
-        complexity: "Depends on subcommand.",
-        summary: "A container for slow log commands.",
-        subcommands: &[
-            sub("get", -2, Run::Gather(slowlog_get), "Returns the slow log's entries."),
-            sub(
-                "help",
-                2,
-                Run::Session(slowlog_help),
-                "Show helpful text about the different subcommands",
-            ),
-            sub(
-                "len",
-                2,
-                Run::Gather(slowlog_len),
-                "Returns the number of entries in the slow log.",
-            ),
-            sub("reset", 2, Run::Gather(slowlog_reset), "Clears all entries from the slow log."),
-        ],
-        ..Definition::BASE
-    },
-    Definition {
-        name: "latency",
-        arity: -2,
-        run: Run::Container,
-        group: Group::Server,
-        since: "2.8.13",
-        complexity: "Depends on subcommand.",
-        summary: "A container for latency diagnostics commands.",
-        subcommands: &[
-            sub(
-                "doctor",
-                2,
-                Run::Session(latency_doctor),
-                "Returns a human-readable latency analysis report.",
-            ),
-            sub(
-                "help",
-                2,
-                Run::Session(latency_help),
-                "Returns helpful text about the different subcommands.",
-            ),
-            sub(
-                "histogram",
-                -2,
-                Run::Gather(latency_histogram),
-                "Returns the cumulative distribution of latencies of a subset or all commands.",
-            ),
-            sub(
-                "history",
-                3,
-                Run::Session(latency_nothing),
-                "Returns timestamp-latency samples for an event.",
-            ),
-            sub(
-                "latest",
-                2,
-                Run::Session(latency_nothing),
-                "Returns the latest latency samples for all events.",
-            ),
-            sub(
-                "reset",
-                -2,
-                Run::Session(latency_reset),
-                "Resets the latency data for one or more events.",
-            ),
-        ],
-        ..Definition::BASE
-    },
-];
+pub(crate) static COMMANDS: &[Definition] = &[Definition {
+    name: "slowlog",
+    arity: -2,
+    run: Run::Container,
+    group: Group::Server,
+    since: "2.2.12",
+    complexity: "Depends on subcommand.",
+    summary: "A container for slow log commands.",
+    subcommands: &[
+        Definition {
+            tips: &["request_policy:all_nodes", "nondeterministic_output"],
+            ..sub("get", -2, Run::Gather(slowlog_get), "Returns the slow log's entries.")
+        },
+        Definition {
+            flags: flag::LOADING | flag::STALE,
+            ..sub("help", 2, Run::Session(slowlog_help), "Shows what the subcommands do.")
+        },
+        Definition {
+            tips: &[
+                "request_policy:all_nodes",
+                "response_policy:agg_sum",
+                "nondeterministic_output",
+            ],
+            ..sub("len", 2, Run::Gather(slowlog_len), "Returns the slow log's length.")
+        },
+        Definition {
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..sub("reset", 2, Run::Gather(slowlog_reset), "Clears the slow log.")
+        },
+    ],
+    ..Definition::BASE
+}];
 
 /// Entries that `SLOWLOG GET` answers without being told how many.
 const DEFAULT_ENTRIES: usize = 10;
@@ -170,75 +126,6 @@ impl Gathering<'_> {
     fn slow_log_max(&self) -> usize {
         let max = self.shard.shared.config.load().slowlog_max_len;
         usize::try_from(max).unwrap_or(usize::MAX)
-    }
-}
-
-fn latency_doctor(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    reply.verbatim(
-        "txt",
-        b"No latency spikes are recorded: long work runs in slices of at most a millisecond. \
-          SLOWLOG GET lists slow commands, LATENCY HISTOGRAM their distribution.\n",
-    );
-    Ok(())
-}
-
-fn latency_help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    super::help::write("LATENCY", super::help::LATENCY, reply);
-    Ok(())
-}
-
-fn latency_nothing(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    reply.array(0);
-    Ok(())
-}
-
-fn latency_reset(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    reply.integer(0);
-    Ok(())
-}
-
-fn latency_histogram<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
-    Box::pin(async move {
-        let wanted: Vec<String> = args
-            .from(2)
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
-            .collect();
-        let merged = merge(cx.each_shard(|state| state.statistics.commands().to_vec()).await);
-        let shown: Vec<_> = super::table()
-            .with_subcommands()
-            .filter(|command| {
-                wanted.is_empty()
-                    || wanted.iter().any(|name| {
-                        command.full_name == *name
-                            || command.full_name.split('|').next() == Some(name.as_str())
-                    })
-            })
-            .filter_map(|command| Some((command, merged.get(command.index)?)))
-            .filter_map(|(command, of)| Some((command, of.calls, of.histogram.as_deref()?)))
-            .collect();
-        reply.map(shown.len());
-        for (command, calls, histogram) in shown {
-            reply.bulk_str(&command.full_name);
-            reply.map(2);
-            reply.bulk_str("calls");
-            reply.integer(i64::try_from(calls).unwrap_or(i64::MAX));
-            reply.bulk_str("histogram_usec");
-            write_histogram(histogram, reply);
-        }
-        Ok(())
-    })
-}
-
-/// Cumulative counts at the upper ends of the buckets that have any.
-fn write_histogram(histogram: &[u64; HISTOGRAM_BUCKETS], reply: &mut Reply) {
-    let filled = histogram.iter().filter(|count| **count > 0).count();
-    reply.map(filled);
-    let mut total = 0_u64;
-    for (bucket, count) in histogram.iter().enumerate().filter(|(_, count)| **count > 0) {
-        total += count;
-        reply.integer(1 << bucket);
-        reply.integer(i64::try_from(total).unwrap_or(i64::MAX));
     }
 }
 

@@ -12,7 +12,7 @@ use ballast_storage::types::{Element, List, Order};
 use ballast_storage::{Collection, Value};
 
 use super::context::Data;
-use super::table::{CommandResult, Definition, Group, KeySpec, Run, flag};
+use super::table::{Access, CommandResult, Definition, Group, KeySpec, Run, flag};
 
 const BASE: Definition = Definition {
     arity: -2,
@@ -25,11 +25,19 @@ const BASE: Definition = Definition {
 };
 
 const FLAGS: u32 = flag::MOVABLEKEYS | flag::DANGEROUS | flag::ALL_SLOTS;
+const CATEGORIES: Option<&[&str]> = Some(&["@set", "@sortedset", "@list"]);
+const PATTERNS: Access = Access::to("RO access")
+    .noted("The keys of BY and GET patterns: their names come out of what is sorted.")
+    .anywhere();
+const STORE: Access =
+    Access::to("OW update").noted("The key after STORE, wherever that stands.").anywhere();
 
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "sort",
         flags: flag::WRITE | flag::DENYOOM | FLAGS,
+        categories: CATEGORIES,
+        access: &[Access::to("RO access"), PATTERNS, STORE],
         run: Run::Data(sort),
         summary: "Sorts the elements of a list, set or sorted set, and returns or stores them.",
         ..BASE
@@ -38,6 +46,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "sort_ro",
         flags: flag::READONLY | FLAGS,
         keys: super::table::ONE,
+        categories: CATEGORIES,
+        access: &[Access::to("RO access"), PATTERNS],
         run: Run::Data(sort_read_only),
         since: "7.0.0",
         summary: "Sorts the elements of a list, set or sorted set and returns them.",
@@ -203,7 +213,13 @@ fn read(
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     Ok(match cx.read(key) {
         None => Vec::new(),
-        Some(Value::List(list)) => list.iter().map(Element::to_vec).collect(),
+        Some(Value::List(list)) => {
+            let mut elements: Vec<Vec<u8>> = list.iter().map(Element::to_vec).collect();
+            if request.unsorted && request.descending {
+                elements.reverse();
+            }
+            elements
+        }
         Some(Value::Set(set)) => {
             if request.unsorted && request.store.is_some() {
                 // What is stored must not depend on the order in which a set happens to be.

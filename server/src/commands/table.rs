@@ -7,6 +7,7 @@ use ballast_protocol::error::CommandError;
 use ballast_protocol::{Args, Reply};
 
 use super::context::{Data, SessionContext};
+pub(crate) use super::key_spec::{Access, KeySpec, ONE, REST, SECOND, TWO};
 
 /// What handlers return: the reply has been written, or the error is to be.
 pub(crate) type CommandResult = Result<(), CommandError>;
@@ -41,13 +42,15 @@ pub(crate) mod flag {
     pub(crate) const NO_AUTH: u32 = 1 << 12;
     /// The positions of the keys depend on the arguments.
     pub(crate) const MOVABLEKEYS: u32 = 1 << 13;
-    /// Never inside `MULTI`.
-    pub(crate) const NO_MULTI: u32 = 1 << 14;
+    /// Acts at once also between `MULTI` and `EXEC`, instead of being queued.
+    pub(crate) const AT_ONCE: u32 = 1 << 14;
+    /// Refused inside `MULTI`; by its handler, so it acts at once there.
+    pub(crate) const NO_MULTI: u32 = 1 << 15;
     /// Allowed while a script is busy.
     pub(crate) const ALLOW_BUSY: u32 = 1 << 16;
     /// Category @dangerous.
     pub(crate) const DANGEROUS: u32 = 1 << 18;
-    /// Category @keyspace in addition to the group's.
+    /// Category @keyspace though it is not of the generic group.
     pub(crate) const KEYSPACE: u32 = 1 << 19;
     /// Works on every key of the database, so it needs all slots (in a transaction all of them
     /// are held), unless [`Definition::all_slots_if`](super::Definition) refuses them.
@@ -105,84 +108,6 @@ impl Group {
     }
 }
 
-/// Where a command's keys stand among its arguments (0 = the command's name).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeySpec {
-    /// It has none.
-    None,
-    /// `first..=last` in steps of `step`; a negative `last` counts from the end.
-    Range {
-        /// First key.
-        first: usize,
-        /// Last key; -1 is the last argument.
-        last: isize,
-        /// Distance of one key to the next.
-        step: usize,
-    },
-    /// An argument at `count` says how many keys follow it; `first` keys may stand before.
-    Counted {
-        /// A destination key before the count, if any.
-        destination: Option<usize>,
-        /// Position of the number of keys; the keys follow at once.
-        count: usize,
-    },
-    /// `SORT`-like: the first argument, and one after the word `STORE`.
-    FirstAndStore,
-}
-
-/// One key.
-pub(crate) const ONE: KeySpec = KeySpec::Range { first: 1, last: 1, step: 1 };
-/// Two keys.
-pub(crate) const TWO: KeySpec = KeySpec::Range { first: 1, last: 2, step: 1 };
-/// All arguments are keys.
-pub(crate) const REST: KeySpec = KeySpec::Range { first: 1, last: -1, step: 1 };
-/// The key of an `OBJECT`-like container.
-pub(crate) const SECOND: KeySpec = KeySpec::Range { first: 2, last: 2, step: 1 };
-
-impl KeySpec {
-    /// Calls `f` with the position of every key in `args`. Positions that the arguments do not
-    /// reach are left out; the handler answers for the malformed command.
-    pub(crate) fn each(self, args: Args<'_>, mut f: impl FnMut(usize)) {
-        match self {
-            KeySpec::None => {}
-            KeySpec::Range { first, last, step } => {
-                let end = if last >= 0 {
-                    last.unsigned_abs() + 1
-                } else {
-                    (args.len() + 1).saturating_sub(last.unsigned_abs())
-                };
-                let mut at = first;
-                while at < end.min(args.len()) {
-                    f(at);
-                    at += step;
-                }
-            }
-            KeySpec::Counted { destination, count } => {
-                if let Some(at) = destination.filter(|at| *at < args.len()) {
-                    f(at);
-                }
-                let keys = args
-                    .get(count)
-                    .and_then(ballast_protocol::number::parse_i64)
-                    .and_then(|keys| usize::try_from(keys).ok())
-                    .unwrap_or(0);
-                let end = count.saturating_add(1).saturating_add(keys).min(args.len());
-                (count + 1..end).for_each(f);
-            }
-            KeySpec::FirstAndStore => {
-                if args.len() > 1 {
-                    f(1);
-                }
-                let store = (2..args.len())
-                    .rfind(|at| args.at(*at).eq_ignore_ascii_case(b"store") && at + 1 < args.len());
-                if let Some(at) = store {
-                    f(at + 1);
-                }
-            }
-        }
-    }
-}
-
 /// Who runs the command, and what it sees.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
@@ -210,6 +135,13 @@ pub(crate) struct Definition {
     pub(crate) flags: u32,
     /// Where its keys are.
     pub(crate) keys: KeySpec,
+    /// What it does to the keys, an entry per key specification of `COMMAND INFO`; empty: it
+    /// reads them.
+    pub(crate) access: &'static [Access],
+    /// ACL categories instead of the one that follows from the group.
+    pub(crate) categories: Option<&'static [&'static str]>,
+    /// Hints for clients and proxies that `COMMAND INFO` gives.
+    pub(crate) tips: &'static [&'static str],
     /// Of a command with [`flag::ALL_SLOTS`] that needs them only with some arguments: whether
     /// these are such. Without, the slots of `keys` are enough.
     pub(crate) all_slots_if: Option<fn(Args<'_>) -> bool>,
@@ -276,7 +208,7 @@ impl Command {
             arity: definition.arity,
             is_plain: matches!(definition.run, Run::Data(_))
                 && definition.keys == ONE
-                && definition.flags & (flag::BLOCKING | flag::ALL_SLOTS | flag::NO_MULTI) == 0,
+                && definition.flags & (flag::BLOCKING | flag::ALL_SLOTS | flag::AT_ONCE) == 0,
             odd_name,
             packed_name: if odd_name || definition.name.len() > 16 {
                 Name::EMPTY
@@ -332,6 +264,9 @@ impl Definition {
         arity: 1,
         flags: 0,
         keys: KeySpec::None,
+        access: &[],
+        categories: None,
+        tips: &[],
         all_slots_if: None,
         run: Run::Container,
         group: Group::Generic,

@@ -1,9 +1,9 @@
 //! Transactions. The connection itself runs them: see `connection::transaction`.
 
-use super::table::{Definition, Group, REST, Run, flag};
+use super::table::{Access, Definition, Group, REST, Run, flag};
 use crate::connection::transaction::Step;
 
-const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::NO_MULTI;
+const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::AT_ONCE;
 
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
@@ -43,6 +43,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: FLAGS | flag::FAST | flag::ALLOW_BUSY,
         keys: REST,
+        access: &[Access::to("RO")],
         run: Run::Transaction(Step::Watch),
         group: Group::Transactions,
         since: "2.2.0",

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
 use ballast_protocol::{CommandError, Reply};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -40,12 +40,13 @@ impl Connection {
                 self.finish(&mut state, start, result);
             }
             Run::Gather(run) | Run::Spread(_, run) => {
+                let started = Instant::now();
                 let gathering = Gathering { shard: &self.shard, session: &mut self.session };
                 let result = run(gathering, barrier.args.view(), &mut self.reply).await;
                 let shard = Rc::clone(&self.shard);
                 let mut state = shard.state();
-                state.statistics.called(command);
-                state.counters.commands.add(1);
+                state.begin_batch(self.session.client.id);
+                state.ran(command, barrier.args.view(), started.elapsed());
                 self.finish(&mut state, start, result);
             }
             Run::Transaction(step) => {
@@ -77,11 +78,17 @@ impl Connection {
     async fn wait_out_pause(&mut self, may_write: bool) -> Result<(), End> {
         let shared = Arc::clone(&self.shard.shared);
         while shared.pause.is_set() {
+            // Read in this order, a clock that is moved in between ends the pause sooner.
+            let mono_ms = shared.clock.mono_ms();
             let now_ms = shared.clock.wall_ms();
             let Some(until_ms) = shared.pause.until(now_ms, may_write) else { break };
-            let left = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or(0).max(1));
+            let left_ms = u64::try_from(until_ms - now_ms).unwrap_or(0).max(1);
+            let end_ms = mono_ms.saturating_add(left_ms);
             // The end of the pause and its change both lead to another look at the clock.
-            let _ = tokio::time::timeout(left, shared.pause.changed.notified()).await;
+            tokio::select! {
+                () = shared.clock.sleep_until(end_ms) => {}
+                () = shared.pause.changed.notified() => {}
+            }
             if self.session.client.is_killed() {
                 return Err(End::Closed);
             }
@@ -141,7 +148,8 @@ impl Connection {
 struct Wait {
     waiter: Waiter,
     token: Token,
-    timeout_ms: u64,
+    /// Of the monotonic clock; `None`: it waits for ever.
+    end_ms: Option<u64>,
     on_timeout: OnTimeout,
 }
 
@@ -159,7 +167,9 @@ fn begin_wait(
     let slots = slots.to_vec();
     let waiter = Waiter::new(state.id, token, caller, barrier.command, args, slots, keys);
     state.wait_for_keys(&waiter);
-    Wait { waiter, token, timeout_ms: on.timeout_ms, on_timeout: on.on_timeout }
+    let now_ms = state.shared.clock.mono_ms();
+    let end_ms = (on.timeout_ms > 0).then(|| now_ms.saturating_add(on.timeout_ms));
+    Wait { waiter, token, end_ms, on_timeout: on.on_timeout }
 }
 
 /// What ends a wait for keys, as the connection sees it.
@@ -177,11 +187,12 @@ impl Connection {
             self.cancel_wait(wait).await;
             return Err(End::Closed);
         }
+        let shared = Arc::clone(&self.shard.shared);
         let timer = async {
-            if wait.timeout_ms == 0 {
-                std::future::pending::<()>().await;
+            match wait.end_ms {
+                Some(end_ms) => shared.clock.sleep_until(end_ms).await,
+                None => std::future::pending().await,
             }
-            tokio::time::sleep(Duration::from_millis(wait.timeout_ms)).await;
         };
         let mut timer = std::pin::pin!(timer);
         let event = poll_fn(|context| {

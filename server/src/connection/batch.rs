@@ -9,6 +9,7 @@ use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
+use super::transaction::unwatch_all;
 use super::{REPLY_BYTES, ahead, limits};
 use crate::commands::context::SessionContext;
 use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
@@ -184,10 +185,10 @@ fn step(
     {
         return refuse(state, session, group, Some(command), &error, reply);
     }
-    if session.transaction.is_some() && !command.has(flag::NO_MULTI) {
+    if session.transaction.is_some() && !command.has(flag::AT_ONCE) {
         return queue(state, session, group, command, args, reply);
     }
-    if state.shared.pause.is_set() && !command.has(flag::NO_MULTI) {
+    if state.shared.pause.is_set() && !command.has(flag::AT_ONCE) {
         let may_write = command.has(flag::WRITE);
         if state.shared.pause.until(state.now_ms, may_write).is_some() {
             return barrier(state, group, command, args);
@@ -359,8 +360,8 @@ fn queue(
     reply: &mut Reply,
 ) -> Next {
     debug_assert!(group.is_empty(), "MULTI is a barrier");
-    let over_limit = command.has(flag::DENYOOM) && state.config.maxmemory > 0;
-    if over_limit && !state.make_room() {
+    // Also a command that needs none itself: what is queued takes memory.
+    if state.config.maxmemory > 0 && !state.make_room() {
         return refuse(state, session, group, Some(command), &CommandError::Oom, reply);
     }
     let start = reply.len();
@@ -390,8 +391,10 @@ fn refuse(
     }
     let is_exec = command.is_some_and(|command| command.name == "exec");
     let start = reply.len();
-    if is_exec && session.transaction.take().is_some() {
-        // As Redis: a malformed EXEC ends the transaction.
+    if is_exec {
+        // As Redis: a malformed EXEC ends the transaction, if there is one, and the watches.
+        session.transaction = None;
+        unwatch_all(state, session);
         session.client.queued.store(-1, Relaxed);
         let text = error.to_string();
         let why = text.strip_prefix("ERR ").unwrap_or(&text);

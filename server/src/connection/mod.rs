@@ -86,7 +86,8 @@ impl Connection {
         })
         .await;
         shard.shared.clients.add(Arc::clone(&client));
-        let authenticated = shard.state().config.requirepass.is_empty();
+        // The shard takes over a new password with its next batch; it holds for this one.
+        let authenticated = shard.shared.config.load().requirepass.is_empty();
         let mut connection = Connection {
             session: Session::new(client, authenticated),
             stream,

@@ -69,7 +69,7 @@ impl Connection {
             }
             Step::Reset => {
                 self.unwatch_all();
-                let authenticated = self.shard.state().config.requirepass.is_empty();
+                let authenticated = self.shard.shared.config.load().requirepass.is_empty();
                 self.session.reset(authenticated);
                 self.reply.set_protocol(self.session.protocol);
                 self.reply.simple("RESET");
@@ -108,19 +108,8 @@ impl Connection {
         self.session.client.watching.store(watching, Relaxed);
     }
 
-    /// Forgets the watched keys: here at once, elsewhere by a note that follows the slot.
     pub(super) fn unwatch_all(&mut self) {
-        let dirty = std::mem::replace(&mut self.session.dirty, Arc::new(AtomicBool::new(false)));
-        if self.session.watching.is_empty() {
-            return;
-        }
-        self.session.client.watching.store(0, Relaxed);
-        let mut state = self.shard.state();
-        for watched in std::mem::take(&mut self.session.watching) {
-            let dirty = Arc::clone(&dirty);
-            let slot = watched.slot;
-            state.note(slot, move |boxed| boxed.watchers.unwatch(watched.db, &watched.key, &dirty));
-        }
+        unwatch_all(&mut self.shard.state(), &mut self.session);
     }
 
     async fn exec(&mut self) -> CommandResult {
@@ -207,6 +196,20 @@ impl Connection {
         slots.sort_unstable();
         slots.dedup();
         slots
+    }
+}
+
+/// Forgets the watched keys: here at once, elsewhere by a note that follows the slot.
+pub(super) fn unwatch_all(state: &mut ShardState, session: &mut Session) {
+    let dirty = std::mem::replace(&mut session.dirty, Arc::new(AtomicBool::new(false)));
+    if session.watching.is_empty() {
+        return;
+    }
+    session.client.watching.store(0, Relaxed);
+    for watched in std::mem::take(&mut session.watching) {
+        let dirty = Arc::clone(&dirty);
+        let slot = watched.slot;
+        state.note(slot, move |boxed| boxed.watchers.unwatch(watched.db, &watched.key, &dirty));
     }
 }
 

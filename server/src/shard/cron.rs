@@ -2,11 +2,13 @@
 //! so that connections get their turn in between.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use ballast_protocol::slot::SLOTS;
 use ballast_storage::Key;
 
 use super::ShardState;
+use super::latency::Event;
 
 /// Where the rounds over the slots stand.
 #[derive(Debug, Default)]
@@ -40,7 +42,9 @@ impl ShardState {
             self.publish_figures();
         }
         self.tick();
+        let started = Instant::now();
         let expiring = self.expire_slice();
+        self.statistics.latency.took(Event::ExpireCycle, started.elapsed(), self.now_ms);
         let freeing = self.free_slice();
         self.cron.busy = expiring || freeing;
         self.cron.busy

@@ -6,6 +6,7 @@ use ballast_storage::{Key, Meta, eviction};
 use rand::RngExt;
 
 use super::ShardState;
+use super::latency::Event;
 use crate::config::MaxmemoryPolicy;
 
 /// Tries to find a slot with keys before eviction gives up.
@@ -90,7 +91,10 @@ impl ShardState {
             // A sibling has room, and the coordinator has been told.
             return true;
         }
-        self.evict()
+        let started = std::time::Instant::now();
+        let done = self.evict();
+        self.statistics.latency.took(Event::EvictionCycle, started.elapsed(), self.now_ms);
+        done
     }
 
     /// Evicts until the shard is within its share again.

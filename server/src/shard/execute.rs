@@ -14,10 +14,6 @@ use crate::commands::table::{Command, Run, flag};
 use crate::connection::REPLY_BYTES;
 use crate::ids::ClientId;
 
-/// Of commands that take constant time, one in so many is timed and counts for all of them; the
-/// others are all timed. So the clock costs less than one per cent.
-const SAMPLE_EVERY: u32 = 32;
-
 /// A slot number for commands without keys.
 pub(crate) const NO_SLOT: u16 = u16::MAX;
 
@@ -163,8 +159,9 @@ impl ShardState {
         if command.flags & (flag::FAST | flag::SAMPLED) == 0 {
             return Some((Instant::now(), 1));
         }
-        self.sample += 1;
-        (self.sample.is_multiple_of(SAMPLE_EVERY)).then(|| (Instant::now(), SAMPLE_EVERY))
+        self.sample = self.sample.wrapping_add(1);
+        let mask = self.statistics.sample_mask;
+        (self.sample & mask == 0).then(|| (Instant::now(), mask + 1))
     }
 
     /// Writes what the command has done into the slot's and the shard's books.
@@ -205,7 +202,7 @@ impl ShardState {
         if let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() {
             boxed.work.cpu_ns += weighted_ns;
         }
-        self.statistics.timed(command, ns, weighted_ns);
+        self.statistics.timed(command, ns, weighted_ns, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
             self.log_slow(ns, args);
         }
@@ -216,7 +213,9 @@ impl ShardState {
         self.config_version = version;
         self.config = self.shared.config.load();
         let slow_max = usize::try_from(self.config.slowlog_max_len).unwrap_or(usize::MAX);
-        self.statistics.configure(self.config.slowlog_log_slower_than_us, slow_max);
+        let slower_than_us = self.config.slowlog_log_slower_than_us;
+        let latency_ms = self.config.latency_monitor_threshold_ms;
+        self.statistics.configure(slower_than_us, slow_max, latency_ms);
         self.limits = crate::commands::limits(&self.config);
         self.counts_uses = self.config.maxmemory_policy.is_lfu();
         self.refresh_memory_limit();

@@ -9,6 +9,7 @@ pub(crate) mod counters;
 pub(crate) mod cron;
 pub(crate) mod evict;
 pub(crate) mod execute;
+pub(crate) mod latency;
 pub(crate) mod lending;
 pub(crate) mod mailbox;
 pub(crate) mod message;

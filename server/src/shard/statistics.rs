@@ -2,12 +2,14 @@
 //! `latencystats`, `SLOWLOG` and `LATENCY`.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use ahash::AHashMap;
 use ballast_protocol::{Args, CommandError};
 
 use super::ShardState;
-use crate::commands::table::Command;
+use super::latency::{Event, Latency};
+use crate::commands::table::{Command, flag};
 
 /// Statistics of one command.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +62,17 @@ pub(crate) struct Statistics {
     pub(crate) slow: VecDeque<SlowCommand>,
     slower_than_ns: Option<u64>,
     slow_max: usize,
+    /// What took longer than the latency monitor's threshold.
+    pub(crate) latency: Latency,
+    /// Of fast commands only those are timed whose number has none of these bits.
+    pub(crate) sample_mask: u32,
 }
+
+/// Of fast commands, one in so many is timed and counts for all of them, so that the clock costs
+/// less than one per cent.
+const SAMPLE_EVERY: u32 = 32;
+/// Who wants to know of every command that takes so long wants all of them timed.
+const TIME_ALL_BELOW_US: i64 = 1000;
 
 impl Statistics {
     /// For so many commands.
@@ -71,11 +83,17 @@ impl Statistics {
             slow: VecDeque::new(),
             slower_than_ns: None,
             slow_max: 0,
+            latency: Latency::default(),
+            sample_mask: SAMPLE_EVERY - 1,
         }
     }
 
-    /// Takes over the limits of the slow log: microseconds (negative: off) and length.
-    pub(crate) fn configure(&mut self, slower_than_us: i64, slow_max: usize) {
+    /// Takes over the limits of the slow log, microseconds (negative: off) and length, and the
+    /// threshold of the latency monitor in milliseconds (0: off).
+    pub(crate) fn configure(&mut self, slower_than_us: i64, slow_max: usize, latency_ms: u64) {
+        let all = (0..TIME_ALL_BELOW_US).contains(&slower_than_us) || latency_ms > 0;
+        self.sample_mask = if all { 0 } else { SAMPLE_EVERY - 1 };
+        self.latency.configure(latency_ms);
         self.slower_than_ns = u64::try_from(slower_than_us).ok().map(|us| us * 1000);
         self.slow_max = slow_max;
         self.slow.truncate(slow_max);
@@ -89,8 +107,18 @@ impl Statistics {
         }
     }
 
-    /// A call that was timed; `weighted_ns` stands for the calls that were not.
-    pub(crate) fn timed(&mut self, command: &'static Command, ns: u64, weighted_ns: u64) {
+    /// A call that was timed and is over at `now_ms`; `weighted_ns` stands for the calls that
+    /// were not.
+    pub(crate) fn timed(
+        &mut self,
+        command: &'static Command,
+        ns: u64,
+        weighted_ns: u64,
+        now_ms: i64,
+    ) {
+        let fast = command.has(flag::FAST);
+        let event = if fast { Event::FastCommand } else { Event::Command };
+        self.latency.took(event, Duration::from_nanos(ns), now_ms);
         let Some(of) = self.commands.get_mut(command.index) else { return };
         of.calls += 1;
         of.cpu_ns = of.cpu_ns.saturating_add(weighted_ns);
@@ -154,6 +182,16 @@ impl ShardState {
             boxed.work = crate::slot::Work::default();
         }
         self.counters.reset();
+    }
+
+    /// Books a command that ran outside of [`Self::execute`], with all that it waited for.
+    pub(crate) fn ran(&mut self, command: &'static Command, args: Args<'_>, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.counters.commands.add(1);
+        self.statistics.timed(command, ns, ns, self.now_ms);
+        if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
+            self.log_slow(ns, args);
+        }
     }
 
     /// Keeps a slow command for `SLOWLOG`.

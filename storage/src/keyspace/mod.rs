@@ -157,6 +157,20 @@ impl Keyspace {
         self.set_entry(key, NewEntry { tag: tag::STRING, aux, expiry, payload: value })
     }
 
+    /// Sets a string that stays as it is spelled, also if it is an integer.
+    ///
+    /// # Panics
+    /// If the value is longer than [`STRING_MAX`].
+    pub fn set_text(
+        &mut self,
+        key: &Key<'_>,
+        value: &[u8],
+        expiry: Option<i64>,
+        aux: u32,
+    ) -> Option<Removed> {
+        self.set_entry(key, NewEntry { tag: tag::STRING, aux, expiry, payload: value })
+    }
+
     /// Sets a string that is an integer.
     #[inline]
     pub fn set_int(
@@ -266,6 +280,16 @@ impl Keyspace {
         }
         if let Some(payload) = self.table.payload_resize(hash, key, end) {
             payload[offset..].copy_from_slice(value);
+        }
+    }
+
+    /// Makes a string one that [`Self::encoding`] calls raw, as if it had been written to.
+    pub fn make_raw(&mut self, key: &Key<'_>) {
+        self.spell_out(key);
+        if let Some(mut entry) = self.table.find_mut(key.hash, key.bytes)
+            && entry.as_ref().tag() == tag::STRING
+        {
+            entry.set_tag(tag::RAW);
         }
     }
 

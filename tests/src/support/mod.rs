@@ -12,7 +12,7 @@ pub use client::{Client, encode_command};
 pub use in_process::InProcess;
 pub use process::{Kind, Process, ballast_binary, redis_version};
 pub use reply::{Decoded, Reply, decode};
-pub use seed::{seed, steps};
+pub use seed::{seed, seed_or, steps};
 
 /// Something that accepts connections: a child process, or a server in this process.
 pub trait Target {

@@ -9,6 +9,14 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// As [`seed`], but `default` where none is given: for a test that compares with a program that is
+/// not ours, and should not fail one day for a difference that nobody has made.
+pub fn seed_or(default: u64) -> u64 {
+    let seed = number("SEED").unwrap_or(default);
+    println!("SEED={seed}");
+    seed
+}
+
 /// How many steps a random test takes: `$STEPS`, or its own `default`.
 pub fn steps(default: u64) -> u64 {
     number("STEPS").unwrap_or(default)

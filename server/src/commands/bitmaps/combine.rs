@@ -3,7 +3,7 @@
 use ballast_protocol::{Args, CommandError, Reply};
 
 use crate::commands::context::Data;
-use crate::commands::strings::{store, text_of};
+use crate::commands::strings::text_of;
 use crate::commands::table::CommandResult;
 
 pub(super) fn bitop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
@@ -26,7 +26,11 @@ pub(super) fn bitop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
         result.iter_mut().for_each(|byte| *byte = !*byte);
     }
     if !result.is_empty() {
-        store(cx, target, &result, None);
+        // What bits make is no number, though it may look like one.
+        cx.remove(target);
+        let aux = cx.new_aux();
+        let (keyspace, located) = cx.locate(target);
+        keyspace.set_range(&located, 0, &result, aux).map_err(|_| CommandError::WrongType)?;
         cx.changed(target, "set");
     } else if cx.remove(target) {
         cx.changed(target, "del");

@@ -49,11 +49,11 @@ fn grow(cx: &mut Data<'_>, key: &[u8], len: usize) -> Result<bool, CommandError>
     let aux = cx.new_aux();
     let (keyspace, located) = cx.locate(key);
     let mut digits = itoa::Buffer::new();
-    let short = text_of(keyspace.find(&located), &mut digits)?.len() < len;
-    if short {
-        keyspace.set_range(&located, len - 1, &[0], aux).map_err(|_| CommandError::WrongType)?;
-    }
-    Ok(short)
+    let last = text_of(keyspace.find(&located), &mut digits)?.get(len - 1).copied();
+    // Also where it is long enough: from now on it is kept as bits.
+    let byte = [last.unwrap_or(0)];
+    keyspace.set_range(&located, len - 1, &byte, aux).map_err(|_| CommandError::WrongType)?;
+    Ok(last.is_none())
 }
 
 /// Performs one step on a string that is long enough, and writes its reply; whether the string

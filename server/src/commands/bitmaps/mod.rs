@@ -9,7 +9,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::Data;
 use super::strings::{string_bytes_max, text_of};
-use super::table::{CommandResult, Definition, Group, KeySpec, ONE, Run, flag};
+use super::table::{Access, CommandResult, Definition, Group, KeySpec, ONE, Run, flag};
 
 const BASE: Definition = Definition { group: Group::Bitmap, keys: ONE, ..Definition::BASE };
 
@@ -28,6 +28,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "bitfield",
         arity: -2,
         flags: flag::WRITE | flag::DENYOOM,
+        access: &[Access::to("RW access update variable_flags")
+            .noted("GET only reads; SET and INCRBY write as well")],
         run: Run::Data(field::bitfield),
         since: "3.2.0",
         complexity: "O(1) for each integer named",
@@ -49,6 +51,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM,
         keys: KeySpec::Range { first: 2, last: -1, step: 1 },
+        access: &[Access::to("OW update"), Access::to("RO access")],
         run: Run::Data(combine::bitop),
         since: "2.6.0",
         complexity: "O(N) in the length of the strings",
@@ -78,6 +81,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "setbit",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
+        access: &[Access::to("RW access update")],
         run: Run::Data(setbit),
         since: "2.2.0",
         summary: "Sets one bit of a string; fills a gap with zeros.",
@@ -108,11 +112,10 @@ fn setbit(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult
     let old = text_of(keyspace.find(&located), &mut digits)?.get(byte_of(bit)).copied();
     let byte = old.unwrap_or(0);
     let was_on = byte & mask_of(bit) != 0;
+    let new = if on { byte | mask_of(bit) } else { byte & !mask_of(bit) };
+    // Also where nothing changes: from now on it is kept as bits.
+    keyspace.set_range(&located, byte_of(bit), &[new], aux).map_err(|_| CommandError::WrongType)?;
     if old.is_none() || was_on != on {
-        let byte = if on { byte | mask_of(bit) } else { byte & !mask_of(bit) };
-        keyspace
-            .set_range(&located, byte_of(bit), &[byte], aux)
-            .map_err(|_| CommandError::WrongType)?;
         cx.changed(key, "setbit");
     }
     reply.integer(i64::from(was_on));

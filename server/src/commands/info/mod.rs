@@ -20,6 +20,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     arity: -1,
     flags: flag::LOADING | flag::STALE | flag::DANGEROUS,
     run: Run::Gather(info),
+    tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     group: Group::Server,
     summary: "Returns information and statistics about the server.",
     ..Definition::BASE

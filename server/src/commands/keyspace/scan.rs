@@ -64,6 +64,25 @@ impl<'a> ScanOptions<'a> {
         }
         Ok(options)
     }
+
+    /// [`Self::parse`] for the elements of one key, which are all of one type.
+    pub(crate) fn of_elements(args: Args<'a>) -> Result<ScanOptions<'a>, CommandError> {
+        let options = ScanOptions::parse(args)?;
+        if options.kind.is_some() { Err(CommandError::Syntax) } else { Ok(options) }
+    }
+
+    /// Whether an element of this name is wanted.
+    pub(crate) fn takes(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob_match(pattern, name))
+    }
+}
+
+/// Writes the reply of a scan: the next cursor, and the `len` items that `found` has.
+pub(crate) fn write_scan(next: u64, len: usize, found: &Reply, reply: &mut Reply) {
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    reply.array(len);
+    reply.raw(found.as_bytes());
 }
 
 /// Parses a cursor: an unsigned number, with leading zeros as well.

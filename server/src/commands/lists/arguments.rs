@@ -1,48 +1,14 @@
-//! What the arguments of several commands have in common: indexes, counts, timeouts.
+//! What the arguments of several commands on lists have in common.
 
-use ballast_protocol::number::{LongDouble, parse_f64, parse_i64};
 use ballast_protocol::{Args, CommandError};
 
 use super::End;
-
-/// An integer argument.
-pub(super) fn integer(text: &[u8]) -> Result<i64, CommandError> {
-    parse_i64(text).ok_or(CommandError::NotInteger)
-}
-
-/// A number of elements that is at least 0.
-pub(super) fn count(text: &[u8]) -> Result<usize, CommandError> {
-    parse_i64(text).and_then(|count| usize::try_from(count).ok()).ok_or(CommandError::NotPositive)
-}
+pub(super) use crate::commands::arguments::{at_least_one, count, integer, timeout_ms};
 
 /// One end of a list.
 pub(super) fn end(text: &[u8]) -> Result<End, CommandError> {
     End::parse(text).ok_or(CommandError::Syntax)
 }
-
-/// The time that a blocking command waits at most: seconds as a float, in milliseconds, 0 for
-/// ever. A part of a millisecond counts as a whole one.
-pub(super) fn timeout_ms(text: &[u8]) -> Result<u64, CommandError> {
-    let Some(seconds) = parse_f64(text) else {
-        // Redis reads a number with a larger exponent than ours.
-        return Err(match LongDouble::parse(text) {
-            Some(_) if text.starts_with(b"-") => CommandError::TimeoutNegative,
-            Some(_) => TIMEOUT_TOO_LONG,
-            None => CommandError::TimeoutNotFloat,
-        });
-    };
-    let ms = (seconds * 1000.0).ceil();
-    if ms < 0.0 {
-        return Err(CommandError::TimeoutNegative);
-    }
-    if ms >= i64::MAX as f64 {
-        return Err(TIMEOUT_TOO_LONG);
-    }
-    Ok(ms as u64)
-}
-
-const TIMEOUT_TOO_LONG: CommandError =
-    CommandError::Other(std::borrow::Cow::Borrowed("ERR timeout is out of range"));
 
 /// `numkeys key … LEFT|RIGHT [COUNT count]`
 pub(super) struct Choice {
@@ -76,46 +42,11 @@ impl Choice {
     }
 }
 
-/// A number that is at least 1; `refusal` is the error's text otherwise.
-fn at_least_one(text: &[u8], refusal: &'static str) -> Result<usize, CommandError> {
-    parse_i64(text)
-        .and_then(|count| usize::try_from(count).ok())
-        .filter(|count| *count > 0)
-        .ok_or(CommandError::other(refusal))
-}
-
 #[cfg(test)]
 mod tests {
     use ballast_protocol::ArgsBuf;
 
     use super::*;
-
-    #[test]
-    fn timeouts() {
-        for (text, ms) in [
-            ("0", 0),
-            ("-0", 0),
-            ("0.0001", 1),
-            ("1.5", 1500),
-            ("-0.0001", 0),
-            ("1e15", 10u64.pow(18)),
-        ] {
-            assert_eq!(timeout_ms(text.as_bytes()), Ok(ms), "{text}");
-        }
-        for (text, error) in [
-            ("-1", CommandError::TimeoutNegative),
-            ("-inf", CommandError::TimeoutNegative),
-            ("-1e400", CommandError::TimeoutNegative),
-            ("x", CommandError::TimeoutNotFloat),
-            ("", CommandError::TimeoutNotFloat),
-            ("nan", CommandError::TimeoutNotFloat),
-            ("1e16", TIMEOUT_TOO_LONG),
-            ("1e400", TIMEOUT_TOO_LONG),
-            ("inf", TIMEOUT_TOO_LONG),
-        ] {
-            assert_eq!(timeout_ms(text.as_bytes()), Err(error), "{text}");
-        }
-    }
 
     #[test]
     fn choices() {

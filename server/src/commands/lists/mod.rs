@@ -9,7 +9,7 @@ mod places;
 use ballast_protocol::Reply;
 use ballast_storage::types::{Element, Limits, List};
 
-use super::table::{Definition, Group, KeySpec, ONE, Run, TWO, flag};
+use super::table::{Access, Definition, Group, KeySpec, ONE, Run, TWO, flag};
 
 const BASE: Definition = Definition { group: Group::List, keys: ONE, ..Definition::BASE };
 
@@ -112,6 +112,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 6,
         flags: WAITS | flag::DENYOOM,
         keys: TWO,
+        access: &[Access::to("RW access delete"), Access::to("RW insert")],
         run: Run::Data(blocking::blmove),
         since: "6.2.0",
         summary: "Moves an element from one end of a list to an end of another, waiting for one \
@@ -123,6 +124,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -5,
         flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 2 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(blocking::blmpop),
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of keys and M the number of elements popped.",
@@ -135,6 +137,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: WAITS,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(blocking::blpop),
         since: "2.0.0",
         complexity: "O(N) where N is the number of keys.",
@@ -147,6 +150,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: WAITS,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(blocking::brpop),
         since: "2.0.0",
         complexity: "O(N) where N is the number of keys.",
@@ -159,6 +163,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: WAITS | flag::DENYOOM,
         keys: TWO,
+        access: &[Access::to("RW access delete"), Access::to("RW insert")],
         run: Run::Data(blocking::brpoplpush),
         since: "2.2.0",
         summary: "Moves the last element of a list to the front of another, waiting for one if \
@@ -179,6 +184,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "linsert",
         arity: 5,
         flags: flag::WRITE | flag::DENYOOM,
+        access: &[Access::to("RW insert")],
         run: Run::Data(places::linsert),
         since: "2.2.0",
         complexity: "O(N) where N is the number of elements on the way to the pivot.",
@@ -189,6 +195,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "llen",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
+        access: &[Access::to("RO")],
         run: Run::Data(ends::llen),
         summary: "Returns the length of a list.",
         ..BASE
@@ -198,6 +205,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 5,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
+        access: &[Access::to("RW access delete"), Access::to("RW insert")],
         run: Run::Data(moves::lmove),
         since: "6.2.0",
         summary: "Moves an element from one end of a list to an end of another.",
@@ -208,6 +216,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(ends::lmpop),
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of keys and M the number of elements popped.",
@@ -218,6 +227,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "lpop",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW access delete")],
         run: Run::Data(ends::lpop),
         complexity: "O(N) where N is the number of elements popped.",
         summary: "Removes the first elements of a list and returns them.",
@@ -237,6 +247,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "lpush",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW insert")],
         run: Run::Data(ends::lpush),
         complexity: "O(1) for each element added, so O(N) to add N elements.",
         summary: "Puts elements in front of a list, which is created if it doesn't exist.",
@@ -246,6 +257,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "lpushx",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW insert")],
         run: Run::Data(ends::lpushx),
         since: "2.2.0",
         complexity: "O(1) for each element added, so O(N) to add N elements.",
@@ -266,6 +278,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "lrem",
         arity: 4,
         flags: flag::WRITE,
+        access: &[Access::to("RW delete")],
         run: Run::Data(places::lrem),
         complexity: "O(N+M) where N is the length of the list and M the number of elements \
                      removed.",
@@ -276,6 +289,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "lset",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
+        access: &[Access::to("RW update")],
         run: Run::Data(places::lset),
         complexity: "O(N) where N is the length of the list; O(1) for the first and the last \
                      element.",
@@ -286,6 +300,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "ltrim",
         arity: 4,
         flags: flag::WRITE,
+        access: &[Access::to("RW delete")],
         run: Run::Data(places::ltrim),
         complexity: "O(N) where N is the number of elements removed.",
         summary: "Removes the elements on both sides of a range of a list, and the list if none \
@@ -296,6 +311,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "rpop",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW access delete")],
         run: Run::Data(ends::rpop),
         complexity: "O(N) where N is the number of elements popped.",
         summary: "Removes the last elements of a list and returns them.",
@@ -306,6 +322,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
+        access: &[Access::to("RW access delete"), Access::to("RW insert")],
         run: Run::Data(moves::rpoplpush),
         since: "1.2.0",
         summary: "Moves the last element of a list to the front of another.",
@@ -315,6 +332,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "rpush",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW insert")],
         run: Run::Data(ends::rpush),
         complexity: "O(1) for each element added, so O(N) to add N elements.",
         summary: "Appends elements to a list, which is created if it doesn't exist.",
@@ -324,6 +342,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "rpushx",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW insert")],
         run: Run::Data(ends::rpushx),
         since: "2.2.0",
         complexity: "O(1) for each element added, so O(N) to add N elements.",

@@ -1,13 +1,12 @@
 //! Adding, removing, moving and asking for members.
 
-use ballast_protocol::glob::glob_match;
-use ballast_protocol::number::{parse_i64, parse_u64};
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::types::SetRef;
 use ballast_storage::{Create, Value};
 
 use super::write_member;
 use crate::commands::context::Data;
+use crate::commands::keyspace::{ScanOptions, scan_cursor, write_scan};
 use crate::commands::table::CommandResult;
 
 pub(super) fn sadd(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
@@ -101,57 +100,20 @@ pub(super) fn smove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 }
 
 pub(super) fn sscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let cursor = parse_u64(args.at(2)).ok_or(CommandError::InvalidCursor)?;
+    let cursor = scan_cursor(args.at(2))?;
     let Some(set) = cx.read_set(args.at(1))? else {
-        reply.array(2);
-        reply.bulk(b"0");
-        reply.array(0);
+        write_scan(0, 0, &Reply::new(reply.protocol()), reply);
         return Ok(());
     };
-    let options = ScanOptions::parse(args.from(3))?;
+    let options = ScanOptions::of_elements(args.from(3))?;
     let mut members = Reply::new(reply.protocol());
     let mut found = 0;
     let next = set.scan(cursor, options.count, &mut |member| {
-        let wanted =
-            |bytes: &[u8]| options.pattern.is_none_or(|pattern| glob_match(pattern, bytes));
-        if member.with_bytes(wanted) {
+        if member.with_bytes(|member| options.takes(member)) {
             write_member(&mut members, member);
             found += 1;
         }
     });
-    reply.array(2);
-    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-    reply.array(found);
-    reply.raw(members.as_bytes());
+    write_scan(next, found, &members, reply);
     Ok(())
-}
-
-/// `MATCH pattern COUNT count`
-struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
-    count: usize,
-}
-
-impl<'a> ScanOptions<'a> {
-    /// How much of a set one call looks at, unless told.
-    const COUNT: usize = 10;
-
-    fn parse(args: Args<'a>) -> Result<ScanOptions<'a>, CommandError> {
-        let mut options = ScanOptions { pattern: None, count: Self::COUNT };
-        for at in (0..args.len()).step_by(2) {
-            let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
-            if args.at(at).eq_ignore_ascii_case(b"count") {
-                let count = parse_i64(value).ok_or(CommandError::NotInteger)?;
-                options.count = usize::try_from(count)
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or(CommandError::Syntax)?;
-            } else if args.at(at).eq_ignore_ascii_case(b"match") {
-                options.pattern = Some(value);
-            } else {
-                return Err(CommandError::Syntax);
-            }
-        }
-        Ok(options)
-    }
 }

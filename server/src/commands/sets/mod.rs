@@ -7,7 +7,7 @@ mod sample;
 use ballast_protocol::Reply;
 use ballast_storage::types::Element;
 
-use super::table::{Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
+use super::table::{Access, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
 
 const BASE: Definition = Definition { group: Group::Set, keys: ONE, arity: -3, ..Definition::BASE };
 
@@ -24,6 +24,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "sadd",
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW insert")],
         run: Run::Data(members::sadd),
         complexity: "O(1) for each member added, so O(N) to add N members.",
         summary: "Adds members to a set, which is created if it doesn't exist.",
@@ -33,6 +34,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "scard",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
+        access: &[Access::to("RO")],
         run: Run::Data(members::scard),
         summary: "Returns the number of members of a set.",
         ..BASE
@@ -43,6 +45,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY,
         keys: REST,
         run: Run::Data(algebra::sdiff),
+        tips: &["nondeterministic_output_order"],
         complexity: "O(N) where N is the total number of members in all sets.",
         summary: "Returns the members of the first set that are in none of the others.",
         ..BASE
@@ -51,6 +54,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "sdiffstore",
         flags: flag::WRITE | flag::DENYOOM,
         keys: REST,
+        access: &[Access::to("OW update"), Access::to("RO access")],
         run: Run::Data(algebra::sdiffstore),
         complexity: "O(N) where N is the total number of members in all sets.",
         summary: "Stores the members of the first set that are in none of the others in a key.",
@@ -62,6 +66,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY,
         keys: REST,
         run: Run::Data(algebra::sinter),
+        tips: &["nondeterministic_output_order"],
         complexity: "O(N*M) at worst, where N is the size of the smallest set and M the number \
                      of sets.",
         summary: "Returns the members that all of several sets have.",
@@ -82,6 +87,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "sinterstore",
         flags: flag::WRITE | flag::DENYOOM,
         keys: REST,
+        access: &[Access::to("RW update"), Access::to("RO access")],
         run: Run::Data(algebra::sinterstore),
         complexity: "O(N*M) at worst, where N is the size of the smallest set and M the number \
                      of sets.",
@@ -92,6 +98,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "sismember",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
+        access: &[Access::to("RO")],
         run: Run::Data(members::sismember),
         summary: "Tells whether a set has a member.",
         ..BASE
@@ -101,6 +108,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY,
         run: Run::Data(members::smembers),
+        tips: &["nondeterministic_output_order"],
         complexity: "O(N) where N is the number of members.",
         summary: "Returns all members of a set.",
         ..BASE
@@ -119,6 +127,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::FAST,
         keys: TWO,
+        access: &[Access::to("RW access delete"), Access::to("RW insert")],
         run: Run::Data(members::smove),
         summary: "Moves a member from one set to another.",
         ..BASE
@@ -127,7 +136,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "spop",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW access delete")],
         run: Run::Data(sample::spop),
+        tips: &["nondeterministic_output"],
         complexity: "O(1) without a count, otherwise O(N) where N is the count.",
         summary: "Removes random members of a set and returns them.",
         ..BASE
@@ -137,6 +148,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::READONLY,
         run: Run::Data(sample::srandmember),
+        tips: &["nondeterministic_output"],
         complexity: "O(1) without a count, otherwise O(N) where N is the absolute count.",
         summary: "Returns random members of a set.",
         ..BASE
@@ -144,6 +156,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "srem",
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW delete")],
         run: Run::Data(members::srem),
         complexity: "O(N) where N is the number of members to remove.",
         summary: "Removes members from a set, and the set with its last member.",
@@ -153,6 +166,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "sscan",
         flags: flag::READONLY,
         run: Run::Data(members::sscan),
+        tips: &["nondeterministic_output"],
         since: "2.8.0",
         complexity: "O(1) for a call, O(N) for a whole iteration over N members.",
         summary: "Iterates over the members of a set.",
@@ -164,6 +178,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY,
         keys: REST,
         run: Run::Data(algebra::sunion),
+        tips: &["nondeterministic_output_order"],
         complexity: "O(N) where N is the total number of members in all sets.",
         summary: "Returns the members that any of several sets has.",
         ..BASE
@@ -172,6 +187,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "sunionstore",
         flags: flag::WRITE | flag::DENYOOM,
         keys: REST,
+        access: &[Access::to("OW update"), Access::to("RO access")],
         run: Run::Data(algebra::sunionstore),
         complexity: "O(N) where N is the total number of members in all sets.",
         summary: "Stores the members that any of several sets has in a key.",

@@ -7,6 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::write_member;
+use crate::commands::arguments::{Companion, Sample, write_repeated};
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
@@ -54,27 +55,25 @@ pub(super) fn srandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
         }
         return Ok(());
     };
-    let count = parse_i64(count).ok_or(CommandError::NotInteger)?;
-    if count == i64::MIN {
-        return Err(CommandError::other(
-            "ERR value is out of range, value must between -9223372036854775807 and \
-             9223372036854775807",
-        ));
-    }
+    let sample = Sample::of(Sample::parse(count)?, Companion::None)?;
     let mut random = SmallRng::seed_from_u64(cx.random());
     let mut random = || random.random();
     let Some(set) = cx.read_set(args.at(1))? else {
         reply.array(0);
         return Ok(());
     };
-    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-    if count >= 0 {
-        let chosen = set.random_distinct(wanted, &mut random);
-        reply.array(chosen.len());
-        chosen.into_iter().for_each(|member| write_member(reply, member));
-        return Ok(());
+    match sample {
+        Sample::Distinct(wanted) => {
+            let chosen = set.random_distinct(wanted, &mut random);
+            reply.array(chosen.len());
+            chosen.into_iter().for_each(|member| write_member(reply, member));
+        }
+        Sample::Repeated(wanted) => {
+            reply.array(wanted);
+            write_repeated(wanted, reply, |part, reply| {
+                set.random_repeated(part, &mut random, &mut |member| write_member(reply, member));
+            })?;
+        }
     }
-    reply.array(wanted);
-    set.random_repeated(wanted, &mut random, &mut |member| write_member(reply, member));
     Ok(())
 }

@@ -1,26 +1,10 @@
-//! What the arguments of several commands have in common: bounds, limits, timeouts.
+//! What the arguments of several commands on sorted sets have in common: scores and bounds.
 
 use ballast_protocol::CommandError;
-use ballast_protocol::number::{parse_f64, parse_i64};
+use ballast_protocol::number::parse_f64;
 use ballast_storage::types::{MemberBound, ScoreBound};
 
-/// An integer argument.
-pub(super) fn integer(text: &[u8]) -> Result<i64, CommandError> {
-    parse_i64(text).ok_or(CommandError::NotInteger)
-}
-
-/// A number of members that is at least 0.
-pub(super) fn count(text: &[u8]) -> Result<usize, CommandError> {
-    parse_i64(text).and_then(|count| usize::try_from(count).ok()).ok_or(CommandError::NotPositive)
-}
-
-/// A number that is at least 1; `refusal` is the error's text otherwise.
-pub(super) fn at_least_one(text: &[u8], refusal: &'static str) -> Result<usize, CommandError> {
-    parse_i64(text)
-        .and_then(|count| usize::try_from(count).ok())
-        .filter(|count| *count > 0)
-        .ok_or(CommandError::other(refusal))
-}
+pub(super) use crate::commands::arguments::{at_least_one, count, integer, timeout_ms};
 
 /// A score.
 pub(super) fn score(text: &[u8]) -> Result<f64, CommandError> {
@@ -59,20 +43,6 @@ pub(super) fn member_bound(text: &[u8]) -> Result<MemberBound<'_>, CommandError>
     }
 }
 
-/// The time that a blocking command waits at most: seconds as a float, in milliseconds, 0 for
-/// ever. A part of a millisecond counts as a whole one.
-pub(super) fn timeout_ms(text: &[u8]) -> Result<u64, CommandError> {
-    let seconds = parse_f64(text).ok_or(CommandError::TimeoutNotFloat)?;
-    if seconds < 0.0 {
-        return Err(CommandError::TimeoutNegative);
-    }
-    let ms = (seconds * 1000.0).ceil();
-    if ms >= i64::MAX as f64 {
-        return Err(CommandError::other("ERR timeout is out of range"));
-    }
-    Ok(ms as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,15 +74,5 @@ mod tests {
         for text in ["", "a", "-a", "++"] {
             assert_eq!(member_bound(text.as_bytes()), Err(CommandError::MinMaxNotRange), "{text}");
         }
-    }
-
-    #[test]
-    fn timeouts() {
-        assert_eq!(timeout_ms(b"0"), Ok(0));
-        assert_eq!(timeout_ms(b"0.0001"), Ok(1));
-        assert_eq!(timeout_ms(b"1.5"), Ok(1500));
-        assert_eq!(timeout_ms(b"-1"), Err(CommandError::TimeoutNegative));
-        assert_eq!(timeout_ms(b"x"), Err(CommandError::TimeoutNotFloat));
-        assert!(timeout_ms(b"1e300").is_err());
     }
 }

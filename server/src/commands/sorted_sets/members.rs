@@ -130,6 +130,11 @@ fn add_all<'m>(
 }
 
 pub(super) fn zincrby(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    // Redis looks for the options of ZADD first, and then misses the score.
+    let options: [&[u8]; 6] = [b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"];
+    if options.iter().any(|option| args.at(2).eq_ignore_ascii_case(option)) {
+        return Err(CommandError::Syntax);
+    }
     let by = score(args.at(2))?;
     increment(cx, args.at(1), args.at(3), by, Conditions::default(), reply)
 }
@@ -145,7 +150,8 @@ fn increment(
 ) -> CommandResult {
     let outcome = cx.update_zset(key, conditions.create(), |zset, limits| {
         let old = zset.as_ref().score(member);
-        let new = old.unwrap_or(0.0) + by;
+        // Nothing is added to nothing: -0 stays -0.
+        let new = old.map_or(by, |old| old + by);
         if new.is_nan() {
             return Err(CommandError::other("ERR resulting score is not a number (NaN)"));
         }

@@ -13,7 +13,7 @@ use ballast_storage::Collection;
 use ballast_storage::types::{Element, ZSet};
 
 use super::context::Data;
-use super::table::{Definition, Group, KeySpec, ONE, Run, TWO, flag};
+use super::table::{Access, Definition, Group, KeySpec, ONE, Run, TWO, flag};
 
 const BASE: Definition = Definition { group: Group::SortedSet, keys: ONE, ..Definition::BASE };
 
@@ -23,6 +23,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -5,
         flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 2 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(pop::bzmpop),
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of keys, N the members of the \
@@ -34,8 +35,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "bzpopmax",
         arity: -3,
-        flags: flag::WRITE | flag::FAST | flag::BLOCKING,
+        flags: flag::WRITE | flag::FAST | flag::BLOCKING | flag::NOSCRIPT,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(pop::bzpopmax),
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of members",
@@ -46,8 +48,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "bzpopmin",
         arity: -3,
-        flags: flag::WRITE | flag::FAST | flag::BLOCKING,
+        flags: flag::WRITE | flag::FAST | flag::BLOCKING | flag::NOSCRIPT,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(pop::bzpopmin),
         since: "5.0.0",
         complexity: "O(log(N)) with N being the number of members",
@@ -59,6 +62,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zadd",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW update")],
         run: Run::Data(members::zadd),
         since: "1.2.0",
         complexity: "O(log(N)) for each member added, N being the number of members",
@@ -69,6 +73,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zcard",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
+        access: &[Access::to("RO")],
         run: Run::Data(members::zcard),
         since: "1.2.0",
         summary: "Counts the members of a sorted set.",
@@ -101,6 +106,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: Some(1), count: 2 },
+        access: &[Access::to("OW update"), Access::to("RO access")],
         run: Run::Data(algebra::zdiffstore),
         since: "6.2.0",
         complexity: "O(L + (N-K)log(N)) with L members in all sets, N in the first and K in the \
@@ -112,6 +118,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zincrby",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW access update")],
         run: Run::Data(members::zincrby),
         since: "1.2.0",
         complexity: "O(log(N)) with N being the number of members",
@@ -146,6 +153,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: Some(1), count: 2 },
+        access: &[Access::to("OW update"), Access::to("RO access")],
         run: Run::Data(algebra::zinterstore),
         since: "2.0.0",
         complexity: "O(N*K)+O(M*log(M)) with N members in the smallest of K sorted sets and M in \
@@ -168,6 +176,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
+        access: &[Access::to("RW access delete")],
         run: Run::Data(pop::zmpop),
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of keys, N the members of the \
@@ -190,6 +199,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zpopmax",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW access delete")],
         run: Run::Data(pop::zpopmax),
         since: "5.0.0",
         complexity: "O(log(N)*M) with N being the number of members and M those popped",
@@ -200,6 +210,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zpopmin",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW access delete")],
         run: Run::Data(pop::zpopmin),
         since: "5.0.0",
         complexity: "O(log(N)*M) with N being the number of members and M those popped",
@@ -211,6 +222,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::READONLY,
         run: Run::Data(sample::zrandmember),
+        tips: &["nondeterministic_output"],
         since: "6.2.0",
         complexity: "O(N) with N being the number of members returned",
         summary: "Returns random members of a sorted set.",
@@ -251,6 +263,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -5,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
+        access: &[Access::to("OW update"), Access::to("RO access")],
         run: Run::Data(ranges::zrangestore),
         since: "6.2.0",
         complexity: "O(log(N)+M) with N being the number of members and M those stored",
@@ -271,6 +284,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zrem",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW delete")],
         run: Run::Data(members::zrem),
         since: "1.2.0",
         complexity: "O(M*log(N)) with N being the number of members and M those removed",
@@ -281,6 +295,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zremrangebylex",
         arity: 4,
         flags: flag::WRITE,
+        access: &[Access::to("RW delete")],
         run: Run::Data(removal::zremrangebylex),
         since: "2.8.9",
         complexity: "O(log(N)+M) with N being the number of members and M those removed",
@@ -291,6 +306,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zremrangebyrank",
         arity: 4,
         flags: flag::WRITE,
+        access: &[Access::to("RW delete")],
         run: Run::Data(removal::zremrangebyrank),
         since: "2.0.0",
         complexity: "O(log(N)+M) with N being the number of members and M those removed",
@@ -301,6 +317,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "zremrangebyscore",
         arity: 4,
         flags: flag::WRITE,
+        access: &[Access::to("RW delete")],
         run: Run::Data(removal::zremrangebyscore),
         since: "1.2.0",
         complexity: "O(log(N)+M) with N being the number of members and M those removed",
@@ -355,6 +372,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::READONLY,
         run: Run::Data(sample::zscan),
+        tips: &["nondeterministic_output"],
         since: "2.8.0",
         complexity: "O(1) for every call, O(N) for a complete iteration",
         summary: "Iterates over the members and scores of a sorted set.",
@@ -385,6 +403,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: Some(1), count: 2 },
+        access: &[Access::to("OW update"), Access::to("RO access")],
         run: Run::Data(algebra::zunionstore),
         since: "2.0.0",
         complexity: "O(N)+O(M*log(M)) with N members in all sorted sets and M in the result",

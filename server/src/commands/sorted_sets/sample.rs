@@ -1,18 +1,13 @@
 //! Going through a sorted set: at random, and in steps with a cursor.
 
-use ballast_protocol::glob::glob_match;
 use ballast_protocol::number::DoubleText;
 use ballast_protocol::{Args, CommandError, Reply};
 
-use super::arguments::integer;
 use super::{Scores, open_members, write_member};
+use crate::commands::arguments::{Companion, Sample, write_repeated};
 use crate::commands::context::Data;
-use crate::commands::keyspace::{ScanOptions, scan_cursor};
+use crate::commands::keyspace::{ScanOptions, scan_cursor, write_scan};
 use crate::commands::table::CommandResult;
-
-/// Members that one `ZRANDMEMBER` with a negative count returns at most; Redis knows no limit
-/// but its memory.
-const REPEATED_MAX: usize = 1 << 27;
 
 pub(super) fn zrandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let Some(count) = args.get(2) else {
@@ -23,37 +18,37 @@ pub(super) fn zrandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
         }
         return Ok(());
     };
-    let count = integer(count)?;
+    let count = Sample::parse(count)?;
     let scores = match args.get(3) {
         None => Scores::Without,
         Some(word) if args.len() == 4 && word.eq_ignore_ascii_case(b"withscores") => Scores::With,
         Some(_) => return Err(CommandError::Syntax),
     };
-    if count == i64::MIN || (scores == Scores::With && count.unsigned_abs() > i64::MAX as u64 / 2) {
-        return Err(CommandError::ValueOutOfRange);
-    }
-    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    let companion = if scores == Scores::With { Companion::One } else { Companion::None };
+    let sample = Sample::of(count, companion)?;
     let seed = cx.random();
     let mut random = seeded(seed);
     let Some(zset) = cx.read_zset(args.at(1))? else {
         reply.array(0);
         return Ok(());
     };
-    if count >= 0 {
-        let members = zset.random_distinct(wanted, &mut random);
-        open_members(reply, members.len(), scores);
-        for (member, score) in members {
-            write_member(reply, member, score, scores);
+    match sample {
+        Sample::Distinct(wanted) => {
+            let members = zset.random_distinct(wanted, &mut random);
+            open_members(reply, members.len(), scores);
+            for (member, score) in members {
+                write_member(reply, member, score, scores);
+            }
         }
-        return Ok(());
+        Sample::Repeated(wanted) => {
+            open_members(reply, wanted, scores);
+            write_repeated(wanted, reply, |part, reply| {
+                zset.random_repeated(part, &mut random, &mut |member, score| {
+                    write_member(reply, member, score, scores);
+                });
+            })?;
+        }
     }
-    if wanted > REPEATED_MAX {
-        return Err(CommandError::ValueOutOfRange);
-    }
-    open_members(reply, wanted, scores);
-    zset.random_repeated(wanted, &mut random, &mut |member, score| {
-        write_member(reply, member, score, scores);
-    });
     Ok(())
 }
 
@@ -67,29 +62,21 @@ fn seeded(seed: u64) -> impl FnMut() -> u64 {
 pub(super) fn zscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let cursor = scan_cursor(args.at(2))?;
     let Some(zset) = cx.read_zset(args.at(1))? else {
-        reply.array(2);
-        reply.bulk(b"0");
-        reply.array(0);
+        write_scan(0, 0, &Reply::new(reply.protocol()), reply);
         return Ok(());
     };
-    let options = ScanOptions::parse(args.from(3))?;
-    if options.kind.is_some() {
-        return Err(CommandError::Syntax);
-    }
+    let options = ScanOptions::of_elements(args.from(3))?;
     let mut members = Reply::new(reply.protocol());
     let mut len = 0;
     let next = zset.scan(cursor, options.count, &mut |member, score| {
         member.with_bytes(|member| {
-            if options.pattern.is_none_or(|pattern| glob_match(pattern, member)) {
+            if options.takes(member) {
                 members.bulk(member);
                 members.bulk(DoubleText::new(score).as_bytes());
                 len += 2;
             }
         });
     });
-    reply.array(2);
-    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-    reply.array(len);
-    reply.raw(members.as_bytes());
+    write_scan(next, len, &members, reply);
     Ok(())
 }

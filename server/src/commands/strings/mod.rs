@@ -12,7 +12,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::{Key, Keyspace, STRING_MAX, Value};
 
 use super::context::Data;
-use super::table::{CommandResult, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
+use super::table::{Access, CommandResult, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
 
 /// Keys and values in turn.
 const PAIRS: KeySpec = KeySpec::Range { first: 1, last: -1, step: 2 };
@@ -24,6 +24,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "append",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW insert")],
         run: Run::Data(ranges::append),
         since: "2.0.0",
         complexity: "O(1), amortised over the growth of the value",
@@ -34,6 +35,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "decr",
         arity: 2,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW access update")],
         run: Run::Data(numbers::decr),
         summary: "Subtracts one from an integer; a missing key counts as 0.",
         ..BASE
@@ -42,6 +44,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "decrby",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW access update")],
         run: Run::Data(numbers::decrby),
         summary: "Subtracts a number from an integer; a missing key counts as 0.",
         ..BASE
@@ -58,6 +61,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "getdel",
         arity: 2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW access delete")],
         run: Run::Data(getdel),
         since: "6.2.0",
         summary: "Returns the string at a key and deletes the key.",
@@ -67,6 +71,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "getex",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
+        access: &[Access::to("RW access update").noted("UPDATE, as it may change the expiry")],
         run: Run::Data(set::getex),
         since: "6.2.0",
         summary: "Returns the string at a key and changes when the key expires.",
@@ -86,6 +91,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "getset",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW access update")],
         run: Run::Data(set::getset),
         summary: "Returns the string at a key and sets another.",
         ..BASE
@@ -94,6 +100,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "incr",
         arity: 2,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW access update")],
         run: Run::Data(numbers::incr),
         summary: "Adds one to an integer; a missing key counts as 0.",
         ..BASE
@@ -102,6 +109,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "incrby",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW access update")],
         run: Run::Data(numbers::incrby),
         summary: "Adds a number to an integer; a missing key counts as 0.",
         ..BASE
@@ -110,6 +118,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "incrbyfloat",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("RW access update")],
         run: Run::Data(numbers::incrbyfloat),
         since: "2.6.0",
         summary: "Adds to a floating-point number; a missing key counts as 0.",
@@ -132,6 +141,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY | flag::FAST,
         keys: REST,
         run: Run::Data(multiple::mget),
+        tips: &["request_policy:multi_shard"],
         complexity: "O(N) in the number of keys",
         summary: "Returns the strings at several keys.",
         ..BASE
@@ -141,7 +151,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: PAIRS,
+        access: &[Access::to("OW update")],
         run: Run::Data(multiple::mset),
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         since: "1.0.1",
         complexity: "O(N) in the number of keys",
         summary: "Sets several keys to strings at once.",
@@ -152,7 +164,9 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: PAIRS,
+        access: &[Access::to("OW insert")],
         run: Run::Data(multiple::msetnx),
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
         since: "1.0.1",
         complexity: "O(N) in the number of keys",
         summary: "Sets several keys to strings at once, if none of them exists.",
@@ -162,6 +176,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "psetex",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
+        access: &[Access::to("OW update")],
         run: Run::Data(set::psetex),
         since: "2.6.0",
         summary: "Sets a key to a string that expires after so many milliseconds.",
@@ -171,6 +186,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "set",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::SAMPLED,
+        access: &[Access::to("RW access update variable_flags")
+            .noted("RW and ACCESS due to the optional `GET` argument")],
         run: Run::Data(set::set),
         summary: "Sets a key to a string, whatever it held before.",
         ..BASE
@@ -179,6 +196,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "setex",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
+        access: &[Access::to("OW update")],
         run: Run::Data(set::setex),
         since: "2.0.0",
         summary: "Sets a key to a string that expires after so many seconds.",
@@ -188,6 +206,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "setnx",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
+        access: &[Access::to("OW insert")],
         run: Run::Data(set::setnx),
         summary: "Sets a key to a string, if the key does not exist.",
         ..BASE
@@ -196,6 +215,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "setrange",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
+        access: &[Access::to("RW update")],
         run: Run::Data(ranges::setrange),
         since: "2.2.0",
         complexity: "O(1), or O(M) in the length of a long new part",
@@ -206,6 +226,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "strlen",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
+        access: &[Access::to("RO")],
         run: Run::Data(ranges::strlen),
         since: "2.2.0",
         summary: "Returns the length of the string at a key.",

@@ -4,7 +4,7 @@ use ballast_protocol::number::{LongDouble, parse_i64};
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::AddError;
 
-use super::{expiry_of, store, text_of};
+use super::{expiry_of, text_of};
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
@@ -50,6 +50,7 @@ fn add_error(error: AddError) -> CommandError {
 
 pub(super) fn incrbyfloat(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let key = args.at(1);
+    let aux = cx.new_aux();
     let (keyspace, located) = cx.locate(key);
     let old = match keyspace.find(&located) {
         None => LongDouble::from(0),
@@ -61,7 +62,8 @@ pub(super) fn incrbyfloat(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
     let amount = LongDouble::parse(args.at(2)).ok_or(CommandError::NotFloat)?;
     let new = old.checked_add(amount).ok_or(CommandError::NanOrInfinity)?.to_string();
     let expiry = expiry_of(keyspace, &located);
-    store(cx, key, new.as_bytes(), expiry);
+    // As Redis, it stays a float's text also where that is an integer's.
+    keyspace.set_text(&located, new.as_bytes(), expiry, aux);
     cx.changed(key, "incrbyfloat");
     reply.bulk(new.as_bytes());
     Ok(())
