@@ -34,7 +34,7 @@ fn models() -> Vec<Model> {
 
 fn text(number: usize, index: usize) -> Vec<u8> {
     match index % 5 {
-        0 => format!("{}", number as i64 * if index % 2 == 0 { 1 } else { -1 }).into_bytes(),
+        0 => format!("{number}").into_bytes(),
         1 => format!("-{}", number + 1).into_bytes(),
         2 => format!("{number:0>300}").into_bytes(),
         3 => format!("{number:x>64}").into_bytes(),

@@ -78,7 +78,7 @@ proptest! {
         model in model(),
         changes in prop::collection::vec(prop::collection::vec(change(), 1..4), 20),
     ) {
-        let own = kept(model.build(&Limits::default()), |value| written(value));
+        let own = kept(model.build(&Limits::default()), written);
         let encoded = ENCODERS.iter().filter_map(|(_, encode)| encode(&model));
         for original in encoded.chain([own]) {
             for changes in &changes {
@@ -96,7 +96,7 @@ proptest! {
 
     #[test]
     fn every_beginning_is_refused(model in model()) {
-        let bytes = kept(model.build(&Limits::default()), |value| written(value));
+        let bytes = kept(model.build(&Limits::default()), written);
         for len in (0..bytes.len()).rev().take(300) {
             prop_assert!(read(&bytes[..len], &Limits::default()).is_err());
         }

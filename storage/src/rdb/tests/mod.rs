@@ -101,7 +101,8 @@ fn written(value: Value<'_>) -> Vec<u8> {
 /// Integers of every width, short and long texts, any bytes.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        4 => (any::<i64>(), 0u32..64).prop_map(|(value, shift)| (value >> shift).to_string().into()),
+        4 => (any::<i64>(), 0u32..64)
+            .prop_map(|(value, shift)| (value >> shift).to_string().into_bytes()),
         4 => (0u32..5000).prop_map(|number| format!("name:{number}").into_bytes()),
         2 => prop::collection::vec(any::<u8>(), 0..100),
         1 => (any::<u8>(), 0usize..6000).prop_map(|(byte, len)| vec![byte; len]),

@@ -19,10 +19,10 @@ proptest! {
             zset_listpack_value_max: value,
             list_listpack_size_max: entries as i64,
         };
-        let bytes = kept(model.build(&limits), |value| written(value));
+        let bytes = kept(model.build(&limits), written);
         prop_assert_eq!(read_model(&bytes), Ok(model.clone()));
         // Again with other limits, from where it is kept now.
-        let again = kept(read(&bytes, &limits).expect("as before"), |value| written(value));
+        let again = kept(read(&bytes, &limits).expect("as before"), written);
         prop_assert_eq!(read_model(&again), Ok(model));
     }
 
@@ -35,7 +35,7 @@ proptest! {
             keyspace.insert(&key, value, None, 0);
             keyspace.encoding(&key)
         };
-        let bytes = kept(model.build(&limits), |value| written(value));
+        let bytes = kept(model.build(&limits), written);
         let restored = read(&bytes, &limits).expect("what was written");
         prop_assert_eq!(encoding(restored), encoding(model.build(&limits)));
     }
@@ -45,7 +45,7 @@ proptest! {
 fn integers_and_lengths_take_their_shortest_forms() {
     let size = |text: &[u8]| {
         let model = Model::String(text.to_vec());
-        kept(model.build(&Limits::default()), |value| written(value)).len() - 1
+        kept(model.build(&Limits::default()), written).len() - 1
     };
     assert_eq!([b"127".as_slice(), b"-128", b"128", b"32768"].map(size), [2, 2, 3, 5]);
     assert_eq!(size(b"2147483648"), 11, "more than 32 bits are a text");
