@@ -4,7 +4,8 @@
 //! copy from what is there already: its upper three bits are the length less 2 (7: the next byte
 //! is added), the lower five and the last byte how far back the copy begins, less 1.
 //!
-//! Why not a library: the published ones trust the length that they are told and reserve it.
+//! Why not a library: the published ones set aside the whole length that the payload claims before
+//! they look at it, and the best known is deprecated.
 
 /// The most bytes that one byte becomes: three of them are a copy of 264.
 const RATIO_MAX: usize = 88;
