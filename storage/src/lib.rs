@@ -12,6 +12,7 @@ pub mod eviction;
 mod garbage;
 mod keyspace;
 pub mod memory;
+pub mod rdb;
 mod slot;
 pub mod table;
 pub mod types;

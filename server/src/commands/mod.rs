@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod context;
 pub(crate) mod debug;
+pub(crate) mod dump;
 pub(crate) mod expiry;
 pub(crate) mod hashes;
 pub(crate) mod help;
@@ -46,6 +47,7 @@ pub(crate) static FAMILIES: &[&[Definition]] = &[
     cluster::COMMANDS,
     connection::COMMANDS,
     debug::COMMANDS,
+    dump::COMMANDS,
     expiry::COMMANDS,
     hashes::COMMANDS,
     info::COMMANDS,

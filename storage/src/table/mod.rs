@@ -452,7 +452,7 @@ impl Table {
     #[cold]
     fn make_room(&mut self, hash: u64, bytes: usize, full: Full) {
         let header = self.layout.header;
-        let mut place = Place::of(&mut self.root, hash);
+        let place = Place::of(&mut self.root, hash);
         let segment = place.segment().expect("the segment of this hash is full");
         let before = segment.size();
         if let Some(rebuilt) = segment.rebuilt(bytes, full, header) {
@@ -460,9 +460,26 @@ impl Table {
             place.replace(rebuilt);
             return;
         }
-        let (low, high) = segment.split(header, hash_of);
-        let (came, went) = place.split(low, high);
-        self.heap_bytes = self.heap_bytes + low.size() + high.size() + came - before - went;
+        self.split(hash);
+    }
+
+    /// Splits the segment of a hash, and its halves as long as one is too large: keys that come in
+    /// the order of their hashes (those of another table) lie close together in a segment, so that
+    /// all may go into one half, several times.
+    fn split(&mut self, hash: u64) {
+        let header = self.layout.header;
+        let mut oversized = Some(hash);
+        while let Some(hash) = oversized {
+            let mut place = Place::of(&mut self.root, hash);
+            let segment = place.segment().expect("the segment of this hash is too large");
+            let before = segment.size();
+            let (low, high) = segment.split(header, hash_of);
+            let (came, went) = place.split(low, high);
+            self.heap_bytes = self.heap_bytes + low.size() + high.size() + came - before - went;
+            // One at most: there is not enough for two.
+            let half = [low, high].into_iter().find(|half| half.is_oversized());
+            oversized = half.and_then(|half| half.entries(header).next()).map(hash_of);
+        }
     }
 
     /// Gives memory back after `segment`, that of `hash`, has lost bytes.

@@ -238,6 +238,39 @@ fn a_large_table_splits_and_collapses() {
     assert_eq!(pair.table.heap_bytes(), 0);
 }
 
+/// As when a table is copied: the keys come in the order of their hashes.
+#[test]
+fn keys_in_the_order_of_their_hashes_split_as_often_as_they_must() {
+    for (len, payload_len) in [(120_000, 0), (60_000, 12), (20_000, 100), (8_000, INLINE_MAX)] {
+        let mut keys: Vec<Vec<u8>> = (0..len).map(|n| format!("key:{n}").into_bytes()).collect();
+        keys.sort_by_key(|key| hash_key(key));
+        let payload = vec![b'x'; payload_len];
+        let filled = |keys: &mut dyn Iterator<Item = &Vec<u8>>| {
+            let mut table = Table::new(Layout::PLAIN);
+            for (index, key) in keys.enumerate() {
+                let new = NewEntry { tag: 0, aux: 0, expiry: None, payload: &payload };
+                assert!(table.upsert(hash_key(key), key, new));
+                if index % 5000 == 0 {
+                    assert_eq!(table.heap_bytes(), table.heap_bytes_walked());
+                }
+            }
+            assert_eq!(table.heap_bytes(), table.heap_bytes_walked());
+            assert_eq!(table.len(), len);
+            table.heap_bytes()
+        };
+        let ascending = filled(&mut keys.iter());
+        let descending = filled(&mut keys.iter().rev());
+        // From the middle to both ends.
+        let (low, high) = keys.split_at(len / 2);
+        let outwards = filled(&mut low.iter().rev().zip(high).flat_map(|(low, high)| [low, high]));
+        // The other table's order is no reason to take much more than for any order.
+        let any = filled(&mut (0..len).map(|n| &keys[n * 7919 % len]));
+        for bytes in [ascending, descending, outwards] {
+            assert!(bytes < any * 5 / 4, "{bytes} instead of {any} for {len} of {payload_len}");
+        }
+    }
+}
+
 #[test]
 fn scan_returns_what_stays() {
     for seed in 0..30 {

@@ -443,6 +443,7 @@ impl RawSegment {
     pub(super) fn counts(self, header: u8) -> SegmentCounts {
         let head = self.head();
         assert!(good_size(self.size()) == self.size(), "the whole block is used");
+        assert!(!self.is_oversized(), "what grows too large is split");
         let mut counts = SegmentCounts { heap_bytes: self.size(), ..SegmentCounts::default() };
         let (mut last, mut previous, mut live) = (0, None, 0);
         for at in (0..self.cells()).filter(|at| self.is_occupied(*at)) {

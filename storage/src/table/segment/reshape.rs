@@ -10,7 +10,9 @@ use crate::table::entry::RawEntry;
 const BLOCK_MAX: usize = 32 << 10;
 /// A segment with more entries is split as well, so that small ones do not make it slow.
 const ENTRIES_MAX: usize = 1024;
-/// What a half may take right after a split, however unevenly the keys fell.
+/// What a half may take right after a split, however unevenly the keys fell: all entries of a
+/// block of [`BLOCK_MAX`], with two cells behind the last home for each. The table splits it again
+/// before anything is added to it.
 const BLOCK_LIMIT: usize = 56 << 10;
 /// Two neighbours are merged when the result is at most this.
 const MERGED_MAX: usize = BLOCK_MAX / 2;
@@ -75,8 +77,7 @@ impl RawSegment {
             let head = self.head();
             tail = tail.max((head.cells - head.homes) as usize * 3 / 2 + 2);
         }
-        let plan = Plan::new(len, self.live() + extra, tail, BLOCK_MAX)?;
-        Some(self.rebuilt_as(plan, len, self.live() + extra, header))
+        self.rebuilt_as(tail, len, self.live() + extra, header)
     }
 
     /// The same entries in a smaller block, if enough of this one is dead.
@@ -85,13 +86,17 @@ impl RawSegment {
             return None;
         }
         let tail = Plan::default_tail(self.len());
-        let plan = Plan::new(self.len(), self.live(), tail, BLOCK_LIMIT)?;
-        (plan.size < self.size()).then(|| self.rebuilt_as(plan, self.len(), self.live(), header))
+        let plan = Plan::new(self.len(), self.live(), tail, BLOCK_MAX)?;
+        if plan.size >= self.size() {
+            return None;
+        }
+        self.rebuilt_as(tail, self.len(), self.live(), header)
     }
 
-    /// Moves everything to a block of this plan, which was made for `len` and `bytes`.
-    fn rebuilt_as(self, plan: Plan, len: usize, bytes: usize, header: u8) -> RawSegment {
-        let mut plan = plan;
+    /// Moves everything to a new block for `len` entries of `bytes`; none if that would be too
+    /// large.
+    fn rebuilt_as(self, tail: usize, len: usize, bytes: usize, header: u8) -> Option<RawSegment> {
+        let mut plan = Plan::new(len, bytes, tail, BLOCK_MAX)?;
         let new = loop {
             let new = if self.head().dead == 0 {
                 self.moved_to(plan)
@@ -104,14 +109,13 @@ impl RawSegment {
             }
             // The cells do not fit behind the last home: rare, and gone with a longer tail.
             let tail = (plan.cells - plan.homes) * 2;
-            plan = Plan::new(len, bytes, tail, BLOCK_LIMIT)
-                .expect("as many cells as before are enough");
+            plan = Plan::new(len, bytes, tail, BLOCK_MAX)?;
         };
         let (from, to) = (self.head(), new.head_mut());
         (to.expiring, to.expiry_min) = (from.expiring, from.expiry_min);
         // SAFETY: all entries have been moved; the owner takes the new block instead.
         unsafe { self.release_block() };
-        new
+        Some(new)
     }
 
     /// All bytes appended so far, moved as they are, with the cells spread anew.
@@ -195,6 +199,11 @@ impl RawSegment {
             new.note_expiry(None, entry.expiry());
         }
         new
+    }
+
+    /// Whether it is larger than a segment may stay, as a half that took nearly everything.
+    pub(in crate::table) fn is_oversized(self) -> bool {
+        self.size() > BLOCK_MAX
     }
 
     /// The two halves of this segment; `hash_of` gives the hash of an entry. The old block is
