@@ -468,3 +468,26 @@ fn the_last_batch_may_fail() {
     assert_eq!((record.failures, record.outcome), (3, Outcome::Done));
     assert!(Levels::of(&state).spread() <= 0.05 + 1e-4);
 }
+
+/// EXPLAIN names the directive of its own tier.
+#[test]
+fn what_limits_a_round_is_named() {
+    for (tier, directives, named) in [
+        (Tier::Thread, ("balancer-thread-batch", "2"), "balancer-thread-batch"),
+        (Tier::Node, ("balancer-node-concurrency", "1 1"), "balancer-node-concurrency"),
+    ] {
+        let mut machine = machine(tier, &[directives]);
+        let state = uneven();
+        let mut now = 0;
+        while machine.state() != State::Running {
+            machine.observe(&state, clock(now));
+            now = machine.due_ms(clock(now));
+        }
+        machine.observe(&state, clock(now));
+        let answer = machine.explain(Subject::Tier, None, clock(now));
+        assert_eq!(answer.reason.code(), "concurrency");
+        assert!(answer.facts[0].contains(named), "{answer:?}");
+        assert!(matches!(machine.apply(1, false, clock(now)),
+            Err(ApplyError::Refused(reason)) if reason.sentence() == "another run is under way"));
+    }
+}
