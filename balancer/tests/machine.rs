@@ -491,3 +491,18 @@ fn what_limits_a_round_is_named() {
             Err(ApplyError::Refused(reason)) if reason.sentence() == "another run is under way"));
     }
 }
+
+#[test]
+fn each_metric_has_its_floor() {
+    let mut machine = machine(Tier::Thread, &[("balancer-thread-mode", "manual")]);
+    let mut state = uneven();
+    state.slots[7].cpu = 0.9;
+    state.slots[8].cpu = 0.3;
+    machine.observe(&state, clock(0));
+    let status = machine.status(clock(0));
+    assert!(status.memory.floor.abs() < 1e-9, "{:?}", status.memory);
+    let load = status.load.unwrap();
+    // One slot of 90 %, and 30 % for the three other shards.
+    assert!((load.floor - 0.8).abs() < 1e-9, "{load:?}");
+    assert!(load.now >= load.floor);
+}
