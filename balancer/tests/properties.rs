@@ -308,3 +308,21 @@ fn p1_the_bound_of_a_tiny_plan_is_exact() {
     let goal = Goal { trigger: Trigger::Continue, ..Goal::new(Tier::Thread) };
     check_bytes(&snapshot, &goal).unwrap();
 }
+
+/// A second round was once made only if the first had left more than the start threshold.
+#[test]
+fn p2_a_plan_goes_on_to_the_stop_threshold() {
+    let snapshot = generate(Shape {
+        seed: 5_083_288_627_727_383_881,
+        shards: 9,
+        slots: 64,
+        sizes: 0,
+        scattered: true,
+        capacities: 1,
+        drains: 0,
+        fill: 47,
+    });
+    let goal = Goal::new(Tier::Thread);
+    assert_eq!(goal.trigger, Trigger::Start);
+    assert!(plan(&snapshot, &goal).after.spread() <= goal.memory.stop);
+}

@@ -136,8 +136,12 @@ pub fn plan(snapshot: &LoadSnapshot, goal: &Goal) -> Plan {
     pristine.sort();
     let original = pristine.clone();
     let mut rounds: Vec<Vec<(Run, Cause)>> = Vec::new();
+    // Once begun, a plan goes on to the stop threshold.
+    let begun = Goal { trigger: Trigger::Continue, ..goal.clone() };
     while rounds.len() < ROUNDS_MAX {
-        let Some(round) = improve(&pristine, goal) else { break };
+        let wanted = if rounds.is_empty() { goal } else { &begun };
+        let needed = needs(&pristine, &summarise(&pristine), wanted);
+        let Some(round) = improve(&pristine, goal, needed) else { break };
         if rounds.is_empty() {
             let mut probe = pristine.clone();
             plan.lower_bound =
@@ -158,10 +162,13 @@ pub fn plan(snapshot: &LoadSnapshot, goal: &Goal) -> Plan {
     plan
 }
 
-/// One round: the moves that improve on the ledger's state, if they improve it enough.
-fn improve(pristine: &Ledger, goal: &Goal) -> Option<Vec<(Run, Cause)>> {
-    let before = summarise(pristine);
-    let (memory, load) = needs(pristine, &before, goal);
+/// One round: the moves that improve on the ledger's state, in what is needed of memory and load,
+/// if they improve it enough.
+fn improve(
+    pristine: &Ledger,
+    goal: &Goal,
+    (memory, load): (bool, bool),
+) -> Option<Vec<(Run, Cause)>> {
     if !memory && !load {
         return None;
     }
