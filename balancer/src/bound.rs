@@ -98,6 +98,19 @@ pub(crate) fn floor(snapshot: &LoadSnapshot, goal: &Goal) -> (f64, usize) {
     (fluid_floor(&ledger, &band), band.dominant.len())
 }
 
+/// The load spread that the hottest slot leaves behind, wherever it is: the others share the rest.
+pub(crate) fn load_floor(snapshot: &LoadSnapshot, goal: &Goal) -> f64 {
+    let ledger = Ledger::levels(snapshot, goal);
+    let cores: f64 = ledger.accepting().map(|bin| ledger.bins[bin].cores).sum();
+    let most = ledger.accepting().map(|bin| ledger.bins[bin].cores).fold(0.0, f64::max);
+    let total: f64 = ledger.cpu.iter().sum();
+    let hottest = ledger.load.iter().copied().fold(0.0, f64::max);
+    if cores <= most {
+        return 0.0;
+    }
+    (hottest / most - (total - hottest) / (cores - most)).max(0.0)
+}
+
 /// The spread that remains if data were divisible: what dominant and held slots leave behind.
 pub(crate) fn fluid_floor(ledger: &Ledger, band: &Band) -> f64 {
     let unreachable = |bin: &BinIndex| !band.reachable[*bin];

@@ -81,10 +81,12 @@ impl Machine {
         ));
         if let Some(load) = status.load {
             answer.facts.push(format!(
-                "load spread {:.1} points, start {:.1}, stop {:.1}; busiest {:.1} %",
+                "load spread {:.1} points, start {:.1}, stop {:.1}, reachable {:.1}; \
+                 busiest {:.1} %",
                 load.now * 100.0,
                 load.goal.start * 100.0,
                 load.goal.stop * 100.0,
+                load.floor * 100.0,
                 load.max * 100.0
             ));
         }

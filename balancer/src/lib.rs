@@ -36,4 +36,4 @@ pub use model::{
 };
 pub use plan::{Cause, Goal, Move, Plan, plan};
 pub use policy::{DIRECTIVES, Mode, Policy, PolicyError, Warning};
-pub use reason::Reason;
+pub use reason::{Limit, Reason};

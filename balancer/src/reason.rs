@@ -61,7 +61,7 @@ pub enum Reason {
     /// Moving more would cut the slot map into more than `balancer-max-ranges` pieces.
     MaxRanges,
     /// As many moves run as may.
-    Concurrency,
+    Concurrency(Limit),
     /// The next move would not be done before the window closes.
     Bandwidth,
     /// Client latency is above `balancer-latency-guard`.
@@ -80,6 +80,33 @@ pub enum Reason {
     SingleShard,
     /// The planner's effort limit was reached; the plan is valid, but partial.
     Effort,
+}
+
+/// What keeps more moves from starting at once; all are the reason `concurrency`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Thread tier: the slots of one round.
+    Batch,
+    /// Node tier: chunks in the cluster, into and out of a node.
+    Chunks,
+    /// One run at a time.
+    Run,
+    /// One emergency at a time.
+    Emergency,
+}
+
+impl Limit {
+    fn sentence(self) -> &'static str {
+        match self {
+            Limit::Batch => {
+                "as many slots move as balancer-thread-batch allows; the others follow in the \
+                 next rounds"
+            }
+            Limit::Chunks => "as many moves run as balancer-node-concurrency allows",
+            Limit::Run => "another run is under way",
+            Limit::Emergency => "the moves of an emergency are under way",
+        }
+    }
 }
 
 impl Reason {
@@ -139,7 +166,7 @@ impl Reason {
             Reason::NoHeadroom { .. } => 14,
             Reason::UnmovableSlot { .. } => 15,
             Reason::MaxRanges => 16,
-            Reason::Concurrency => 17,
+            Reason::Concurrency(_) => 17,
             Reason::Bandwidth => 18,
             Reason::LatencyGuard => 19,
             Reason::BytesPerWindow => 20,
@@ -181,7 +208,7 @@ impl Reason {
                  moving a slot helps only below {helpful_bytes} bytes"
             ),
             Reason::MaxRanges => "more moves would exceed balancer-max-ranges".into(),
-            Reason::Concurrency => "as many moves run as balancer-node-concurrency allows".into(),
+            Reason::Concurrency(limit) => limit.sentence().into(),
             Reason::Bandwidth => "the next chunk would not finish before the window closes".into(),
             Reason::LatencyGuard => "client latency is above balancer-latency-guard".into(),
             Reason::BytesPerWindow => "balancer-node-bytes-per-window is used up".into(),

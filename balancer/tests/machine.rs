@@ -413,3 +413,96 @@ fn explain_names_the_slot_and_what_helps() {
     assert!(nowhere.facts[0].contains("no owner"));
     assert_eq!(machine.policy().mode(Tier::Thread), Mode::Manual);
 }
+
+/// Data that grows faster than slots may move: the limit of a run ends it, and what is left is
+/// the next one's.
+#[test]
+fn a_run_ends_also_when_it_cannot_keep_up() {
+    let mut machine = machine(Tier::Thread, &[("balancer-thread-batch", "2")]);
+    let slots: Vec<(u16, u64)> = (0..1_000)
+        .map(|slot| if slot < 700 { (0, 1_000) } else { (slot % 3 + 1, 5_500) })
+        .collect();
+    let mut state = snapshot(&[1_000_000; 4], &slots);
+    let (mut now, mut first_plan) = (0, None);
+    while machine.history().is_empty() {
+        let commands = machine.observe(&state, clock(now));
+        for command in &commands {
+            if let Command::Announce(Notice::Started { moves, .. }) = command {
+                first_plan = first_plan.or(Some(*moves as u64));
+            }
+        }
+        carry_out(&mut machine, &mut state, &commands, clock(now));
+        // What leaves shard 0 is made up for by what stays.
+        let grown = 700_000 / state.slots.iter().filter(|slot| slot.owner == ShardId(0)).count();
+        let stays = state.slots.iter_mut().filter(|slot| slot.owner == ShardId(0));
+        stays.for_each(|slot| slot.bytes = grown as u64);
+        now = machine.due_ms(clock(now));
+        assert!(now < HOUR_MS, "it goes on and on");
+    }
+    let record = machine.history().newest_first().next().unwrap();
+    assert!(record.moves <= 2 * first_plan.unwrap() + 2 + 1, "{record:?}");
+    assert_eq!(record.outcome, Outcome::Partial);
+    assert!(machine.status(clock(now)).last_plan > record.id, "the need is there still");
+    assert_eq!(machine.counters().reversals, 0);
+}
+
+/// A failed move of the last batch is made up for before the run ends.
+#[test]
+fn the_last_batch_may_fail() {
+    let mut machine = machine(Tier::Thread, &[]);
+    let mut state = uneven();
+    let (mut now, mut failed) = (0, 0);
+    while machine.history().is_empty() {
+        let mut commands = machine.observe(&state, clock(now));
+        let last = commands.iter().rposition(|command| matches!(command, Command::Move { .. }));
+        if let Some(at) = last.filter(|_| failed < 3) {
+            let Command::Move { slot, .. } = commands.remove(at) else { unreachable!() };
+            machine.completed(slot, false, clock(now));
+            failed += 1;
+        }
+        carry_out(&mut machine, &mut state, &commands, clock(now));
+        now = machine.due_ms(clock(now));
+        assert!(now < HOUR_MS);
+    }
+    let record = machine.history().newest_first().next().unwrap();
+    assert_eq!((record.failures, record.outcome), (3, Outcome::Done));
+    assert!(Levels::of(&state).spread() <= 0.05 + 1e-4);
+}
+
+/// EXPLAIN names the directive of its own tier.
+#[test]
+fn what_limits_a_round_is_named() {
+    for (tier, directives, named) in [
+        (Tier::Thread, ("balancer-thread-batch", "2"), "balancer-thread-batch"),
+        (Tier::Node, ("balancer-node-concurrency", "1 1"), "balancer-node-concurrency"),
+    ] {
+        let mut machine = machine(tier, &[directives]);
+        let state = uneven();
+        let mut now = 0;
+        while machine.state() != State::Running {
+            machine.observe(&state, clock(now));
+            now = machine.due_ms(clock(now));
+        }
+        machine.observe(&state, clock(now));
+        let answer = machine.explain(Subject::Tier, None, clock(now));
+        assert_eq!(answer.reason.code(), "concurrency");
+        assert!(answer.facts[0].contains(named), "{answer:?}");
+        assert!(matches!(machine.apply(1, false, clock(now)),
+            Err(ApplyError::Refused(reason)) if reason.sentence() == "another run is under way"));
+    }
+}
+
+#[test]
+fn each_metric_has_its_floor() {
+    let mut machine = machine(Tier::Thread, &[("balancer-thread-mode", "manual")]);
+    let mut state = uneven();
+    state.slots[7].cpu = 0.9;
+    state.slots[8].cpu = 0.3;
+    machine.observe(&state, clock(0));
+    let status = machine.status(clock(0));
+    assert!(status.memory.floor.abs() < 1e-9, "{:?}", status.memory);
+    let load = status.load.unwrap();
+    // One slot of 90 %, and 30 % for the three other shards.
+    assert!((load.floor - 0.8).abs() < 1e-9, "{load:?}");
+    assert!(load.now >= load.floor);
+}

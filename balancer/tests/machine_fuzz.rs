@@ -83,7 +83,7 @@ impl History {
         let passed = self.random.below(20_000) + 1;
         self.clock.mono_ms += passed;
         self.clock.wall_ms += i64::try_from(passed).unwrap();
-        match self.random.below(24) {
+        match self.random.below(25) {
             0..=9 => {
                 let commands = self.machine.observe(&self.snapshot(), self.clock);
                 self.take(&commands);
@@ -102,6 +102,7 @@ impl History {
             }
             21 => self.change_shards(),
             22 => self.operator_moves_a_slot(),
+            23 => self.change_leader(),
             _ => {
                 let slot = self.slot();
                 self.machine.explain(Subject::Slot(slot), None, self.clock);
@@ -273,6 +274,14 @@ impl History {
         }
         self.state.epoch += 1;
         self.machine = Machine::new(self.tier, policy);
+        self.machine.restore(&saved);
+        self.now = false;
+    }
+
+    /// Another machine takes over while transfers go on: it knows of them from snapshots only.
+    fn change_leader(&mut self) {
+        let saved = self.machine.save();
+        self.machine = Machine::new(self.tier, self.machine.policy().clone());
         self.machine.restore(&saved);
         self.now = false;
     }

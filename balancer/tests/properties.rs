@@ -2,7 +2,7 @@
 
 mod support;
 
-use ballast_balancer::model::{Hold, ShardId, ShardState, SlotId, Tier};
+use ballast_balancer::model::{Hold, LoadSnapshot, ShardId, ShardState, SlotId, Tier};
 use ballast_balancer::plan::{Goal, Move, Plan, Trigger, plan};
 use ballast_balancer::reason::Reason;
 use proptest::prelude::*;
@@ -39,6 +39,38 @@ fn has_dominant(plan: &Plan) -> bool {
     plan.blocked.iter().any(|reason| matches!(reason, Reason::UnmovableSlot { .. }))
 }
 
+/// P1: bytes next to the fluid bound, which the plan must state.
+fn check_bytes(snapshot: &LoadSnapshot, goal: &Goal) -> Result<(), TestCaseError> {
+    let plan = plan(snapshot, goal);
+    if has_dominant(&plan) {
+        return Ok(());
+    }
+    let after = applied(snapshot, &plan.moves);
+    let reached = Levels::of(&after).spread();
+    let touched: std::collections::BTreeSet<ShardId> =
+        plan.moves.iter().flat_map(|step| [step.from, step.to]).collect();
+    let largest = snapshot.slots.iter().map(|slot| slot.bytes).max().unwrap_or(0);
+    let most = 1.05 * fluid_bound(snapshot, reached) + (touched.len() as u64 * largest) as f64;
+    prop_assert!(plan.bytes() as f64 <= most + 1.0, "{} > {most}, {reached}", plan.bytes());
+    if goal.trigger == Trigger::Continue && !plan.is_empty() {
+        let bound = fluid_bound(snapshot, goal.memory.stop);
+        let stated = plan.lower_bound as f64;
+        // Dominant slots lower the stated bound; without any, it is the fluid one.
+        prop_assert!(stated <= bound * 1.02 + 2.0, "{stated} above {bound}");
+        let is_active =
+            |shard: &&ballast_balancer::model::ShardLoad| shard.state == ShardState::Active;
+        let active = || snapshot.shards.iter().filter(is_active);
+        let capacity: u64 = active().map(|shard| shard.capacity_bytes).sum();
+        let total: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
+        let widest = active().map(|shard| shard.capacity_bytes).max().unwrap();
+        let level = total as f64 / capacity as f64 - goal.memory.stop;
+        if (largest as f64) < level * widest as f64 {
+            prop_assert!(stated >= bound * 0.98 - 2.0, "{stated} below {bound}");
+        }
+    }
+    Ok(())
+}
+
 /// Seeds are printed on failure; nothing is written to the source tree.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -49,34 +81,7 @@ proptest! {
 
     #[test]
     fn p1_bytes_are_close_to_the_bound(shape in any_shape(), goal in any_goal()) {
-        let snapshot = generate(shape);
-        let plan = plan(&snapshot, &goal);
-        if has_dominant(&plan) {
-            return Ok(());
-        }
-        let after = applied(&snapshot, &plan.moves);
-        let reached = Levels::of(&after).spread();
-        let touched: std::collections::BTreeSet<ShardId> =
-            plan.moves.iter().flat_map(|step| [step.from, step.to]).collect();
-        let largest = snapshot.slots.iter().map(|slot| slot.bytes).max().unwrap_or(0);
-        let most = 1.05 * fluid_bound(&snapshot, reached) + (touched.len() as u64 * largest) as f64;
-        prop_assert!(plan.bytes() as f64 <= most + 1.0, "{} > {most}, {reached}", plan.bytes());
-        if goal.trigger == Trigger::Continue && !plan.is_empty() {
-            let bound = fluid_bound(&snapshot, goal.memory.stop);
-            let stated = plan.lower_bound as f64;
-            // Dominant slots lower the stated bound; without any, it is the fluid one.
-            prop_assert!(stated <= bound * 1.02 + 2.0, "{stated} above {bound}");
-            let is_active =
-                |shard: &&ballast_balancer::model::ShardLoad| shard.state == ShardState::Active;
-            let active = || snapshot.shards.iter().filter(is_active);
-            let capacity: u64 = active().map(|shard| shard.capacity_bytes).sum();
-            let total: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
-            let widest = active().map(|shard| shard.capacity_bytes).max().unwrap();
-            let level = total as f64 / capacity as f64 - goal.memory.stop;
-            if (largest as f64) < level * widest as f64 {
-                prop_assert!(stated >= bound * 0.98 - 2.0, "{stated} below {bound}");
-            }
-        }
+        check_bytes(&generate(shape), &goal)?;
     }
 
     #[test]
@@ -249,4 +254,75 @@ fn p4_loops_are_taken_out_of_a_plan_of_several_rounds() {
     let first = plan(&snapshot, &goal);
     check_prefixes(&snapshot, &first.moves, &goal);
     assert!(plan(&applied(&snapshot, &first.moves), &goal).is_empty());
+}
+
+/// Rounds that gained little each were once cut off before they were done.
+#[test]
+fn p4_many_small_rounds_come_to_an_end() {
+    let snapshot = generate(Shape {
+        seed: 6_532_292_355_582_685_403,
+        shards: 11,
+        slots: 2048,
+        sizes: 2,
+        scattered: true,
+        capacities: 1,
+        drains: 0,
+        fill: 52,
+    });
+    let goal = Goal { trigger: Trigger::Continue, ..Goal::new(Tier::Node) };
+    let first = plan(&snapshot, &goal);
+    assert!(plan(&applied(&snapshot, &first.moves), &goal).is_empty());
+}
+
+/// The exact search once paid more bytes for a better spread than P1 allows.
+#[test]
+fn p1_a_better_spread_has_its_price() {
+    let snapshot = generate(Shape {
+        seed: 2_194_974_258_334_160_263,
+        shards: 3,
+        slots: 512,
+        sizes: 3,
+        scattered: false,
+        capacities: 1,
+        drains: 0,
+        fill: 30,
+    });
+    for trigger in [Trigger::Start, Trigger::Continue] {
+        check_bytes(&snapshot, &Goal { trigger, ..Goal::new(Tier::Thread) }).unwrap();
+    }
+}
+
+/// The stated bound is that of the goal itself, also where hardly anything need move.
+#[test]
+fn p1_the_bound_of_a_tiny_plan_is_exact() {
+    let snapshot = generate(Shape {
+        seed: 2_798_748_144_530_209_840,
+        shards: 14,
+        slots: 2048,
+        sizes: 0,
+        scattered: false,
+        capacities: 0,
+        drains: 0,
+        fill: 72,
+    });
+    let goal = Goal { trigger: Trigger::Continue, ..Goal::new(Tier::Thread) };
+    check_bytes(&snapshot, &goal).unwrap();
+}
+
+/// A second round was once made only if the first had left more than the start threshold.
+#[test]
+fn p2_a_plan_goes_on_to_the_stop_threshold() {
+    let snapshot = generate(Shape {
+        seed: 5_083_288_627_727_383_881,
+        shards: 9,
+        slots: 64,
+        sizes: 0,
+        scattered: true,
+        capacities: 1,
+        drains: 0,
+        fill: 47,
+    });
+    let goal = Goal::new(Tier::Thread);
+    assert_eq!(goal.trigger, Trigger::Start);
+    assert!(plan(&snapshot, &goal).after.spread() <= goal.memory.stop);
 }

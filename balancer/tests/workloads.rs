@@ -103,6 +103,40 @@ fn w4_growing_tenants() {
     }
 }
 
+/// A run ends although the data grows under it, and the next begins only at the start threshold.
+#[test]
+fn w4_growth_by_the_minute() {
+    let report = run(&Setup::new(Tier::Thread, 40 * MINUTE_MS), Kind::Loading, 4, 2048);
+    assert!((2..=12).contains(&report.runs.len()), "{} plans", report.runs.len());
+    for record in &report.runs {
+        assert_eq!(record.outcome.code(), "done");
+        assert!(record.spread_before > 0.10, "restarted within the hysteresis");
+        assert!(record.spread_after <= 0.05 + 1e-3, "{}", record.spread_after);
+        assert!(record.ended_ms - record.started_ms <= 10_000);
+    }
+    // Two per cent of a quarter that is half full: five points of spread take minutes.
+    for pair in report.runs.windows(2) {
+        assert!(pair[1].started_ms - pair[0].ended_ms >= 120_000);
+    }
+    assert!(report.bytes_over_bound() <= 1.05, "{}", report.bytes_over_bound());
+    assert_ne!(report.machine.state().name(), "running");
+}
+
+/// Swings within the hysteresis start nothing; those beyond it are not chased for ever.
+#[test]
+fn w5_breathing() {
+    for (part, runs_max) in [(0.02, 1), (0.05, 1), (0.25, 8)] {
+        let setup = Setup::new(Tier::Thread, 60 * MINUTE_MS);
+        let report = run(&setup, Kind::Breathing { part }, 4, 1024);
+        assert!((1..=runs_max).contains(&report.runs.len()), "{part}: {:?}", report.runs);
+        for record in &report.runs {
+            assert!(record.spread_before > 0.10, "restarted within the hysteresis");
+            assert!(record.ended_ms - record.started_ms <= 60_000);
+        }
+        assert_ne!(report.machine.state().name(), "running");
+    }
+}
+
 #[test]
 fn w5_daily_swing() {
     let setup = with(Setup::new(Tier::Node, 21 * DAY_MS), &[("balancer-interval", "5 600")]);

@@ -3,7 +3,7 @@
 use super::{Clock, Flight, Machine};
 use crate::model::{NodeId, ShardId, SlotId, Tier};
 use crate::plan::{Cause, Move, Plan};
-use crate::reason::Reason;
+use crate::reason::{Limit, Reason};
 
 /// A chunk must fit into what is left of the window with this factor to spare, in halves.
 const FINISH_MARGIN_HALVES: u64 = 3;
@@ -86,7 +86,7 @@ impl Machine {
         for step in moves {
             for slot in step.lo.0..=step.hi.0 {
                 if left == 0 {
-                    return (admitted, Some(Reason::Concurrency));
+                    return (admitted, Some(Reason::Concurrency(Limit::Batch)));
                 }
                 // The second hop of a stop-over waits for the next round.
                 if admitted.iter().any(|other| other.slot == SlotId(slot)) {
@@ -118,7 +118,7 @@ impl Machine {
         let mut reason = None;
         for step in moves {
             if !self.has_lane(&admitted, step) {
-                reason = Some(Reason::Concurrency);
+                reason = Some(Reason::Concurrency(Limit::Chunks));
                 continue;
             }
             if admitted.iter().any(|other| (step.lo..=step.hi).contains(&other.slot)) {

@@ -13,6 +13,9 @@ use crate::window::Opening;
 
 /// Above this fill or load, and with the spread over its start, nothing is waited for.
 const URGENT: f64 = 0.80;
+/// A run commands at most this many times the slots of its first plan, and a batch: room for data
+/// that changes meanwhile, and for moves that fail.
+const SLOTS_FACTOR: usize = 2;
 
 impl Machine {
     pub(crate) fn decide(&mut self, clock: Clock, commands: &mut Vec<Command>) {
@@ -29,6 +32,7 @@ impl Machine {
         if opening != Opening::Open && self.handle_emergency(clock, commands) {
             return;
         }
+        self.retire(clock, commands);
         let (plan, urgent) = self.next_plan(clock);
         self.watch_imbalance(&plan, clock);
         self.last_plan = Some(plan.clone());
@@ -61,6 +65,24 @@ impl Machine {
         self.go_on(&plan, urgent, now, clock, commands);
     }
 
+    /// Ends a run that has commanded all the slots it may. If the need is there still, another
+    /// begins at once, with a record and a limit of its own.
+    fn retire(&mut self, clock: Clock, commands: &mut Vec<Command>) {
+        let spent = |run: &Run| run.approved.is_none() && run.slots_left == 0;
+        if !self.run.as_ref().is_some_and(spent) || self.flights.iter().any(|f| f.plan != 0) {
+            return;
+        }
+        let Some(snapshot) = self.working.as_ref() else { return };
+        let goal = self.policy.goal(self.tier, snapshot.shards.len(), Trigger::Start);
+        let spread = plan::summary(snapshot, &goal).spread();
+        if let Some(run) = &mut self.run {
+            run.record.spread_after = spread;
+        }
+        let outcome = if spread > goal.memory.stop { Outcome::Partial } else { Outcome::Done };
+        self.finish(outcome, None, clock, commands);
+        self.seen = self.policy.confirm;
+    }
+
     /// Why nothing is even looked at.
     fn standstill(&self) -> Option<(State, Reason)> {
         let health = &self.working.as_ref()?.health;
@@ -89,7 +111,8 @@ impl Machine {
         if let Some(moves) = self.run.as_ref().and_then(|run| run.approved.clone()) {
             return (self.rest_of(&moves), false);
         }
-        let go_on = self.run.is_some() || self.unfinished || self.forced.is_some();
+        let runs = self.run.as_ref().is_some_and(|run| !run.closing);
+        let go_on = runs || self.unfinished || self.forced.is_some();
         let trigger = if go_on { Trigger::Continue } else { Trigger::Start };
         let slow = self.plan_on(Average::Slow, MEMORY_MS, trigger, clock);
         let hottest = self.raw.as_ref().map_or(0.0, |raw| self.slots.hottest(raw));
@@ -322,6 +345,8 @@ impl Machine {
         let id = self.run.as_ref().map_or(0, |run| run.record.id);
         if let Some(run) = &mut self.run {
             run.record.spread_after = plan.after.spread();
+            run.slots_left = run.slots_left.saturating_sub(admitted.len());
+            run.closing = admitted.len() == plan.slots() || run.slots_left == 0;
             if let Some(approved) = &mut run.approved {
                 let started =
                     |step: &Move| admitted.iter().any(|a| (step.lo..=step.hi).contains(&a.slot));
@@ -354,7 +379,8 @@ impl Machine {
         let record = self.record(id, cue, plan, clock);
         let (bytes, moves) = (plan.bytes(), plan.slots());
         commands.push(Command::Announce(Notice::Started { id, cue, bytes, moves }));
-        self.run = Some(Run { record, approved, now });
+        let slots_left = moves * SLOTS_FACTOR + self.policy.thread_batch;
+        self.run = Some(Run { record, approved, now, closing: false, slots_left });
         self.unfinished = false;
     }
 

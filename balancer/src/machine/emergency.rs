@@ -4,7 +4,7 @@ use super::{Admitted, Clock, Command, Cue, Flight, Machine, Outcome, Record, Sta
 use crate::model::{ShardId, Tier};
 use crate::plan::{self, Move, Threshold, Trigger};
 use crate::policy::{Emergency, Mode};
-use crate::reason::Reason;
+use crate::reason::{Limit, Reason};
 
 /// Emergency moves within this time are one record of the history.
 const RECORD_GAP_MS: i64 = 60_000;
@@ -25,7 +25,7 @@ impl Machine {
             return false;
         }
         if self.flights.iter().any(|flight| flight.plan == 0) {
-            self.rest(State::Emergency, Reason::Concurrency);
+            self.rest(State::Emergency, Reason::Concurrency(Limit::Emergency));
             return true;
         }
         // Once begun it goes on to the stop fill.

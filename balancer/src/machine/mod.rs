@@ -62,6 +62,10 @@ pub(crate) struct Run {
     pub(crate) approved: Option<Vec<Move>>,
     /// Windows do not apply.
     pub(crate) now: bool,
+    /// All that was planned has been commanded: only a need over the start threshold goes on.
+    pub(crate) closing: bool,
+    /// Slots it may still command. A run under which the data moves away ends nevertheless.
+    pub(crate) slots_left: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -251,6 +255,8 @@ impl Machine {
                 run.record.bytes += flight.bytes;
             } else {
                 run.record.failures += 1;
+                // What did not work is planned again, with other slots.
+                run.closing = run.slots_left == 0;
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{Clock, Command, Cue, Machine, Outcome, PauseStatus, State, StopHow};
 use crate::model::{LoadSnapshot, ShardId, ShardLoad, ShardState, SlotId, Tier};
 use crate::plan::{self, Goal, Plan, Trigger};
 use crate::policy::{Mode, Warning};
-use crate::reason::Reason;
+use crate::reason::{Limit, Reason};
 
 /// An evaluation that an operator asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Machine {
             return Err(ApplyError::Refused(Reason::Paused));
         }
         if self.run.is_some() {
-            return Err(ApplyError::Refused(Reason::Concurrency));
+            return Err(ApplyError::Refused(Reason::Concurrency(Limit::Run)));
         }
         let at = self.stored.iter().position(|stored| stored.plan.id == id);
         let stored = self.stored[at.ok_or(ApplyError::Unknown)?].clone();

@@ -68,6 +68,8 @@ pub struct MetricStatus {
     pub max: f64,
     /// The thresholds.
     pub goal: Threshold,
+    /// Spread that no plan can get below: what cannot move or be divided leaves it behind.
+    pub floor: f64,
 }
 
 /// One bin.
@@ -129,12 +131,15 @@ impl Machine {
             .unwrap_or_default();
         let (floor, unmovable_slots) =
             self.working.as_ref().map_or((0.0, 0), |snapshot| bound::floor(snapshot, &goal));
+        let load_floor =
+            self.working.as_ref().map_or(0.0, |snapshot| bound::load_floor(snapshot, &goal));
         let memory =
-            MetricStatus { now: summary.spread(), max: summary.fill_max, goal: goal.memory };
+            MetricStatus { now: summary.spread(), max: summary.fill_max, goal: goal.memory, floor };
         let load = goal.load.map(|load| MetricStatus {
             now: summary.load_spread(),
             max: summary.load_max,
             goal: load,
+            floor: load_floor,
         });
         let slots = self.working.iter().flat_map(|snapshot| &snapshot.slots);
         Status {

@@ -55,7 +55,7 @@ pub(crate) fn within_bytes(
 pub(crate) fn explain(ledger: &Ledger, goal: &Goal, plan: &mut Plan) {
     let after = summarise(ledger);
     let mut probe = ledger.clone();
-    let band = bound::band(&mut probe, goal.memory.stop, goal.min_gain);
+    let band = bound::band(&mut probe, goal.memory.stop, goal.relief_min());
     plan.floor = bound::fluid_floor(&probe, &band);
     let mut reasons = Vec::new();
     for bin in (0..ledger.bins.len()).filter(|&bin| ledger.bins[bin].drains) {

@@ -4,23 +4,27 @@
 use super::goal::Goal;
 use super::ledger::{BinIndex, Cause, Ledger};
 use super::order::order;
-use crate::bound::Band;
+use crate::bound::{self, Band};
 
 const SLOTS_MAX: usize = 16;
 const BINS_MAX: usize = 6;
 /// Nodes visited at most: a few milliseconds; 20,000 instances of P9 hold with it.
 const NODES_MAX: u32 = 1_000_000;
 const EPSILON: f64 = 1e-12;
+/// A better spread may cost this much more than the fluid bound, and a slot for each bin (P1).
+const BYTES_FACTOR: f64 = 1.05;
 
 struct Search<'a> {
     ledger: &'a Ledger,
+    /// The ledger before any move.
+    home: Ledger,
     bins: Vec<BinIndex>,
     slots: Vec<u16>,
     /// Bytes of the slots from an index on.
     rest: Vec<u64>,
     used: Vec<u64>,
     choice: Vec<usize>,
-    stop: f64,
+    goal: &'a Goal,
     best: (f64, u64),
     solution: Option<Vec<usize>>,
     nodes: u32,
@@ -51,14 +55,19 @@ pub(crate) fn improve(ledger: &mut Ledger, band: &Band, goal: &Goal) {
     let best =
         (spread(ledger, &bins, goal.memory.stop), moved.map(|&slot| ledger.size(slot)).sum());
     let choice = vec![0; slots.len()];
+    let mut home = ledger.clone();
+    for &slot in slots.iter().filter(|&&slot| is_away(ledger, slot)) {
+        home.shift(slot, usize::from(ledger.home[usize::from(slot)]), Cause::Memory);
+    }
     let mut search = Search {
         ledger,
+        home,
         bins,
         slots,
         rest,
         used,
         choice,
-        stop: goal.memory.stop,
+        goal,
         best,
         solution: None,
         nodes: 0,
@@ -139,11 +148,14 @@ impl Search<'_> {
             .fold(f64::INFINITY, f64::min);
         let capacity: f64 = self.bins.iter().map(|&bin| self.ledger.bins[bin].capacity).sum();
         let mean = (self.used.iter().sum::<u64>() + rest) as f64 / capacity;
-        (high.max(mean) - low.min(mean)).max(self.stop)
+        (high.max(mean) - low.min(mean)).max(self.goal.memory.stop)
     }
 
-    /// Takes a full assignment if it can be carried out in a safe order.
+    /// Takes a full assignment if it is worth its bytes and can be carried out in a safe order.
     fn accept(&mut self, spread: f64, moved: u64) {
+        if moved as f64 > self.price(spread) {
+            return;
+        }
         let mut trial = self.ledger.clone();
         for (&slot, &choice) in self.slots.iter().zip(&self.choice) {
             if usize::from(trial.owner[usize::from(slot)]) != self.bins[choice] {
@@ -154,5 +166,21 @@ impl Search<'_> {
             self.best = (spread, moved);
             self.solution = Some(self.choice.clone());
         }
+    }
+
+    /// The most bytes that a spread is worth.
+    fn price(&self, spread: f64) -> f64 {
+        let least = bound::band(&mut self.home.clone(), spread, self.goal.relief_min()).lower_bound;
+        let mut touched: Vec<usize> = Vec::new();
+        for (&slot, &choice) in self.slots.iter().zip(&self.choice) {
+            let home = usize::from(self.ledger.home[usize::from(slot)]);
+            if home != self.bins[choice] {
+                touched.extend([home, self.bins[choice]]);
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        let largest = self.slots.first().map_or(0, |&slot| self.ledger.size(slot));
+        BYTES_FACTOR * least as f64 + (touched.len() as u64 * largest) as f64
     }
 }

@@ -2,6 +2,9 @@
 
 use crate::model::Tier;
 
+/// Least progress that counts, where no minimal gain is asked for: a hundredth of a point.
+pub(crate) const PROGRESS_MIN: f64 = 1e-4;
+
 /// Start above the first, stop at the second; both are fractions of capacity (0.05 = 5 points).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Threshold {
@@ -73,6 +76,15 @@ impl Goal {
         match self.trigger {
             Trigger::Start => threshold.start,
             Trigger::Continue => threshold.stop,
+        }
+    }
+
+    /// What a bin that cannot get into the band must gain to be relieved of its other slots. Of a
+    /// relief under way the last slots are worth as much as the first.
+    pub(crate) fn relief_min(&self) -> f64 {
+        match self.trigger {
+            Trigger::Start => self.min_gain,
+            Trigger::Continue => self.min_gain.min(PROGRESS_MIN),
         }
     }
 

@@ -22,13 +22,13 @@ pub use ledger::Cause;
 use crate::bound::{self, Band};
 use crate::model::{LoadSnapshot, ShardId, SlotId};
 use crate::reason::Reason;
+use goal::PROGRESS_MIN;
 use ledger::{Ledger, slot_id};
 use order::Run;
 
-/// Rounds of planning on top of a planned state.
-const ROUNDS_MAX: usize = 16;
-/// Least progress that counts, where no minimal gain is asked for: a hundredth of a point.
-const PROGRESS_MIN: f64 = 1e-4;
+/// Rounds of planning on top of a planned state. Each gains at least [`PROGRESS_MIN`]; heavy tails
+/// on many bins have taken 31.
+const ROUNDS_MAX: usize = 128;
 
 /// Neighbouring slots that go from one bin to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,13 +136,19 @@ pub fn plan(snapshot: &LoadSnapshot, goal: &Goal) -> Plan {
     pristine.sort();
     let original = pristine.clone();
     let mut rounds: Vec<Vec<(Run, Cause)>> = Vec::new();
+    // Once begun, a plan goes on to the stop threshold.
+    let begun = Goal { trigger: Trigger::Continue, ..goal.clone() };
     while rounds.len() < ROUNDS_MAX {
-        let Some(round) = improve(&pristine, goal) else { break };
+        let wanted = if rounds.is_empty() { goal } else { &begun };
+        let needed = needs(&pristine, &summarise(&pristine), wanted);
+        let Some(round) = improve(&pristine, goal, needed) else { break };
         if rounds.is_empty() {
-            plan.lower_bound = round.lower_bound;
+            let mut probe = pristine.clone();
+            plan.lower_bound =
+                bound::band(&mut probe, goal.memory.stop, goal.relief_min()).lower_bound;
         }
         let moved = rounds.iter().flatten().map(|(run, _)| run.bytes).sum();
-        let allowed = blocked::within_bytes(goal, moved, round.steps);
+        let allowed = blocked::within_bytes(goal, moved, round);
         if allowed.is_empty() {
             break;
         }
@@ -156,21 +162,19 @@ pub fn plan(snapshot: &LoadSnapshot, goal: &Goal) -> Plan {
     plan
 }
 
-/// One round: the moves that improve on the ledger's state, if they improve it enough.
-struct Round {
-    steps: Vec<(Run, Cause)>,
-    lower_bound: u64,
-}
-
-fn improve(pristine: &Ledger, goal: &Goal) -> Option<Round> {
-    let before = summarise(pristine);
-    let (memory, load) = needs(pristine, &before, goal);
+/// One round: the moves that improve on the ledger's state, in what is needed of memory and load,
+/// if they improve it enough.
+fn improve(
+    pristine: &Ledger,
+    goal: &Goal,
+    (memory, load): (bool, bool),
+) -> Option<Vec<(Run, Cause)>> {
     if !memory && !load {
         return None;
     }
     let mut ledger = pristine.clone();
     // A hair tighter than the goal, so that rounding to whole bytes stays inside.
-    let band = bound::band(&mut ledger, goal.memory.stop * (1.0 - 1e-4), goal.min_gain);
+    let band = bound::band(&mut ledger, goal.memory.stop * (1.0 - 1e-4), goal.relief_min());
     if memory {
         let ranges_max = goal.ranges_max;
         transport::transport(&mut ledger, &band, goal, ranges_max);
@@ -190,8 +194,7 @@ fn improve(pristine: &Ledger, goal: &Goal) -> Option<Round> {
         }
     }
     let steps = order.ready.into_iter().map(|run| (run, ledger.cause[run.lo])).collect();
-    is_worthwhile(pristine, &ledger, &band, goal)
-        .then_some(Round { steps, lower_bound: band.lower_bound })
+    is_worthwhile(pristine, &ledger, &band, goal).then_some(steps)
 }
 
 /// Whether memory and load are over their thresholds.

@@ -1,7 +1,9 @@
 //! Which slots of a source should go to a target: about `want` bytes, never more than `most`.
 //!
 //! Where ranges matter (node tier), contiguous pieces that touch the target's slots come first;
-//! otherwise the largest slots that fit, so that the fewest slots move.
+//! otherwise the largest slots that fit, so that the fewest slots move. There a move costs the
+//! same whatever its slot holds, so a hundred crumbs that fill the last gap to the byte are dearer
+//! than one slot that is a little too large.
 
 use super::ledger::{BinIndex, Ledger, NOBODY, slot_number};
 
@@ -12,6 +14,17 @@ const OVERSHOOT: u64 = 50;
 /// Below this part of `want` in its largest piece, a source counts as shredded.
 const SHRED: u64 = 10;
 
+/// A carry of the thread tier ends with one slot more if that adds no more than this part of what
+/// is moved anyway.
+const FREE_PART: u64 = 200;
+/// From so many slots that the rest would take …
+const FINISH_FEW: u64 = 8;
+/// … one slot may add this part,
+const CHEAP_PART: u64 = 32;
+/// and from so many on this part.
+const FINISH_MAX: u64 = 64;
+const LAST_PART: u64 = 20;
+
 /// How many bytes are wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Want {
@@ -21,6 +34,8 @@ pub(crate) struct Want {
     pub(crate) most: u64,
     /// Whether a slot may reach beyond the aim to cover what is left of it.
     pub(crate) cover: bool,
+    /// What one bin has to give or take in the whole plan: overshoots are measured by it.
+    pub(crate) scale: u64,
 }
 
 /// Slots to move, ascending or in order of choice; empty if nothing fits.
@@ -41,39 +56,95 @@ pub(crate) fn pick(
             return picked;
         }
     }
-    let picked = subset(ledger, from, to, want);
+    let picked = subset(ledger, from, to, want, !pieces);
     let Some(left) = ranges_left else { return picked };
     within_ranges(ledger, to, &picked, left)
 }
 
 /// Largest first, as long as they fit into what is wanted; then the smallest that covers the rest.
-fn subset(ledger: &mut Ledger, from: BinIndex, to: BinIndex, want: Want) -> Vec<u16> {
+/// Where only whole slots count (thread tier), the end comes early: with the first slot that
+/// covers what is left at hardly any more bytes, or before the crumbs begin.
+fn subset(ledger: &mut Ledger, from: BinIndex, to: BinIndex, want: Want, few: bool) -> Vec<u16> {
     let aim = want.bytes.min(want.most);
-    let members = &ledger.members[from];
-    let mut rest = aim;
-    let mut picked = Vec::new();
-    let start = members.partition_point(|&slot| ledger.size(slot) <= rest);
-    for &slot in members[..start].iter().rev() {
-        if rest == 0 {
+    let mut choice = Choice { ledger, from, to, taken: Vec::new(), rest: aim };
+    let mut at = choice.first_above(aim.saturating_add(1));
+    let steps = at as u64;
+    while at > 0 && choice.rest > 0 {
+        let size = choice.size(at - 1);
+        if few && choice.is_covered(size, aim, want) {
             break;
         }
-        let bytes = ledger.size(slot);
-        if bytes <= rest && !ledger.is_barred(slot, to) {
-            picked.push(slot);
-            rest -= bytes;
+        at -= 1;
+        if size <= choice.rest && choice.is_free(at) {
+            choice.take(at);
         }
     }
-    if rest > 0 && want.cover {
-        let most = want.most - (aim - rest);
-        let at = members.partition_point(|&slot| ledger.size(slot) < rest);
-        let cover = members[at..]
-            .iter()
-            .take_while(|&&slot| ledger.size(slot) <= most)
-            .find(|&&slot| !ledger.is_barred(slot, to) && !picked.contains(&slot));
-        picked.extend(cover);
+    if choice.rest > 0 && want.cover {
+        choice.cover(want.most - (aim - choice.rest));
     }
-    ledger.effort += start as u64;
+    let picked = choice.slots();
+    ledger.effort += steps;
     picked
+}
+
+/// Slots of `from` being chosen for `to`, by their position among the bin's members.
+struct Choice<'a> {
+    ledger: &'a Ledger,
+    from: BinIndex,
+    to: BinIndex,
+    /// Descending, as long as nothing was covered.
+    taken: Vec<usize>,
+    rest: u64,
+}
+
+impl Choice<'_> {
+    fn size(&self, at: usize) -> u64 {
+        self.ledger.size(self.ledger.members[self.from][at])
+    }
+
+    /// Position of the smallest slot of at least `bytes`.
+    fn first_above(&self, bytes: u64) -> usize {
+        self.ledger.members[self.from].partition_point(|&slot| self.ledger.size(slot) < bytes)
+    }
+
+    fn is_free(&self, at: usize) -> bool {
+        !self.ledger.is_barred(self.ledger.members[self.from][at], self.to)
+    }
+
+    fn is_taken(&self, at: usize) -> bool {
+        self.taken.binary_search_by(|taken| at.cmp(taken)).is_ok()
+    }
+
+    fn take(&mut self, at: usize) {
+        self.rest = self.rest.saturating_sub(self.size(at));
+        self.taken.push(at);
+    }
+
+    /// Ends the choice with one slot of at least the rest and at most `most`, if there is one.
+    fn cover(&mut self, most: u64) -> bool {
+        let first = self.first_above(self.rest);
+        let found = (first..self.ledger.members[self.from].len())
+            .take_while(|&at| self.size(at) <= most)
+            .find(|&at| self.is_free(at) && !self.is_taken(at));
+        found.map(|at| self.take(at)).is_some()
+    }
+
+    /// Covers the rest if that costs next to nothing, or if slots of `size`, the largest that may
+    /// be left, would make too many. Called for the largest first, so the test is cheap.
+    fn is_covered(&mut self, size: u64, aim: u64, want: Want) -> bool {
+        let crumbs = self.rest / size.max(1);
+        let part = match crumbs {
+            0..FINISH_FEW => FREE_PART,
+            FINISH_FEW..FINISH_MAX => CHEAP_PART,
+            _ => LAST_PART,
+        };
+        let room = want.most - (aim - self.rest);
+        self.cover(room.min(self.rest.saturating_add(aim.max(want.scale) / part)))
+    }
+
+    fn slots(&self) -> Vec<u16> {
+        self.taken.iter().map(|&at| self.ledger.members[self.from][at]).collect()
+    }
 }
 
 /// The first of the slots that the limit on ranges allows. One at a time: the next slot's change

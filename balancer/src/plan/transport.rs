@@ -35,6 +35,11 @@ pub(crate) fn transport(ledger: &mut Ledger, band: &Band, goal: &Goal, ranges_ma
     }
 }
 
+/// What a bin has to give or take on average.
+fn scale(ledger: &Ledger, band: &Band) -> u64 {
+    band.lower_bound / ledger.bins.len().max(1) as u64
+}
+
 /// Bytes too small to matter: a ten-thousandth of the wanted spread.
 fn is_crumb(ledger: &Ledger, bin: BinIndex, bytes: u64, goal: &Goal) -> bool {
     bytes == 0
@@ -49,8 +54,9 @@ fn push_from_full(
     ranges_max: Option<usize>,
     pass: Pass,
 ) -> bool {
+    let scale = scale(ledger, band);
     let mut sources: Vec<(u64, BinIndex)> = (0..ledger.bins.len())
-        .map(|bin| (band.excess(ledger, bin, goal.min_gain), bin))
+        .map(|bin| (band.excess(ledger, bin, goal.relief_min()), bin))
         .filter(|&(excess, bin)| !is_crumb(ledger, bin, excess, goal))
         .collect();
     // Drains first: they need the room most.
@@ -59,14 +65,15 @@ fn push_from_full(
     for (_, from) in sources {
         let mut useless = vec![false; ledger.bins.len()];
         loop {
-            let excess = band.excess(ledger, from, goal.min_gain);
+            // Whether it is worth while was asked of the whole, not of what is left of it.
+            let excess = band.excess(ledger, from, 0.0);
             if is_crumb(ledger, from, excess, goal) || ledger.effort > goal.effort_max {
                 break;
             }
             let Some((to, gap)) = best_target(ledger, band, from, &useless, pass) else { break };
             let most = room_in_band(ledger, band, to)
-                .min(band.spare(ledger, from, goal.min_gain).max(excess));
-            let want = Want { bytes: excess.min(gap), most, cover: pass != Pass::Fit };
+                .min(band.spare(ledger, from, goal.relief_min()).max(excess));
+            let want = Want { bytes: excess.min(gap), most, cover: pass != Pass::Fit, scale };
             if !carry(ledger, from, to, want, goal, ranges_max) {
                 useless[to] = true;
             } else {
@@ -84,6 +91,7 @@ fn pull_to_empty(
     ranges_max: Option<usize>,
     pass: Pass,
 ) -> bool {
+    let scale = scale(ledger, band);
     let mut sinks: Vec<(u64, BinIndex)> = ledger
         .accepting()
         .map(|bin| (band.deficit(ledger, bin), bin))
@@ -99,9 +107,9 @@ fn pull_to_empty(
                 break;
             }
             let Some(from) = best_source(ledger, band, goal, to, &useless) else { break };
-            let spare = band.spare(ledger, from, goal.min_gain);
+            let spare = band.spare(ledger, from, goal.relief_min());
             let most = spare.min(room_in_band(ledger, band, to));
-            let want = Want { bytes: deficit.min(spare), most, cover: pass != Pass::Fit };
+            let want = Want { bytes: deficit.min(spare), most, cover: pass != Pass::Fit, scale };
             if !carry(ledger, from, to, want, goal, ranges_max) {
                 useless[from] = true;
             } else {
@@ -174,7 +182,7 @@ fn best_source(
 ) -> Option<BinIndex> {
     (0..ledger.bins.len())
         .filter(|&from| from != to && !useless[from])
-        .filter(|&from| !is_crumb(ledger, from, band.spare(ledger, from, goal.min_gain), goal))
+        .filter(|&from| !is_crumb(ledger, from, band.spare(ledger, from, goal.relief_min()), goal))
         .min_by(|&a, &b| {
             let far = |from: BinIndex| ledger.bins[from].zone != ledger.bins[to].zone;
             let by_fill = ledger.fill_of(b).total_cmp(&ledger.fill_of(a));

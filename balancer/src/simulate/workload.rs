@@ -27,6 +27,14 @@ pub enum Kind {
     },
     /// W4: 5 % of the slots, clustered on one bin, grow by 3 % a day.
     Tenants,
+    /// W4 by the minute: the first bin's slots start heavier and grow by 2 % a minute, the others
+    /// by a tenth of that.
+    Loading,
+    /// W5 by the minute: the first bin's slots swing by this part, up and down, every minute.
+    Breathing {
+        /// Amplitude over the mean.
+        part: f64,
+    },
     /// W5: 20 % of the slots swing by a third every day, a mass expiry now and then.
     Expiry,
     /// W6: one slot needs 0.35 cores more for five minutes; short bursts elsewhere.
@@ -64,6 +72,7 @@ impl Workload {
     pub fn new(kind: Kind, shards: u16, slots: usize, seed: u64) -> Workload {
         let tick_ms = match kind {
             Kind::FlashCrowd | Kind::Adversary => 5_000,
+            Kind::Loading | Kind::Breathing { .. } => 500,
             _ => 10 * MINUTE_MS,
         };
         Workload {
@@ -124,6 +133,11 @@ impl Workload {
                 MEAN * self.random.pareto(1.2).min(40.0)
             }
             Kind::Hotspots { .. } => MEAN / 10.0,
+            Kind::Loading | Kind::Breathing { .. }
+                if slot < self.slots / usize::from(self.shards) =>
+            {
+                1.5 * MEAN * (0.5 + self.random.unit())
+            }
             Kind::Uneven if slot < self.slots / usize::from(self.shards) => 2.5 * MEAN,
             Kind::Uneven => MEAN * (0.9 + 0.2 * self.random.unit()),
             Kind::Sparse { filled } => {
@@ -168,6 +182,8 @@ impl Workload {
         self.next_tick_ms = now_ms + self.tick_ms;
         match self.kind {
             Kind::Tenants => self.grow(world),
+            Kind::Loading => self.load(world),
+            Kind::Breathing { part } => self.breathe(world, now_ms, part),
             Kind::Expiry => self.swing(world, now_ms),
             Kind::FlashCrowd => self.crowd(world, now_ms),
             Kind::Topology => return self.reshape(world, now_ms),
@@ -182,6 +198,23 @@ impl Workload {
         let factor = 1.03f64.powf(self.tick_ms as f64 / DAY_MS as f64);
         let tenants = (self.slots / 20).max(1);
         world.slots[..tenants].iter_mut().for_each(|slot| slot.bytes *= factor);
+    }
+
+    fn load(&mut self, world: &mut World) {
+        let minutes = self.tick_ms as f64 / MINUTE_MS as f64;
+        let (fast, slow) = (1.02f64.powf(minutes), 1.002f64.powf(minutes));
+        let first = self.slots / usize::from(self.shards);
+        for (at, slot) in world.slots.iter_mut().enumerate() {
+            slot.bytes *= if at < first { fast } else { slow };
+        }
+    }
+
+    fn breathe(&mut self, world: &mut World, now_ms: u64, part: f64) {
+        let phase = now_ms as f64 / MINUTE_MS as f64 * std::f64::consts::TAU;
+        let first = self.slots / usize::from(self.shards);
+        for (slot, start) in world.slots[..first].iter_mut().zip(&self.start) {
+            slot.bytes = start.bytes * (1.0 + part * phase.sin());
+        }
     }
 
     fn swing(&mut self, world: &mut World, now_ms: u64) {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ballast_balancer::Warning;
 use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::SessionContext;
@@ -168,10 +169,29 @@ fn config_set(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
     for warning in changed.warnings() {
         shared.log.line(shared.clock.wall_ms(), Level::Warning, &warning.to_string());
     }
+    if pairs.iter().any(|(name, _)| name.to_ascii_lowercase().starts_with("balancer-")) {
+        warn_of_balancer(&shared);
+    }
     take_effect(&shared, |name| changed.contains(name));
     cx.shard.take_config(shared.config.version());
     reply.ok();
     Ok(())
+}
+
+/// What only the data shows to be wrong with the balancer's directives, and times that do not
+/// exist.
+fn warn_of_balancer(shared: &Shared) {
+    let (config, wall_ms) = (shared.config.load(), shared.clock.wall_ms());
+    let rebalance = shared.rebalance.lock();
+    let (tier, Some(snapshot)) = (rebalance.machine.tier(), rebalance.machine.working()) else {
+        return;
+    };
+    for warning in config.balancer.warnings(tier, wall_ms, snapshot) {
+        // The directive itself has said so.
+        if warning != Warning::NeverOpen {
+            shared.log.line(wall_ms, Level::Warning, &warning.to_string());
+        }
+    }
 }
 
 /// What a change means outside of the shards, which look at the configuration themselves.

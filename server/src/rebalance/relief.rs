@@ -14,6 +14,11 @@ use crate::ids::ShardId;
 const SHARDS_MAX: u16 = 64;
 /// Relief is at hand while all shards together are below this part of their capacity.
 const FILL_MAX: (u64, u64) = (97, 100);
+/// A shard that counts on relief may go over its share by this much of it, and no further: at
+/// 100,000 writes of 1 KiB a second and a share of 64 MiB that is a third of a second, and relief
+/// takes milliseconds. It holds for every shard at once only while the process is below
+/// `maxmemory`.
+const OVER_SHARE_PERCENT: u64 = 50;
 /// A shard asks for this part of its capacity at least, so that it need not ask again at once.
 const NEEDED_PART: u64 = 50;
 
@@ -37,8 +42,25 @@ pub(crate) struct Relief {
 }
 
 impl Relief {
+    /// `shard` holds `slots_bytes`, more than its share, and the process may allocate `room_bytes`
+    /// before it reaches `maxmemory`. The bytes it has to evict down to, or none if it need not
+    /// evict, because relief is coming.
+    pub(crate) fn evict_to(
+        &self,
+        shard: ShardId,
+        slots_bytes: u64,
+        share_bytes: u64,
+        room_bytes: u64,
+    ) -> Option<u64> {
+        if !self.wanted(shard) || room_bytes == 0 {
+            return Some(share_bytes);
+        }
+        let most = share_bytes.saturating_add(share_bytes / 100 * OVER_SHARE_PERCENT);
+        (slots_bytes > most).then_some(most)
+    }
+
     /// `shard` is over its share. True if it need not evict, because relief is coming.
-    pub(crate) fn wanted(&self, shard: ShardId) -> bool {
+    fn wanted(&self, shard: ShardId) -> bool {
         let bit = bit(shard);
         if self.possible.load(Ordering::Relaxed) & bit == 0 {
             return false;
@@ -132,5 +154,21 @@ mod tests {
         assert!(relief.wanted(refused));
         relief.renew(&snapshot, false, 10 + REFUSED_FOR_MS);
         assert!(!relief.wanted(refused), "the policy forbids it");
+    }
+
+    #[test]
+    fn whoever_counts_on_relief_stays_within_a_bound() {
+        let (relief, snapshot, shard) = (Relief::default(), half_empty(), ShardId(0));
+        let share = 1_000_000;
+        let evict_to = |bytes, room| relief.evict_to(shard, bytes, share, room);
+        assert_eq!(evict_to(share + 1, 1), Some(share), "no relief is in sight");
+        relief.renew(&snapshot, true, 10);
+        assert_eq!(evict_to(share + 1, 1), None);
+        assert_eq!(evict_to(1_500_000, 1), None);
+        assert_eq!(evict_to(1_500_001, 1), Some(1_500_000), "as far as the bound, not further");
+        assert_eq!(evict_to(share + 1, 0), Some(share), "the process is at maxmemory");
+        assert!(relief.is_asked(), "it asks in any case");
+        relief.refuse(shard, 10);
+        assert_eq!(evict_to(share + 1, 1), Some(share));
     }
 }

@@ -87,23 +87,29 @@ impl ShardState {
 
     #[cold]
     fn relieve(&mut self) -> bool {
-        if self.shared.relief.wanted(self.id) {
+        let used_bytes = ballast_storage::memory::used_bytes();
+        let room_bytes = self.config.maxmemory.saturating_sub(used_bytes);
+        let (held, share) = (self.slots_bytes, self.limit_bytes);
+        match self.shared.relief.evict_to(self.id, held, share, room_bytes) {
             // A sibling has room, and the coordinator has been told.
-            return true;
+            None => true,
+            Some(most_bytes) => {
+                let started = std::time::Instant::now();
+                let done = self.evict(most_bytes);
+                let spent = started.elapsed();
+                self.statistics.latency.took(Event::EvictionCycle, spent, self.now_ms);
+                done
+            }
         }
-        let started = std::time::Instant::now();
-        let done = self.evict();
-        self.statistics.latency.took(Event::EvictionCycle, started.elapsed(), self.now_ms);
-        done
     }
 
-    /// Evicts until the shard is within its share again.
-    fn evict(&mut self) -> bool {
+    /// Evicts until the shard holds no more than that.
+    fn evict(&mut self, most_bytes: u64) -> bool {
         if self.config.maxmemory_policy == MaxmemoryPolicy::NoEviction {
             return false;
         }
         for _ in 0..EVICTED_PER_COMMAND {
-            if self.slots_bytes <= self.limit_bytes {
+            if self.slots_bytes <= most_bytes {
                 return true;
             }
             if !self.evict_one() {

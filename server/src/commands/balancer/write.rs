@@ -30,7 +30,7 @@ fn moment(name: &str, unix_ms: Option<i64>, reply: &mut Reply) {
 
 pub(super) fn status(machine: &Machine, clock: Clock, reply: &mut Reply) {
     let status = machine.status(clock);
-    reply.map(17);
+    reply.map(18);
     text("tier", status.tier.name(), reply);
     let mode = machine.policy().render("balancer-thread-mode").unwrap_or_default();
     text("mode", &mode, reply);
@@ -79,6 +79,7 @@ pub(super) fn status(machine: &Machine, clock: Clock, reply: &mut Reply) {
         None => reply.null(),
     }
     integer("in-flight-moves", status.in_flight_moves as u64, reply);
+    integer("in-flight-bytes", status.in_flight_bytes, reply);
     integer("last-plan", status.last_plan, reply);
     integer("imbalanced-ms", status.imbalanced_ms.unwrap_or(0), reply);
     integer("unmovable-slots", status.unmovable_slots as u64, reply);
@@ -95,11 +96,12 @@ pub(super) fn status(machine: &Machine, clock: Clock, reply: &mut Reply) {
 }
 
 fn metric(metric: &MetricStatus, reply: &mut Reply) {
-    reply.map(4);
+    reply.map(5);
     points("spread", metric.now, reply);
     points("max", metric.max, reply);
     points("start", metric.goal.start, reply);
     points("stop", metric.goal.stop, reply);
+    points("floor", metric.floor, reply);
 }
 
 pub(super) fn proposal(proposal: &Proposal, reply: &mut Reply) {

@@ -1,0 +1,371 @@
+//! Blocks of 2 to 64 KiB, which is what segments are: runs of units in chunks of 4 MiB, best fit,
+//! joined with their free neighbours when they come back.
+//!
+//! A general allocator keeps a page for blocks of one size. Segments change their size as they
+//! grow, those of all slots at about the same time, and leave such pages partly filled: resident
+//! memory was 1.32 times what was in use at 1 GiB. Here one size uses what another has given
+//! back, and what nobody uses goes back to the system page by page.
+//!
+//! Each thread takes blocks from an arena of its own; a block returns to the arena it came from,
+//! whichever thread frees it, since slots move between threads. So the lock of an arena is hardly
+//! ever waited for, and it is taken once for a segment, not for a key.
+//!
+//! Invariant: a chunk is divided into runs without gaps, no two free ones side by side. `tags` has
+//! the length of a free run at its first and at its last unit, and [`USED`] at those of a run in
+//! use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ptr::{self, NonNull};
+
+use parking_lot::Mutex;
+
+/// Block sizes are multiples of this; so are the allocator's size classes from [`BLOCK_MIN`] on.
+const UNIT: usize = 512;
+const CHUNK: usize = 4 << 20;
+const UNITS: usize = CHUNK / UNIT;
+const PAGE: usize = 4096;
+/// The smallest block that is taken from here.
+const BLOCK_MIN: usize = 2 << 10;
+/// The largest block that is taken from here.
+const BLOCK_MAX: usize = 64 << 10;
+/// Arenas; threads beyond that share.
+const ARENAS: usize = 64;
+/// The first unit of a chunk says whose it is.
+const HEADER_UNITS: usize = 1;
+
+/// The tag of a run in use; free ones have their length.
+const USED: u16 = 0;
+
+/// Of free memory so much stays resident: a part of what is in use…
+const RESIDENT_PART: usize = 32;
+/// … and no less than this.
+const RESIDENT_UNITS_MIN: usize = (1 << 20) / UNIT;
+/// Runs given back to the system in one call, so that it stays short.
+const RETURNED_AT_ONCE: usize = 16;
+
+static ALL: [Mutex<Arena>; ARENAS] = [const { Mutex::new(Arena::new()) }; ARENAS];
+
+/// At the start of each chunk.
+struct Header {
+    arena: u32,
+    chunk: u32,
+}
+
+/// Whether blocks of this size, which is one of the allocator's size classes, come from here.
+#[inline]
+pub(super) const fn serves(size: usize) -> bool {
+    size >= BLOCK_MIN && size <= BLOCK_MAX
+}
+
+/// A block of `size` bytes for the calling thread, which is the `thread`th; none if the system
+/// has no memory.
+pub(super) fn allocate(size: usize, thread: usize) -> Option<NonNull<u8>> {
+    debug_assert!(serves(size) && size.is_multiple_of(UNIT));
+    let arena = thread % ARENAS;
+    ALL[arena].lock().take(size / UNIT, arena)
+}
+
+/// Gives a block back.
+///
+/// # Safety
+/// It came from [`allocate`] with this size, and nothing uses it any more.
+pub(super) unsafe fn release(block: NonNull<u8>, size: usize) {
+    let start = block.as_ptr().map_addr(|at| at & !(CHUNK - 1));
+    // SAFETY: the block lies in a chunk, which begins with its header and is never unmapped.
+    let header = unsafe { &*start.cast::<Header>() };
+    let unit = (block.as_ptr().addr() - start.addr()) / UNIT;
+    ALL[header.arena as usize]
+        .lock()
+        .give(Run { chunk: header.chunk, start: unit as u16 }, size / UNIT);
+}
+
+/// Gives what is free back to the system (`MEMORY PURGE`).
+pub(super) fn purge() {
+    ALL.iter().for_each(|arena| arena.lock().return_down_to(0, usize::MAX));
+}
+
+/// Bytes that the arenas keep to know what is where, counted in `used_memory` as all others.
+pub(super) fn index_bytes() -> usize {
+    ALL.iter().map(|arena| arena.lock().index_bytes()).sum()
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Run {
+    chunk: u32,
+    start: u16,
+}
+
+/// What one thread allocates from.
+struct Arena {
+    chunks: Vec<Chunk>,
+    /// Free runs by length.
+    free: BTreeSet<(u16, Run)>,
+    /// Those that hold whole pages, some of which are resident: how many units may be.
+    resident: BTreeMap<(u16, Run), u16>,
+    resident_units: usize,
+    used_units: usize,
+}
+
+struct Chunk {
+    base: NonNull<u8>,
+    tags: Box<[u16]>,
+}
+
+// SAFETY: a chunk is memory that belongs to its arena.
+unsafe impl Send for Chunk {}
+
+impl Arena {
+    const fn new() -> Arena {
+        Arena {
+            chunks: Vec::new(),
+            free: BTreeSet::new(),
+            resident: BTreeMap::new(),
+            resident_units: 0,
+            used_units: 0,
+        }
+    }
+
+    /// The shortest free run of at least `units`, cut to them.
+    fn take(&mut self, units: usize, arena: usize) -> Option<NonNull<u8>> {
+        let shortest = (units as u16, Run { chunk: 0, start: 0 });
+        let (len, run) = match self.free.range(shortest..).next() {
+            Some(found) => *found,
+            None => self.add_chunk(arena)?,
+        };
+        let resident = self.forget(len, run);
+        let rest = len - units as u16;
+        if rest > 0 {
+            let start = run.start + units as u16;
+            self.note(rest, Run { start, ..run }, resident.saturating_sub(units as u16));
+        }
+        let chunk = &mut self.chunks[run.chunk as usize];
+        chunk.mark(run.start, units as u16, USED);
+        self.used_units += units;
+        // SAFETY: inside the chunk.
+        Some(unsafe { chunk.base.add(usize::from(run.start) * UNIT) })
+    }
+
+    /// Takes a run back.
+    fn give(&mut self, run: Run, units: usize) {
+        self.used_units -= units;
+        let (mut start, mut len) = (run.start, units as u16);
+        let mut resident = len;
+        let tags = &self.chunks[run.chunk as usize].tags;
+        let before = tags[usize::from(start) - 1];
+        let after = tags.get(usize::from(start + len)).copied().unwrap_or(USED);
+        if after != USED {
+            resident += self.forget(after, Run { start: start + len, ..run });
+            len += after;
+        }
+        if before != USED {
+            start -= before;
+            resident += self.forget(before, Run { start, ..run });
+            len += before;
+        }
+        self.note(len, Run { start, ..run }, resident);
+        let kept = (self.used_units / RESIDENT_PART).max(RESIDENT_UNITS_MIN);
+        if self.resident_units > kept {
+            self.return_down_to(kept, RETURNED_AT_ONCE);
+        }
+    }
+
+    /// Enters a free run.
+    fn note(&mut self, len: u16, run: Run, resident: u16) {
+        self.chunks[run.chunk as usize].mark(run.start, len, len);
+        self.free.insert((len, run));
+        if resident > 0 && pages(len, run).is_some() {
+            self.resident.insert((len, run), resident);
+            self.resident_units += usize::from(resident);
+        }
+    }
+
+    /// Takes a free run out; answers how much of it may be resident.
+    fn forget(&mut self, len: u16, run: Run) -> u16 {
+        let known = self.free.remove(&(len, run));
+        debug_assert!(known, "a free run is entered");
+        let resident = self.resident.remove(&(len, run));
+        self.resident_units -= usize::from(resident.unwrap_or(0));
+        // What is too short for a whole page never goes back to the system by itself.
+        resident.unwrap_or(if pages(len, run).is_none() { len } else { 0 })
+    }
+
+    /// Gives free pages back to the system, longest runs first, until so many units may be
+    /// resident or `runs` runs have been dealt with.
+    fn return_down_to(&mut self, kept: usize, runs: usize) {
+        for _ in 0..runs {
+            if self.resident_units <= kept {
+                return;
+            }
+            let Some(((len, run), resident)) = self.resident.pop_last() else { return };
+            self.resident_units -= usize::from(resident);
+            let (first, count) = pages(len, run).expect("only such are entered");
+            let base = self.chunks[run.chunk as usize].base;
+            // SAFETY: whole pages inside a free run, whose contents nobody wants; an error
+            // leaves them resident, which costs memory only.
+            unsafe {
+                let at = base.as_ptr().add(first * PAGE);
+                libc::madvise(at.cast(), count * PAGE, libc::MADV_DONTNEED);
+            }
+        }
+    }
+
+    #[cold]
+    fn add_chunk(&mut self, arena: usize) -> Option<(u16, Run)> {
+        let base = map_chunk()?;
+        let chunk = u32::try_from(self.chunks.len()).ok()?;
+        let header = Header { arena: arena as u32, chunk };
+        // SAFETY: the chunk is ours, writable, and aligned to its size.
+        unsafe { base.cast::<Header>().write(header) };
+        self.chunks.push(Chunk { base, tags: vec![USED; UNITS].into() });
+        let (len, run) = ((UNITS - HEADER_UNITS) as u16, Run { chunk, start: HEADER_UNITS as u16 });
+        self.note(len, run, 0);
+        Some((len, run))
+    }
+
+    fn index_bytes(&self) -> usize {
+        // A node of a B-tree is two thirds full on average.
+        let entry = size_of::<(u16, Run)>() * 3 / 2;
+        self.chunks.len() * (UNITS * size_of::<u16>() + size_of::<Chunk>())
+            + (self.free.len() + self.resident.len()) * entry
+    }
+}
+
+impl Chunk {
+    /// Tags the ends of a run.
+    fn mark(&mut self, start: u16, len: u16, tag: u16) {
+        self.tags[usize::from(start)] = tag;
+        self.tags[usize::from(start + len) - 1] = tag;
+    }
+}
+
+/// First and number of the pages that lie wholly inside a run.
+fn pages(len: u16, run: Run) -> Option<(usize, usize)> {
+    let start = usize::from(run.start) * UNIT;
+    let end = start + usize::from(len) * UNIT;
+    let (first, last) = (start.div_ceil(PAGE), end / PAGE);
+    (last > first).then(|| (first, last - first))
+}
+
+/// A chunk of fresh memory, aligned to its size.
+fn map_chunk() -> Option<NonNull<u8>> {
+    // SAFETY: fresh memory, of which what is outside the aligned part goes back at once.
+    unsafe {
+        let start = libc::mmap(
+            ptr::null_mut(),
+            2 * CHUNK,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        );
+        if start == libc::MAP_FAILED {
+            return None;
+        }
+        let start: *mut u8 = start.cast();
+        let skip = start.addr().next_multiple_of(CHUNK) - start.addr();
+        let base = start.add(skip);
+        if skip > 0 {
+            libc::munmap(start.cast(), skip);
+        }
+        libc::munmap(base.add(CHUNK).cast(), CHUNK - skip);
+        NonNull::new(base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Arena {
+        /// Walks all chunks and compares what is found with what is entered; `used` are the
+        /// runs in use with their lengths, which the tags do not tell.
+        fn check(&self, used: &BTreeMap<Run, usize>) {
+            let (mut free, mut found) = (0, 0);
+            for (chunk, at) in (0_u32..).zip(&self.chunks) {
+                let mut start = HEADER_UNITS as u16;
+                let mut last_free = false;
+                while usize::from(start) < UNITS {
+                    let run = Run { chunk, start };
+                    if let Some(units) = used.get(&run) {
+                        assert_eq!(at.tags[usize::from(start)], USED);
+                        found += units;
+                        (start, last_free) = (start + *units as u16, false);
+                        continue;
+                    }
+                    let len = at.tags[usize::from(start)];
+                    assert!(!last_free && len > 0, "free neighbours are joined");
+                    assert_eq!(at.tags[usize::from(start + len) - 1], len);
+                    assert!(self.free.contains(&(len, run)));
+                    (start, free, last_free) = (start + len, free + 1, true);
+                }
+            }
+            assert_eq!((free, found), (self.free.len(), self.used_units));
+            let resident: usize = self.resident.values().map(|units| usize::from(*units)).sum();
+            assert_eq!(resident, self.resident_units);
+            assert!(self.resident.keys().all(|run| self.free.contains(run)));
+        }
+    }
+
+    fn run_of(arena: &Arena, block: NonNull<u8>) -> Run {
+        let at = block.as_ptr().addr();
+        let chunk = arena.chunks.iter().position(|c| c.base.as_ptr().addr() == at & !(CHUNK - 1));
+        let start = (at % CHUNK / UNIT) as u16;
+        Run { chunk: chunk.expect("from this arena") as u32, start }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn blocks_never_overlap_and_everything_comes_back(
+            steps in prop::collection::vec((any::<bool>(), 4_usize..=128, any::<usize>()), 1..600),
+        ) {
+            let mut arena = Arena::new();
+            let mut blocks: Vec<(NonNull<u8>, usize, u8)> = Vec::new();
+            for (number, (take, units, pick)) in steps.into_iter().enumerate() {
+                if take || blocks.is_empty() {
+                    let block = arena.take(units, 0).expect("memory");
+                    let mark = number as u8;
+                    // SAFETY: the block has so many bytes.
+                    unsafe { block.write_bytes(mark, units * UNIT) };
+                    blocks.push((block, units, mark));
+                } else {
+                    let (block, units, mark) = blocks.swap_remove(pick % blocks.len());
+                    // SAFETY: a live block.
+                    let bytes = unsafe {
+                        std::slice::from_raw_parts(block.as_ptr(), units * UNIT)
+                    };
+                    prop_assert!(bytes.iter().all(|byte| *byte == mark), "nobody else wrote it");
+                    let run = run_of(&arena, block);
+                    arena.give(run, units);
+                }
+            }
+            let used = blocks.iter().map(|(block, units, _)| (run_of(&arena, *block), *units));
+            arena.check(&used.collect());
+            for (block, units, _) in blocks {
+                let run = run_of(&arena, block);
+                arena.give(run, units);
+            }
+            arena.check(&BTreeMap::new());
+            prop_assert_eq!((arena.used_units, arena.free.len()), (0, arena.chunks.len()));
+            arena.return_down_to(0, usize::MAX);
+            prop_assert_eq!(arena.resident_units, 0);
+        }
+    }
+
+    #[test]
+    fn a_block_returns_to_the_arena_of_another_thread() {
+        let block = allocate(16 << 10, ARENAS + 7).expect("memory");
+        let address = block.as_ptr().expose_provenance();
+        std::thread::spawn(move || {
+            let block = NonNull::new(ptr::with_exposed_provenance_mut(address)).expect("not null");
+            // SAFETY: given back once.
+            unsafe { release(block, 16 << 10) }
+        })
+        .join()
+        .expect("no panic");
+        assert!(ALL[7].lock().used_units < 32, "it came back");
+    }
+}
