@@ -12,6 +12,7 @@ static ALLOCATOR: ballast_storage::memory::CountingAllocator =
     ballast_storage::memory::CountingAllocator;
 
 fn main() -> ExitCode {
+    ballast_storage::memory::refuse_huge_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = ballast_server::cli::run(&arguments) {
         return code;

@@ -192,6 +192,7 @@ fn figures(shared: &Shared, shards: &[ShardFacts]) -> Vec<(&'static str, Figure)
         ("aof.buffer", 0.into()),
         ("lua.caches", 0.into()),
         ("functions.caches", 0.into()),
+        ("overhead.index", memory.index.into()),
         ("overhead.other", Figure::Integer(memory.other)),
         ("overhead.total", beyond(memory.used, memory.slots)),
         ("keys.count", keys.into()),

@@ -84,11 +84,6 @@ pub(super) fn purge() {
     ALL.iter().for_each(|arena| arena.lock().return_down_to(0, usize::MAX));
 }
 
-/// Bytes that the arenas keep to know what is where, counted in `used_memory` as all others.
-pub(super) fn index_bytes() -> usize {
-    ALL.iter().map(|arena| arena.lock().index_bytes()).sum()
-}
-
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Run {
@@ -221,13 +216,6 @@ impl Arena {
         let (len, run) = ((UNITS - HEADER_UNITS) as u16, Run { chunk, start: HEADER_UNITS as u16 });
         self.note(len, run, 0);
         Some((len, run))
-    }
-
-    fn index_bytes(&self) -> usize {
-        // A node of a B-tree is two thirds full on average.
-        let entry = size_of::<(u16, Run)>() * 3 / 2;
-        self.chunks.len() * (UNITS * size_of::<u16>() + size_of::<Chunk>())
-            + (self.free.len() + self.resident.len()) * entry
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Memory {
     pub(crate) startup: u64,
     /// The slots' accounts.
     pub(crate) slots: u64,
+    /// What the allocator keeps to know where the slots' segments are.
+    pub(crate) index: u64,
     /// Connections with their buffers.
     pub(crate) clients: u64,
     /// What is left: queued for lazy free, in messages, fragments of containers.
@@ -38,12 +40,14 @@ impl Memory {
                 CLIENT_BYTES + client.query_bytes.load(relaxed) + client.output_bytes.load(relaxed)
             })
             .sum();
-        let named = startup + slots + clients;
+        let index = ballast_storage::memory::index_bytes();
+        let named = startup + slots + index + clients;
         Memory {
             used,
             peak: ballast_storage::memory::peak_bytes().max(used),
             startup,
             slots,
+            index,
             clients,
             other: i64::try_from(used).unwrap_or(i64::MAX)
                 - i64::try_from(named).unwrap_or(i64::MAX),
@@ -72,6 +76,7 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "used_memory_dataset": memory.slots,
         "used_memory_dataset_perc": format!("{:.2}%", dataset_share(memory) * 100.0),
         "used_memory_slots": memory.slots,
+        "used_memory_index": memory.index,
         "used_memory_clients": memory.clients,
         "used_memory_other": memory.other,
         "allocator_allocated": memory.used,

@@ -9,6 +9,8 @@
 //! true by moving whenever the size class changes (mimalloc alone would keep a block that is up
 //! to twice too large).
 
+mod runs;
+
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -185,6 +187,8 @@ struct Counter(AtomicI64);
 
 static THREADS: [Counter; COUNTERS] = [const { Counter(AtomicI64::new(0)) }; COUNTERS];
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
+/// What the runs' index takes, in no thread's counter.
+static INDEX: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
 const UNASSIGNED: usize = usize::MAX;
@@ -221,6 +225,7 @@ fn assigned_thread() -> usize {
 pub fn used_bytes() -> u64 {
     let threads = (NEXT_THREAD.load(Ordering::Relaxed) + 1).min(COUNTERS);
     let sum: i64 = THREADS[..threads].iter().map(|c| c.0.load(Ordering::Relaxed)).sum();
+    let sum = sum + INDEX.load(Ordering::Relaxed);
     // A block freed by another thread than its allocator's makes one counter negative; the sum of
     // a racing read may be off by what moved meanwhile.
     let used = sum.max(0) as u64;
@@ -248,6 +253,42 @@ pub fn reset_peak() {
 pub fn purge() {
     // SAFETY: touches only free memory of the calling thread's heap.
     unsafe { mi_collect(true) }
+    runs::purge();
+}
+
+/// Bytes of [`used_bytes`] that the allocator itself needs to know where segments are.
+pub fn index_bytes() -> u64 {
+    INDEX.load(Ordering::Relaxed).max(0) as u64
+}
+
+/// Counts what `f` allocates for the index of runs there, and not as the thread's: that counts
+/// what its structures hold, to the byte.
+fn index_apart<R>(f: impl FnOnce() -> R) -> R {
+    let thread = assigned_thread();
+    if thread == COUNTERS - 1 {
+        // Counted together with others, whose part cannot be told.
+        return f();
+    }
+    let counted = || THREADS[thread].0.load(Ordering::Relaxed);
+    let before = counted();
+    let result = f();
+    let grown = counted() - before;
+    if grown != 0 {
+        count(-grown);
+        INDEX.fetch_add(grown, Ordering::Relaxed);
+    }
+    result
+}
+
+/// Tells the system not to back this process with huge pages, for a program to call first: of
+/// each, a small heap touches little, and pages that are given back one by one would break them
+/// up anyway. Without effect where the system has none.
+pub fn refuse_huge_pages() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: changes a property of the process only; an error changes nothing.
+    unsafe {
+        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    }
 }
 
 /// Alignment of raw blocks: their address leaves four low bits free.
@@ -256,6 +297,12 @@ const BLOCK_ALIGN: usize = 16;
 /// A raw block of `size` ≥ 16 bytes, uninitialised, aligned to 16.
 pub(crate) fn allocate(size: usize) -> NonNull<u8> {
     let layout = block_layout(size);
+    let real = good_size(size);
+    if runs::serves(real) {
+        let block = index_apart(|| runs::allocate(real, assigned_thread()));
+        count(real as i64);
+        return block.unwrap_or_else(|| handle_alloc_error(layout));
+    }
     // SAFETY: the size is not zero.
     let block = unsafe { std::alloc::alloc(layout) };
     NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
@@ -266,6 +313,12 @@ pub(crate) fn allocate(size: usize) -> NonNull<u8> {
 /// # Safety
 /// `block` came from [`allocate`] with this size and is not used afterwards.
 pub(crate) unsafe fn release(block: NonNull<u8>, size: usize) {
+    let real = good_size(size);
+    if runs::serves(real) {
+        count(-(real as i64));
+        // SAFETY: passed on; blocks of this size come from there.
+        return index_apart(|| unsafe { runs::release(block, real) });
+    }
     // SAFETY: the same layout as at allocation, by the caller's promise.
     unsafe { std::alloc::dealloc(block.as_ptr(), block_layout(size)) }
 }
