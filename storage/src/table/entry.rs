@@ -3,6 +3,7 @@
 //! ```text
 //! flags 1 | key length 1 | payload length 1 | aux 3 (if the table has it) | expiry 8 (if set) |
 //!   short:  key | payload
+//!   medium: key | payload                              payload length is 256 more than its byte
 //!   blob:   key | Blob of the payload (16)             payload longer than INLINE_MAX
 //!   far:    Blob of key and payload (16) | key length 4   key longer than KEY_INLINE_MAX
 //! ```
@@ -16,7 +17,13 @@ use super::NewEntry;
 use super::blob::Blob;
 
 /// The longest payload that lies in the entry.
-pub const INLINE_MAX: usize = 255;
+///
+/// Blocks of their own are an eighth too large on average, by the allocator's size classes, and
+/// take a pointer; inside a segment a payload takes its length. But each longer one costs as much
+/// copying when it changes its length.
+pub const INLINE_MAX: usize = SHORT_MAX + 256;
+/// The longest payload of a short entry.
+const SHORT_MAX: usize = 255;
 /// The longest key that lies in the entry.
 pub const KEY_INLINE_MAX: usize = 255;
 
@@ -37,6 +44,7 @@ pub(super) enum Kind {
     Short = 0,
     Blob = 1,
     Far = 2,
+    Medium = 3,
 }
 
 /// The form that an entry takes: where its parts go and how many segment bytes it needs.
@@ -55,8 +63,14 @@ impl Shape {
         } else if payload > INLINE_MAX {
             Shape { kind: Kind::Blob, size: fixed + key + BLOB_LEN }
         } else {
-            Shape { kind: Kind::Short, size: fixed + key + payload }
+            let kind = if payload > SHORT_MAX { Kind::Medium } else { Kind::Short };
+            Shape { kind, size: fixed + key + payload }
         }
+    }
+
+    #[inline]
+    pub(super) fn has_blob(self) -> bool {
+        matches!(self.kind, Kind::Blob | Kind::Far)
     }
 }
 
@@ -90,8 +104,17 @@ impl RawEntry {
         match self.flags() >> KIND_SHIFT {
             0 => Kind::Short,
             1 => Kind::Blob,
-            _ => Kind::Far,
+            2 => Kind::Far,
+            _ => Kind::Medium,
         }
+    }
+
+    /// Whether the payload has a block of its own.
+    #[inline]
+    pub(super) fn has_blob(self) -> bool {
+        // One of the two bits of the kind, not both.
+        let flags = self.flags();
+        (flags ^ flags << 1) & 0x80 != 0
     }
 
     #[inline]
@@ -100,10 +123,14 @@ impl RawEntry {
         unsafe { *self.at.add(1) as usize }
     }
 
+    /// The length of a payload that lies in the entry.
     #[inline]
-    fn payload_byte(self) -> usize {
+    fn inline_len(self) -> usize {
+        // Both bits of the kind make 256 more.
+        let flags = self.flags();
+        let more = ((flags & flags << 1 & 0x80) as usize) << 1;
         // SAFETY: by the type's invariant.
-        unsafe { *self.at.add(2) as usize }
+        more | unsafe { *self.at.add(2) as usize }
     }
 
     #[inline]
@@ -122,7 +149,7 @@ impl RawEntry {
     pub(super) fn size(self) -> usize {
         let fixed = self.header as usize + (self.flags() & EXPIRES) as usize / 4;
         match self.kind() {
-            Kind::Short => fixed + self.key_byte() + self.payload_byte(),
+            Kind::Short | Kind::Medium => fixed + self.key_byte() + self.inline_len(),
             Kind::Blob => fixed + self.key_byte() + BLOB_LEN,
             Kind::Far => fixed + FAR_LEN,
         }
@@ -184,7 +211,7 @@ impl RawEntry {
 
     #[inline]
     fn blob_at(self) -> *mut u8 {
-        debug_assert!(self.kind() != Kind::Short);
+        debug_assert!(self.has_blob());
         let key = if self.kind() == Kind::Blob { self.key_byte() } else { 0 };
         // SAFETY: inside the entry.
         unsafe { self.body().add(key) }
@@ -240,8 +267,8 @@ impl RawEntry {
         // SAFETY: the lengths are those of initialised bytes.
         unsafe {
             match self.kind() {
-                Kind::Short => {
-                    slice::from_raw_parts(self.body().add(self.key_byte()), self.payload_byte())
+                Kind::Short | Kind::Medium => {
+                    slice::from_raw_parts(self.body().add(self.key_byte()), self.inline_len())
                 }
                 Kind::Blob => self.blob().bytes(),
                 Kind::Far => &self.blob().bytes()[self.far_key_len()..],
@@ -256,9 +283,9 @@ impl RawEntry {
         // SAFETY: the lengths are those of initialised bytes.
         unsafe {
             match self.kind() {
-                Kind::Short => {
+                Kind::Short | Kind::Medium => {
                     let at = self.body().add(self.key_byte());
-                    slice::from_raw_parts_mut(at, self.payload_byte())
+                    slice::from_raw_parts_mut(at, self.inline_len())
                 }
                 Kind::Blob => self.blob().bytes_mut(),
                 Kind::Far => &mut self.blob().bytes_mut()[self.far_key_len()..],
@@ -269,7 +296,7 @@ impl RawEntry {
     /// Bytes outside the segment.
     #[inline]
     pub(super) fn blob_bytes(self) -> usize {
-        if self.kind() == Kind::Short { 0 } else { self.blob().heap_bytes() }
+        if self.has_blob() { self.blob().heap_bytes() } else { 0 }
     }
 
     /// Writes a whole entry; a blob given is reused or freed.
@@ -287,9 +314,8 @@ impl RawEntry {
     ) {
         let expires = if new.expiry.is_some() { EXPIRES } else { 0 };
         let flags = new.tag & TAG_MASK | expires | (shape.kind as u8) << KIND_SHIFT;
-        let short = shape.kind == Kind::Short;
         let key_byte = if shape.kind == Kind::Far { 0 } else { key.len() as u8 };
-        let payload_byte = if short { new.payload.len() as u8 } else { 0 };
+        let payload_byte = if shape.has_blob() { 0 } else { new.payload.len() as u8 };
         let aux = new.aux.to_le_bytes();
         let start = [flags, key_byte, payload_byte, aux[0], aux[1], aux[2]];
         let skip = self.header as usize + expires as usize / 4;
@@ -305,8 +331,8 @@ impl RawEntry {
                 self.write_expiry(expiry);
             }
             let body = self.at.add(skip);
-            if !short {
-                return self.write_long(shape, key, new.payload, old);
+            if shape.has_blob() {
+                return self.write_blob_entry(shape, key, new.payload, old);
             }
             ptr::copy_nonoverlapping(key.as_ptr(), body, key.len());
             let at = body.add(key.len());
@@ -319,7 +345,7 @@ impl RawEntry {
 
     /// # Safety
     /// As [`RawEntry::write`], whose second half this is.
-    unsafe fn write_long(self, shape: Shape, key: &[u8], payload: &[u8], old: Option<Blob>) {
+    unsafe fn write_blob_entry(self, shape: Shape, key: &[u8], payload: &[u8], old: Option<Blob>) {
         let first = if shape.kind == Kind::Far { key } else { &[] };
         if shape.kind == Kind::Blob {
             // SAFETY: a blob entry has the key before the blob.
@@ -342,7 +368,7 @@ impl RawEntry {
     /// Writes the same payload length in place.
     ///
     /// # Safety
-    /// The caller has the only access; the entry is short and `payload` has its length.
+    /// The caller has the only access; the payload lies in the entry and has this length.
     #[inline]
     pub(super) unsafe fn overwrite(self, tag: u8, aux: u32, payload: &[u8]) {
         self.write_tag(tag);
@@ -384,8 +410,8 @@ impl RawEntry {
     }
 
     #[inline]
-    pub(super) fn is_short_of(self, payload: usize) -> bool {
-        self.kind() == Kind::Short && self.payload_byte() == payload
+    pub(super) fn is_inline_of(self, payload: usize) -> bool {
+        !self.has_blob() && self.inline_len() == payload
     }
 
     #[inline]
@@ -431,8 +457,8 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// The key and the payload of a short entry.
-    pub(super) fn short_parts(&self) -> (&[u8], &[u8]) {
+    /// The key and the payload of an entry without blob.
+    pub(super) fn inline_parts(&self) -> (&[u8], &[u8]) {
         let start = self.header as usize + (self.bytes[0] & EXPIRES) as usize / 4;
         self.bytes[start..self.len].split_at(self.bytes[1] as usize)
     }

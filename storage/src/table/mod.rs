@@ -233,8 +233,8 @@ impl Table {
         new: &NewEntry<'_>,
     ) -> Result<(), Full> {
         let entry = segment.entry(at, self.layout.header);
-        if entry.is_short_of(new.payload.len()) && !entry.expires() && new.expiry.is_none() {
-            // SAFETY: short, of this length, and `self` is borrowed mutably.
+        if entry.is_inline_of(new.payload.len()) && !entry.expires() && new.expiry.is_none() {
+            // SAFETY: inline, of this length, and `self` is borrowed mutably.
             unsafe { entry.overwrite(new.tag, new.aux, new.payload) };
             return Ok(());
         }
@@ -252,7 +252,7 @@ impl Table {
     ) -> Result<(), Full> {
         let entry = segment.entry(at, self.layout.header);
         let (expiry, blob_bytes, size) = (entry.expiry(), entry.blob_bytes(), entry.size());
-        let blob = (entry.kind() != Kind::Short).then(|| entry.blob());
+        let blob = entry.has_blob().then(|| entry.blob());
         let entry = segment.resize(at, size, shape.size, self.layout.header)?;
         // SAFETY: the segment has set `size` bytes aside; the old blob belongs to this entry.
         unsafe { entry.write(shape, key, new, blob) };
@@ -316,14 +316,14 @@ impl Table {
             let (segment, at) = self.locate(hash, key)?;
             let entry = segment.entry(at, header);
             let shape = Shape::of(header, entry.expires(), key.len(), len);
-            if entry.kind() == Kind::Short
-                && let Err(full) = self.resize_short(segment, at, shape, len)
+            if !entry.has_blob()
+                && let Err(full) = self.resize_inline(segment, at, shape, len)
             {
                 self.make_room(hash, shape.size, full);
                 continue;
             }
             let entry = segment.entry(at, header);
-            if entry.kind() != Kind::Short {
+            if entry.has_blob() {
                 let before = entry.blob_bytes();
                 let skip = if entry.kind() == Kind::Far { key.len() } else { 0 };
                 // SAFETY: the entry's blob, replaced at once.
@@ -335,8 +335,8 @@ impl Table {
         }
     }
 
-    /// Gives a short entry the length `len`, or a blob of the old length if that is too long.
-    fn resize_short(
+    /// Gives an entry without blob the length `len`, or a blob of the old length if that is too long.
+    fn resize_inline(
         &mut self,
         segment: RawSegment,
         at: usize,
@@ -346,11 +346,11 @@ impl Table {
         let header = self.layout.header;
         let entry = segment.entry(at, header);
         let image = entry.image();
-        let (key, payload) = image.short_parts();
+        let (key, payload) = image.inline_parts();
         let mut padded = [0; INLINE_MAX];
         let kept = payload.len().min(len);
         padded[..kept].copy_from_slice(&payload[..kept]);
-        let payload = if shape.kind == Kind::Short { &padded[..len] } else { payload };
+        let payload = if shape.has_blob() { payload } else { &padded[..len] };
         let view = EntryView::of(entry);
         let entry = segment.resize(at, entry.size(), shape.size, header)?;
         let new = NewEntry { tag: view.tag, aux: view.aux, expiry: view.expiry, payload };
@@ -380,7 +380,7 @@ impl Table {
     fn erase(&mut self, segment: RawSegment, at: usize) {
         let entry = segment.entry(at, self.layout.header);
         let expiry = entry.expiry();
-        if entry.kind() != Kind::Short {
+        if entry.has_blob() {
             self.heap_bytes -= entry.blob_bytes();
             // SAFETY: the entry is erased next.
             unsafe { entry.blob().free() };

@@ -430,7 +430,7 @@ impl RawSegment {
     /// Nothing uses this segment afterwards.
     pub(super) unsafe fn free(self, header: u8) {
         for entry in self.entries(header) {
-            if entry.kind() != super::entry::Kind::Short {
+            if entry.has_blob() {
                 // SAFETY: the entry is forgotten with its segment.
                 unsafe { entry.blob().free() };
             }
