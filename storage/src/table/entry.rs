@@ -1,4 +1,4 @@
-//! How an entry lies in a segment, and the views of it that the table hands out.
+//! How an entry lies in a segment.
 //!
 //! ```text
 //! flags 1 | key length 1 | payload length 1 | aux 3 (if the table has it) | expiry 8 (if set) |
@@ -9,7 +9,6 @@
 //! ```
 //! Entries are packed without alignment; all access is unaligned.
 
-use std::marker::PhantomData;
 use std::ptr;
 use std::slice;
 
@@ -182,7 +181,7 @@ impl RawEntry {
     }
 
     #[inline]
-    fn write_aux(self, aux: u32) {
+    pub(super) fn write_aux(self, aux: u32) {
         debug_assert!(aux <= AUX_MAX);
         if self.header == HEADER_AUX {
             let bytes = aux.to_le_bytes();
@@ -191,7 +190,7 @@ impl RawEntry {
         }
     }
 
-    fn write_tag(self, tag: u8) {
+    pub(super) fn write_tag(self, tag: u8) {
         debug_assert!(tag <= TAG_MASK);
         // SAFETY: the first byte of the entry.
         unsafe { *self.at = self.flags() & !TAG_MASK | tag }
@@ -461,106 +460,5 @@ impl Image {
     pub(super) fn inline_parts(&self) -> (&[u8], &[u8]) {
         let start = self.header as usize + (self.bytes[0] & EXPIRES) as usize / 4;
         self.bytes[start..self.len].split_at(self.bytes[1] as usize)
-    }
-}
-
-/// An entry of a table, for reading.
-#[derive(Clone, Copy)]
-pub struct EntryRef<'a> {
-    raw: RawEntry,
-    table: PhantomData<&'a u8>,
-}
-
-impl<'a> EntryRef<'a> {
-    /// # Safety
-    /// The entry is live for `'a` and not changed meanwhile.
-    #[inline]
-    pub(super) unsafe fn new(raw: RawEntry) -> EntryRef<'a> {
-        EntryRef { raw, table: PhantomData }
-    }
-
-    /// The key.
-    #[inline]
-    pub fn key(&self) -> &'a [u8] {
-        // SAFETY: live for `'a`, by construction.
-        unsafe { self.raw.key() }
-    }
-
-    /// The five bits that the owner of the table chose.
-    #[inline]
-    pub fn tag(&self) -> u8 {
-        self.raw.flags() & TAG_MASK
-    }
-
-    /// The 24 bits of access information; 0 in tables without.
-    #[inline]
-    pub fn aux(&self) -> u32 {
-        self.raw.aux()
-    }
-
-    /// When the entry expires, in unix milliseconds.
-    #[inline]
-    pub fn expiry(&self) -> Option<i64> {
-        self.raw.expiry()
-    }
-
-    /// The value's bytes.
-    #[inline]
-    pub fn payload(&self) -> &'a [u8] {
-        // SAFETY: live for `'a`, by construction.
-        unsafe { self.raw.payload() }
-    }
-
-    /// Bytes that the entry takes in its segment, its index cell, and its own block if any.
-    pub fn heap_bytes(&self) -> usize {
-        self.raw.size() + super::segment::CELL_LEN + self.raw.blob_bytes()
-    }
-}
-
-/// An entry of a table, for changes that keep its length.
-pub struct EntryMut<'a> {
-    raw: RawEntry,
-    table: PhantomData<&'a mut u8>,
-}
-
-impl<'a> EntryMut<'a> {
-    /// # Safety
-    /// The entry is live for `'a` and the caller has the only access to it.
-    #[inline]
-    pub(super) unsafe fn new(raw: RawEntry) -> EntryMut<'a> {
-        EntryMut { raw, table: PhantomData }
-    }
-
-    /// The entry for reading from now on.
-    #[inline]
-    pub fn into_ref(self) -> EntryRef<'a> {
-        // SAFETY: nothing can change it through `self` any more.
-        unsafe { EntryRef::new(self.raw) }
-    }
-
-    /// The entry for reading.
-    #[inline]
-    pub fn as_ref(&self) -> EntryRef<'_> {
-        // SAFETY: borrowed from `self`, so not changed meanwhile.
-        unsafe { EntryRef::new(self.raw) }
-    }
-
-    /// Sets the access information; nothing in tables without.
-    #[inline]
-    pub fn set_aux(&mut self, aux: u32) {
-        self.raw.write_aux(aux & AUX_MAX);
-    }
-
-    /// Sets the owner's five bits.
-    #[inline]
-    pub fn set_tag(&mut self, tag: u8) {
-        self.raw.write_tag(tag & TAG_MASK);
-    }
-
-    /// The value's bytes; their number stays.
-    #[inline]
-    pub fn payload_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the only access, by construction.
-        unsafe { self.raw.payload_mut() }
     }
 }

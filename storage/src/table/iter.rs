@@ -1,8 +1,8 @@
 //! Going through a table: in one pass, in steps with a cursor, at random, and by expiry.
 
 use super::Table;
-use super::entry::EntryRef;
 use super::segment::{RawSegment, tag_of};
+use super::view::EntryRef;
 
 /// Bits of a scan's cursor: a position in the order of the hash.
 const CURSOR_BITS: u32 = 48;

@@ -20,6 +20,7 @@ mod iter;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -30,9 +31,10 @@ use self::segment::{Full, RawSegment, SegmentCounts};
 
 pub use self::ahead::Ahead;
 pub use self::blob::BLOB_MAX;
-pub use self::entry::{EntryMut, EntryRef, INLINE_MAX, KEY_INLINE_MAX};
+pub use self::entry::{INLINE_MAX, KEY_INLINE_MAX};
 pub use self::iter::Iter;
 pub use self::segment::Segment;
+pub use self::view::{EntryMut, EntryRef};
 
 static HASH_KEYS: OnceLock<ahash::RandomState> = OnceLock::new();
 
@@ -335,7 +337,8 @@ impl Table {
         }
     }
 
-    /// Gives an entry without blob the length `len`, or a blob of the old length if that is too long.
+    /// Gives an entry without blob the length `len`, or a blob of the old length if that is too
+    /// long.
     fn resize_inline(
         &mut self,
         segment: RawSegment,

@@ -17,7 +17,8 @@ use std::ptr::{self, NonNull};
 
 use self::reshape::Plan;
 
-use super::entry::{EntryRef, RawEntry};
+use super::entry::RawEntry;
+use super::view::EntryRef;
 use crate::memory::{allocate, good_size, release};
 
 /// Bytes of an index cell.
