@@ -21,6 +21,10 @@ use crate::number::parse_i64;
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 /// Bytes of one argument that a client may send before it has authenticated.
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16_384;
+/// Arguments that a usual request has, see [`parse_usual`].
+const USUAL_ARGUMENTS_MAX: usize = 9;
+/// Bytes that one of them has.
+const USUAL_BYTES_MAX: usize = 9_999;
 /// Argument slots reserved on the word of a header alone.
 const RESERVED_ARGUMENTS_MAX: usize = 1024;
 
@@ -43,6 +47,14 @@ impl Limits {
     /// The limits of a client that has not authenticated where that is required.
     pub const fn unauthenticated() -> Self {
         Self { authenticated: false, ..Self::DEFAULT }
+    }
+
+    /// Whether everything that [`parse_usual`] accepts is within them.
+    #[inline]
+    pub const fn allow_usual(&self) -> bool {
+        self.bulk_bytes_max >= USUAL_BYTES_MAX
+            && self.arguments_max >= USUAL_ARGUMENTS_MAX
+            && self.authenticated
     }
 
     const DEFAULT: Self = Self {
@@ -203,7 +215,9 @@ impl RequestParser {
     ) -> Result<Parsed, ProtocolError> {
         if self.position == 0 {
             args.clear();
-            if let Some(consumed) = parse_usual(buf, limits, args) {
+            if limits.allow_usual()
+                && let Some(consumed) = parse_usual(buf, args)
+            {
                 return Ok(Parsed::Complete { consumed });
             }
         }
@@ -354,17 +368,28 @@ impl RequestParser {
 ///
 /// Returns the request's length in bytes; its arguments are appended to `args`, as ranges of
 /// `buf`. After `None` what was appended means nothing.
+///
+/// The caller has asked [`Limits::allow_usual`].
 #[inline(always)]
-pub fn parse_usual(buf: &[u8], limits: &Limits, args: &mut Vec<ArgRange>) -> Option<usize> {
-    const USUAL_BYTES_MAX: usize = 9_999;
+pub fn parse_usual(buf: &[u8], args: &mut Vec<ArgRange>) -> Option<usize> {
     let [b'*', count @ b'1'..=b'9', b'\r', _, ..] = buf else { return None };
     let count = usize::from(count - b'0');
-    let room = limits.bulk_bytes_max >= USUAL_BYTES_MAX && limits.arguments_max >= count;
-    if !room || !limits.authenticated || buf.len() > u32::MAX as usize {
+    args.reserve(count);
+    parse_usual_arguments(buf, 4, count, args)
+}
+
+/// The last `count` arguments of a usual request, from `at` on: the rest of [`parse_usual`] for
+/// who knows what the request begins with.
+#[inline(always)]
+pub fn parse_usual_arguments(
+    buf: &[u8],
+    mut at: usize,
+    count: usize,
+    args: &mut Vec<ArgRange>,
+) -> Option<usize> {
+    if buf.len() > u32::MAX as usize {
         return None;
     }
-    args.reserve(count);
-    let mut at = 4;
     for _ in 0..count {
         // The shortest argument, an empty one, has six bytes.
         let [b'$', a, b, c, d, e] = *buf.get(at..)?.first_chunk::<6>()? else { return None };

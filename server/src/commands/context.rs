@@ -1,8 +1,8 @@
 //! What a handler sees: the keys it names, the session that called it, and nothing of sockets,
 //! threads or locks.
 
-use ballast_protocol::CommandError;
 use ballast_protocol::slot::key_slot;
+use ballast_protocol::{Args, CommandError};
 use ballast_storage::types::{Hash, HashRef, Limits, List, ListRef, Set, SetRef, ZSet, ZSetRef};
 use ballast_storage::{Create, Key, Keyspace, Value, WrongType};
 use rand::RngExt;
@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::session::Session;
 use crate::shard::ShardState;
 use crate::shard::evict::Touch;
+use crate::shard::execute::NO_SLOT;
 use crate::shard::message::Caller;
 
 /// For commands on keys. Runs on the shard that has the boxes of all slots of the command.
@@ -23,18 +24,38 @@ pub(crate) struct Data<'a> {
     /// Which command runs.
     pub(crate) command: &'static Command,
     /// The key of which the dispatcher knows something already.
-    routed: Option<Routed>,
+    routed: Routed,
 }
 
-/// What has been computed of a key before its command runs.
+/// What has been computed of argument 1, which is mostly the key, before the command runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Routed {
-    /// The key's address among the arguments: tells it from all others.
-    pub(crate) key: *const u8,
-    /// Its slot.
+    /// Its address among the arguments: tells it from all others. Null if nothing is known.
+    key: *const u8,
+    hash: u64,
+    /// The slot of the command's first key, or [`NO_SLOT`].
     pub(crate) slot: u16,
-    /// Its hash, if that is known.
-    pub(crate) hash: Option<u64>,
+}
+
+impl Routed {
+    /// Nothing is known, or there are no keys.
+    pub(crate) const NOWHERE: Routed = Routed { key: std::ptr::null(), hash: 0, slot: NO_SLOT };
+
+    /// A command whose first key is in `slot`.
+    #[inline(always)]
+    pub(crate) fn new(args: Args<'_>, slot: u16) -> Routed {
+        match args.get(1) {
+            Some(key) if slot != NO_SLOT => Routed::hashed(args, slot, Key::new(key).hash),
+            _ => Routed { slot, ..Routed::NOWHERE },
+        }
+    }
+
+    /// A command whose key is argument 1, in `slot` and with this hash.
+    #[inline(always)]
+    pub(crate) fn hashed(args: Args<'_>, slot: u16, hash: u64) -> Routed {
+        let key = args.get(1).map_or(std::ptr::null(), <[u8]>::as_ptr);
+        Routed { key, hash, slot }
+    }
 }
 
 /// How a command that found nothing to take wants to wait.
@@ -63,7 +84,7 @@ impl<'a> Data<'a> {
         shard: &'a mut ShardState,
         caller: Caller,
         command: &'static Command,
-        routed: Option<Routed>,
+        routed: Routed,
     ) -> Data<'a> {
         Data { shard, caller, command, routed }
     }
@@ -100,21 +121,17 @@ impl<'a> Data<'a> {
     /// The slot of `key`.
     #[inline(always)]
     pub(crate) fn slot_of(&self, key: &[u8]) -> u16 {
-        match self.routed {
-            Some(routed) if std::ptr::eq(routed.key, key.as_ptr()) => routed.slot,
-            _ => key_slot(key),
-        }
+        if std::ptr::eq(self.routed.key, key.as_ptr()) { self.routed.slot } else { key_slot(key) }
     }
 
     /// The slot of `key`, and the key with its hash.
     #[inline(always)]
     fn hashed<'k>(&self, key: &'k [u8]) -> (u16, Key<'k>) {
-        if let Some(Routed { key: known, slot, hash: Some(hash) }) = self.routed
-            && std::ptr::eq(known, key.as_ptr())
-        {
+        let Routed { key: known, hash, slot } = self.routed;
+        if std::ptr::eq(known, key.as_ptr()) {
             return (slot, Key::hashed(key, hash));
         }
-        (self.slot_of(key), Key::new(key))
+        (key_slot(key), Key::new(key))
     }
 
     /// The keyspace of `key` in the caller's database and the hashed key, after removing the key

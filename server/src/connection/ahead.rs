@@ -4,13 +4,14 @@
 //! waiting for memory is what a pipelined command mostly does.
 
 use ballast_protocol::slot::key_slot;
-use ballast_protocol::{ArgRange, Args, Limits, Reply, parse_usual};
+use ballast_protocol::{ArgRange, Args, Limits, Reply, parse_usual, parse_usual_arguments};
 use ballast_storage::Key;
 use ballast_storage::memory::prefetch_value;
 use ballast_storage::table::Ahead as Look;
 
 use super::REPLY_BYTES;
 use super::batch::{Input, Stop};
+use crate::commands::context::Routed;
 use crate::commands::table::Command;
 use crate::session::Session;
 use crate::shard::ShardState;
@@ -28,6 +29,21 @@ pub(crate) struct Ahead {
     /// Their arguments, in the bytes from their own first one on.
     ranges: Vec<ArgRange>,
     commands: Vec<Planned>,
+    head: Head,
+}
+
+/// What the last command began with, up to its key. Commands of one connection mostly begin
+/// alike, and then nothing of that is parsed or looked up again.
+#[derive(Default)]
+struct Head {
+    /// The first bytes, and which of them belong to it.
+    bytes: u128,
+    mask: u128,
+    command: Option<&'static Command>,
+    /// Where its name is.
+    name: ArgRange,
+    /// How many arguments the command has.
+    arguments: u8,
 }
 
 /// One of them.
@@ -61,12 +77,12 @@ pub(super) fn run_plain(
     limits: &Limits,
     reply: &mut Reply,
 ) -> Option<Stop> {
-    if !session.is_plain() {
+    if !session.is_plain() || !limits.allow_usual() {
         return None;
     }
     let mut ahead = std::mem::take(&mut state.ahead);
     let stop = loop {
-        ahead.look(state, input.bytes, *input.taken, limits);
+        ahead.look(state, input.bytes, *input.taken);
         if ahead.commands.is_empty() || state.shared.pause.is_set() {
             break None;
         }
@@ -87,28 +103,65 @@ pub(super) fn run_plain(
 impl Ahead {
     /// Parses and routes what is plain from `at` on.
     #[inline(always)]
-    fn look(&mut self, state: &mut ShardState, bytes: &[u8], at: usize, limits: &Limits) {
+    fn look(&mut self, state: &mut ShardState, bytes: &[u8], at: usize) {
         self.ranges.clear();
         self.commands.clear();
         let mut rest = &bytes[at..];
         while self.commands.len() < AHEAD_MAX {
             let first = self.ranges.len();
-            let Some(consumed) = parse_usual(rest, limits, &mut self.ranges) else { return };
-            let args = Args::new(rest, &self.ranges[first..]);
-            let Some(command) = state.find_command(args.at(0)) else { return };
-            let (true, Some(key)) = (command.is_plain, args.get(1)) else { return };
-            if !command.arity_ok(args.len()) {
-                return;
-            }
+            let Some((command, consumed)) = self.parse(state, rest) else { return };
+            let Some(key) = Args::new(rest, &self.ranges[first..]).get(1) else { return };
             let slot = key_slot(key);
             let Some(boxed) = state.slot(slot) else { return };
             prefetch_value(boxed, BOX_LINES);
             // Nine arguments of 9,999 bytes are the most that is parsed here.
-            let (bytes, arguments) = (consumed as u32, args.len() as u8);
+            let (bytes, arguments) = (consumed as u32, (self.ranges.len() - first) as u8);
             let hash = Key::new(key).hash;
             self.commands.push(Planned { command, hash, bytes, slot, arguments });
             rest = &rest[consumed..];
         }
+    }
+
+    /// Parses the command at the front, if it is plain; returns its length in bytes with it.
+    #[inline(always)]
+    fn parse(&mut self, state: &mut ShardState, rest: &[u8]) -> Option<(&'static Command, usize)> {
+        let head = &self.head;
+        if let Some(first) = rest.first_chunk()
+            && u128::from_le_bytes(*first) & head.mask == head.bytes
+            && let Some(command) = head.command
+        {
+            self.ranges.push(head.name);
+            let (at, count) = (head.name.end as usize + 2, usize::from(head.arguments) - 1);
+            let consumed = parse_usual_arguments(rest, at, count, &mut self.ranges)?;
+            return Some((command, consumed));
+        }
+        self.parse_new(state, rest)
+    }
+
+    /// [`Self::parse`] for a command that begins otherwise than the last one.
+    #[inline(never)]
+    fn parse_new(
+        &mut self,
+        state: &mut ShardState,
+        rest: &[u8],
+    ) -> Option<(&'static Command, usize)> {
+        let first = self.ranges.len();
+        let consumed = parse_usual(rest, &mut self.ranges)?;
+        let args = Args::new(rest, &self.ranges[first..]);
+        let command = state.find_command(args.at(0))?;
+        if !command.is_plain || !command.arity_ok(args.len()) {
+            return None;
+        }
+        let name = self.ranges[first];
+        if let Some(bytes) = rest.first_chunk()
+            && name.end as usize + 2 <= size_of::<u128>()
+        {
+            let mask = u128::MAX >> (8 * (size_of::<u128>() - name.end as usize - 2));
+            let bytes = u128::from_le_bytes(*bytes) & mask;
+            let arguments = args.len() as u8;
+            self.head = Head { bytes, mask, command: Some(command), name, arguments };
+        }
+        Some((command, consumed))
     }
 
     /// Has loaded what the look-ups of all keys will read: one step for all, then the next.
@@ -145,7 +198,8 @@ impl Ahead {
             ranges = others;
             let args = Args::new(&input.bytes[*input.taken..], own);
             let Planned { command, slot, hash, .. } = *planned;
-            state.execute_hashed(command, slot, Some(hash), args, caller, reply);
+            let routed = Routed::hashed(args, slot, hash);
+            state.execute_routed(command, routed, args, caller, reply);
             *input.taken += planned.bytes as usize;
             if !state.ready.is_empty() {
                 state.serve_ready();

@@ -30,17 +30,16 @@ impl ShardState {
         caller: Caller,
         reply: &mut Reply,
     ) {
-        self.execute_hashed(command, slot, None, args, caller, reply);
+        self.execute_routed(command, Routed::new(args, slot), args, caller, reply);
     }
 
-    /// [`Self::execute`] for the one caller through which nearly all commands come, which may
-    /// know the hash of the key at argument 1 already.
+    /// [`Self::execute`] for the one caller through which nearly all commands come, which knows
+    /// the hash of the key already.
     #[inline(always)]
-    pub(crate) fn execute_hashed(
+    pub(crate) fn execute_routed(
         &mut self,
         command: &'static Command,
-        slot: u16,
-        hash: Option<u64>,
+        routed: Routed,
         args: Args<'_>,
         caller: Caller,
         reply: &mut Reply,
@@ -48,7 +47,7 @@ impl ShardState {
         if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
             return self.out_of_memory(command, reply);
         }
-        self.execute_admitted(command, slot, hash, args, caller, reply);
+        self.execute_admitted(command, routed, args, caller, reply);
     }
 
     /// [`Self::execute`] when there is memory for it.
@@ -56,8 +55,7 @@ impl ShardState {
     fn execute_admitted(
         &mut self,
         command: &'static Command,
-        slot: u16,
-        hash: Option<u64>,
+        routed: Routed,
         args: Args<'_>,
         caller: Caller,
         reply: &mut Reply,
@@ -66,11 +64,10 @@ impl ShardState {
             return reply.error("ERR command cannot run here");
         };
         let timed = self.begin_timing(command);
+        let slot = routed.slot;
         let boxed = self.slots.get(usize::from(slot)).and_then(Option::as_deref);
         let before_bytes = boxed.map_or(0, |boxed| boxed.data.bytes());
         let start = reply.len();
-        let routed = args.get(1).filter(|_| slot != NO_SLOT);
-        let routed = routed.map(|key| Routed { key: key.as_ptr(), slot, hash });
         let mut data = Data::new(self, caller, command, routed);
         if let Err(error) = run(&mut data, args, reply) {
             self.failed(command, &error, start, reply);
@@ -128,7 +125,7 @@ impl ShardState {
         let before_bytes = bytes(self);
         let start = reply.len();
         let started = Instant::now();
-        self.execute_admitted(command, NO_SLOT, None, args, caller, reply);
+        self.execute_admitted(command, Routed::NOWHERE, args, caller, reply);
         let blocked = self.blocked.take();
         let after_bytes = bytes(self);
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
