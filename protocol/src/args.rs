@@ -129,6 +129,16 @@ impl<'a> Args<'a> {
         self.ranges
     }
 
+    /// Where all arguments lie in [`Args::buffer`], with what is between them.
+    #[inline]
+    pub fn span(&self) -> ArgRange {
+        match self.ranges {
+            [first, .., last] => ArgRange::new(first.start, last.end),
+            [only] => *only,
+            [] => ArgRange::default(),
+        }
+    }
+
     /// A copy that owns its bytes.
     pub fn to_owned(&self) -> ArgsBuf {
         self.iter().collect()

@@ -32,7 +32,8 @@ pub(crate) struct Data<'a> {
 pub(crate) struct Routed {
     /// Its address among the arguments: tells it from all others. Null if nothing is known.
     key: *const u8,
-    hash: u64,
+    /// Its hash.
+    pub(crate) hash: u64,
     /// The slot of the command's first key, or [`NO_SLOT`].
     pub(crate) slot: u16,
 }

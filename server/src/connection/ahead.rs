@@ -1,27 +1,18 @@
-//! The way of nearly all commands: one key, whose slot is here, and nothing special about the
-//! connection. Some of them are parsed before the first is executed, and what their look-ups
-//! will read is loaded for all at once: on a data set larger than the processor's caches,
-//! waiting for memory is what a pipelined command mostly does.
+//! The way of nearly all commands: one key, and nothing special about the connection. Some of
+//! them are parsed before the first is executed, here or on another shard, and what their
+//! look-ups will read is loaded for all at once.
 
 use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, Limits, Reply, parse_usual, parse_usual_arguments};
 use ballast_storage::Key;
-use ballast_storage::memory::prefetch_value;
-use ballast_storage::table::Ahead as Look;
 
 use super::REPLY_BYTES;
-use super::batch::{Input, Stop};
+use super::batch::{Group, Input, Stop, collect, local_amid_group};
 use crate::commands::context::Routed;
 use crate::commands::table::Command;
 use crate::session::Session;
 use crate::shard::ShardState;
-use crate::shard::message::Caller;
-
-/// How many commands are looked at before the first is executed: enough to hide the latency of
-/// memory, few enough that what was loaded is still there.
-const AHEAD_MAX: usize = 16;
-/// Cache lines of a slot's box that a command reads or writes.
-const BOX_LINES: usize = 3;
+use crate::shard::prefetch::AHEAD_MAX;
 
 /// Commands that have been parsed and routed, but not executed.
 #[derive(Default)]
@@ -57,22 +48,13 @@ struct Planned {
     arguments: u8,
 }
 
-/// How far [`Ahead::execute`] came.
-enum Progress {
-    /// All are executed.
-    Done,
-    /// A slot has left meanwhile.
-    Left,
-    /// The replies have to be sent first.
-    Full,
-}
-
 /// Executes the commands at the front of the input as long as they are plain. What stops it,
 /// errors among it, is left to the general way; or the replies have to be sent first.
 #[inline(always)]
 pub(super) fn run_plain(
     state: &mut ShardState,
-    session: &Session,
+    session: &mut Session,
+    group: &mut Group,
     input: &mut Input<'_>,
     limits: &Limits,
     reply: &mut Reply,
@@ -80,7 +62,7 @@ pub(super) fn run_plain(
     if !session.is_plain() || !limits.allow_usual() {
         return None;
     }
-    let mut ahead = std::mem::take(&mut state.ahead);
+    let mut ahead = state.ahead.take().unwrap_or_default();
     let stop = loop {
         ahead.look(state, input.bytes, *input.taken);
         if ahead.commands.is_empty() || state.shared.pause.is_set() {
@@ -88,15 +70,17 @@ pub(super) fn run_plain(
         }
         let count = ahead.commands.len();
         if count > 1 {
-            ahead.load(state, session.db);
+            let keys = ahead.commands.iter().map(|planned| (planned.slot, planned.hash));
+            state.load_keys(session.db, keys);
         }
-        match ahead.execute(state, session.caller(), input, reply) {
-            Progress::Done if count == AHEAD_MAX => {}
-            Progress::Done | Progress::Left => break None,
-            Progress::Full => break Some(Stop::Flush),
+        if !ahead.execute(state, session, group, input, reply) {
+            break Some(Stop::Flush);
+        }
+        if count < AHEAD_MAX {
+            break None;
         }
     };
-    state.ahead = ahead;
+    state.ahead = Some(ahead);
     stop
 }
 
@@ -112,8 +96,7 @@ impl Ahead {
             let Some((command, consumed)) = self.parse(state, rest) else { return };
             let Some(key) = Args::new(rest, &self.ranges[first..]).get(1) else { return };
             let slot = key_slot(key);
-            let Some(boxed) = state.slot(slot) else { return };
-            prefetch_value(boxed, BOX_LINES);
+            state.load_box(slot);
             // Nine arguments of 9,999 bytes are the most that is parsed here.
             let (bytes, arguments) = (consumed as u32, (self.ranges.len() - first) as u8);
             let hash = Key::new(key).hash;
@@ -164,50 +147,39 @@ impl Ahead {
         Some((command, consumed))
     }
 
-    /// Has loaded what the look-ups of all keys will read: one step for all, then the next.
-    #[inline(always)]
-    fn load(&self, state: &ShardState, db: u8) {
-        let mut looks = [Look::default(); AHEAD_MAX];
-        for (planned, look) in self.commands.iter().zip(&mut looks) {
-            let keys = state.slot(planned.slot).and_then(|boxed| boxed.data.keyspace(db));
-            if let Some(keys) = keys {
-                *look = keys.ahead(planned.hash);
-            }
-        }
-        let looks = &looks[..self.commands.len()];
-        looks.iter().for_each(Look::load_index);
-        looks.iter().for_each(Look::load_entry);
-    }
-
-    /// Executes them in order.
+    /// Executes them in order, or collects them for the shards where their slots are; false if the
+    /// replies have to be sent before the rest.
     #[inline(always)]
     fn execute(
         &self,
         state: &mut ShardState,
-        caller: Caller,
+        session: &mut Session,
+        group: &mut Group,
         input: &mut Input<'_>,
         reply: &mut Reply,
-    ) -> Progress {
+    ) -> bool {
         let mut ranges = &self.ranges[..];
         for planned in &self.commands {
-            // What a command has woken may have taken the slot of a later one.
-            if !state.has(planned.slot) {
-                return Progress::Left;
-            }
             let (own, others) = ranges.split_at(usize::from(planned.arguments));
             ranges = others;
             let args = Args::new(&input.bytes[*input.taken..], own);
             let Planned { command, slot, hash, .. } = *planned;
             let routed = Routed::hashed(args, slot, hash);
-            state.execute_routed(command, routed, args, caller, reply);
+            if !state.has(slot) {
+                collect(state, session, group, command, routed, args);
+            } else if group.is_empty() {
+                state.execute_routed(command, routed, args, session.caller(), reply);
+            } else {
+                local_amid_group(state, session, group, command, routed, args);
+            }
             *input.taken += planned.bytes as usize;
             if !state.ready.is_empty() {
                 state.serve_ready();
             }
-            if reply.len() > REPLY_BYTES {
-                return Progress::Full;
+            if reply.len() > REPLY_BYTES || group.local.len() > REPLY_BYTES {
+                return false;
             }
         }
-        Progress::Done
+        true
     }
 }

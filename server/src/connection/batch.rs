@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::transaction::unwatch_all;
 use super::{REPLY_BYTES, ahead, limits};
-use crate::commands::context::SessionContext;
+use crate::commands::context::{Routed, SessionContext};
 use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
 use crate::ids::ShardId;
 use crate::session::{Queued, Session};
@@ -103,8 +103,8 @@ pub(crate) fn run(
     let bulk_max = bulk_max.min(ballast_storage::STRING_MAX);
     let mut request_limits = limits(bulk_max, session.authenticated);
     loop {
-        if !input.parser.is_inside() && group.is_empty() {
-            let stop = ahead::run_plain(state, session, input, &request_limits, reply);
+        if !input.parser.is_inside() {
+            let stop = ahead::run_plain(state, session, group, input, &request_limits, reply);
             if let Some(stop) = stop {
                 return stop;
             }
@@ -280,30 +280,34 @@ fn data(
             state.execute(command, slot, args, session.caller(), reply);
             after_reply(session, reply, start);
         } else {
-            local_amid_group(state, session, group, command, slot, args);
+            local_amid_group(state, session, group, command, Routed::new(args, slot), args);
         }
         if !state.ready.is_empty() {
             state.serve_ready();
         }
         return Next::Go;
     }
-    collect(state, session, group, command, slot, args)
+    if session.reply_mode != crate::session::ReplyMode::On {
+        return barrier(state, group, command, args);
+    }
+    collect(state, session, group, command, Routed::new(args, slot), args);
+    Next::Go
 }
 
 /// Runs a command here while others of its batch are collected for other shards.
 #[inline(never)]
-fn local_amid_group(
+pub(super) fn local_amid_group(
     state: &mut ShardState,
     session: &mut Session,
     group: &mut Group,
     command: &'static Command,
-    slot: u16,
+    routed: Routed,
     args: Args<'_>,
 ) {
     let mut reply = Reply::new(session.protocol);
     reply.resume(std::mem::take(&mut group.local));
     let start = reply.len();
-    state.execute(command, slot, args, session.caller(), &mut reply);
+    state.execute_routed(command, routed, args, session.caller(), &mut reply);
     after_reply(session, &mut reply, start);
     group.order.push(Place::Local(reply.len()));
     group.local = reply.take();
@@ -311,19 +315,16 @@ fn local_amid_group(
 
 /// Puts a command into the message for its slot's shard.
 #[inline(never)]
-fn collect(
+pub(super) fn collect(
     state: &mut ShardState,
-    session: &mut Session,
+    session: &Session,
     group: &mut Group,
     command: &'static Command,
-    slot: u16,
+    routed: Routed,
     args: Args<'_>,
-) -> Next {
-    if session.reply_mode != crate::session::ReplyMode::On {
-        return barrier(state, group, command, args);
-    }
+) {
     // May change before the next command for the slot is collected: `Group::settle` sees it.
-    let owner = state.shared.router.owner(slot);
+    let owner = state.shared.router.owner(routed.slot);
     let at = match group.outgoing.iter().position(|(to, _)| *to == owner) {
         Some(at) => at,
         None => {
@@ -333,10 +334,9 @@ fn collect(
             group.outgoing.len() - 1
         }
     };
-    group.outgoing[at].1.push(command, slot, args);
+    group.outgoing[at].1.push(command, routed, args);
     group.order.push(Place::Remote(at));
     state.counters.commands_elsewhere.add(1);
-    Next::Go
 }
 
 /// Keeps a command for running it alone, once everything before it is done.

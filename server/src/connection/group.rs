@@ -77,7 +77,7 @@ impl Group {
             if let Place::Remote(at) = place {
                 let batch = &self.outgoing[*at].1;
                 let next = taken[*at];
-                all.push(batch.commands[next].command, batch.commands[next].slot, batch.args(next));
+                all.push(batch.commands[next].command, batch.routed(next), batch.args(next));
                 taken[*at] += 1;
                 *at = 0;
             }

@@ -214,14 +214,17 @@ impl Connection {
     /// Does what a batch has stopped for, goes on with it to its end, and sends the replies.
     async fn execute_input(&mut self, mut stop: Stop) -> Option<End> {
         loop {
+            if let Stop::Empty { needed } = stop {
+                // Before waiting for others, so that the buffer serves other connections.
+                self.settle_input(needed);
+            }
             if !self.group.is_empty()
                 && let Err(error) = self.finish_group().await
             {
                 return Some(End::Failed(error));
             }
             match stop {
-                Stop::Empty { needed } => {
-                    self.settle_input(needed);
+                Stop::Empty { .. } => {
                     if let Err(error) = self.flush().await {
                         return Some(End::Failed(error));
                     }

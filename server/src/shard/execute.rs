@@ -8,6 +8,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 use super::ShardState;
 use super::lending::Absent;
 use super::message::{Caller, Message, RemoteBatch};
+use super::prefetch::AHEAD_MAX;
 use super::waits::Outcome;
 use crate::commands::context::{BlockOn, Data, Routed};
 use crate::commands::table::{Command, Run, flag};
@@ -175,7 +176,8 @@ impl ShardState {
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
         let work = &mut boxed.work;
         work.commands += 1;
-        work.net_in_bytes += request_bytes(args);
+        // As it came: from its first argument to the end of its last.
+        work.net_in_bytes += args.span().len() as u64;
         work.net_out_bytes += reply_bytes as u64;
         let grown = boxed.data.bytes().wrapping_sub(before_bytes);
         self.slots_bytes = self.slots_bytes.wrapping_add(grown);
@@ -230,6 +232,7 @@ impl ShardState {
         self.begin_batch(batch.caller.client);
         let mut reply = Reply::new(batch.caller.protocol);
         reply.resume(std::mem::take(&mut batch.replies));
+        let mut loaded = 0;
         while let Some(next) = batch.commands.get(batch.done).copied() {
             if !self.has(next.slot) {
                 batch.replies = reply.take();
@@ -240,8 +243,11 @@ impl ShardState {
                 }
                 return;
             }
-            let args = batch.args(batch.done);
-            self.execute(next.command, next.slot, args, batch.caller, &mut reply);
+            if batch.done >= loaded {
+                loaded = self.load_some(&batch);
+            }
+            let (args, routed) = (batch.args(batch.done), batch.routed(batch.done));
+            self.execute_routed(next.command, routed, args, batch.caller, &mut reply);
             debug_assert!(self.blocked.is_none(), "blocking commands do not travel in batches");
             batch.ends.push(reply.len());
             batch.done += 1;
@@ -255,6 +261,15 @@ impl ShardState {
         }
         batch.replies = reply.take();
         self.answer_batch(batch);
+    }
+
+    /// Has loaded what the next commands of a batch will read; returns for how many of all.
+    fn load_some(&self, batch: &RemoteBatch) -> usize {
+        let end = batch.commands.len().min(batch.done + AHEAD_MAX);
+        let next = &batch.commands[batch.done..end];
+        next.iter().for_each(|command| self.load_box(command.slot));
+        self.load_keys(batch.caller.db, next.iter().map(|command| (command.slot, command.hash)));
+        end
     }
 
     /// Sends a batch home, as far as it was executed.
@@ -272,15 +287,5 @@ impl ShardState {
         if let Some(Outcome::Batch(batch)) = self.waits.complete(token, Outcome::Batch(batch)) {
             self.recycle(batch);
         }
-    }
-}
-
-/// Bytes of the request, as it came: from its first argument to the end of its last.
-#[inline(always)]
-fn request_bytes(args: Args<'_>) -> u64 {
-    match args.ranges() {
-        [first, .., last] => u64::from(last.end - first.start),
-        [only] => u64::from(only.end - only.start),
-        [] => 0,
     }
 }

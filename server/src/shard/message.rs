@@ -4,6 +4,7 @@ use ballast_protocol::{ArgRange, Args, Protocol};
 use smallvec::SmallVec;
 
 use super::ShardState;
+use crate::commands::context::Routed;
 use crate::commands::table::Command;
 use crate::connection::Accepted;
 use crate::ids::{ClientId, ShardId};
@@ -90,6 +91,8 @@ pub(crate) struct RemoteCommand {
     pub(crate) command: &'static Command,
     /// The slot of all its keys.
     pub(crate) slot: u16,
+    /// The hash of argument 1, if there is one.
+    pub(crate) hash: u64,
     /// First of its `ranges`.
     pub(crate) first: usize,
     /// One past the last of its `ranges`.
@@ -112,15 +115,19 @@ impl RemoteBatch {
         }
     }
 
-    /// Appends a command with a copy of its arguments.
-    pub(crate) fn push(&mut self, command: &'static Command, slot: u16, args: Args<'_>) {
+    /// Appends a command with a copy of its arguments and what is between them: it is the size of
+    /// the request as well.
+    pub(crate) fn push(&mut self, command: &'static Command, routed: Routed, args: Args<'_>) {
         let first = self.ranges.len();
-        for arg in args.iter() {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(arg);
-            self.ranges.push(ArgRange::new(offset(start), offset(self.bytes.len())));
-        }
-        self.commands.push(RemoteCommand { command, slot, first, end: self.ranges.len() });
+        let (span, start) = (args.span(), offset(self.bytes.len()));
+        self.bytes.extend_from_slice(&args.buffer()[span.range()]);
+        offset(self.bytes.len());
+        let moved = |range: &ArgRange| {
+            ArgRange::new(range.start - span.start + start, range.end - span.start + start)
+        };
+        self.ranges.extend(args.ranges().iter().map(moved));
+        let Routed { slot, hash, .. } = routed;
+        self.commands.push(RemoteCommand { command, slot, hash, first, end: self.ranges.len() });
     }
 
     /// Empties it for another use.
@@ -138,6 +145,13 @@ impl RemoteBatch {
     pub(crate) fn args(&self, at: usize) -> Args<'_> {
         let command = &self.commands[at];
         Args::new(&self.bytes, &self.ranges[command.first..command.end])
+    }
+
+    /// What is known of the key of command `at`.
+    #[inline]
+    pub(crate) fn routed(&self, at: usize) -> Routed {
+        let RemoteCommand { slot, hash, .. } = self.commands[at];
+        Routed::hashed(self.args(at), slot, hash)
     }
 
     /// The reply to command `at`, which must be done.

@@ -13,6 +13,7 @@ pub(crate) mod latency;
 pub(crate) mod lending;
 pub(crate) mod mailbox;
 pub(crate) mod message;
+pub(crate) mod prefetch;
 pub(crate) mod serve_blocked;
 pub(crate) mod statistics;
 pub(crate) mod thread;
@@ -149,7 +150,7 @@ pub(crate) struct ShardState {
     /// A spare buffer for replies.
     spare_reply: Vec<u8>,
     /// The commands that the running batch has looked at but not executed; empty between batches.
-    pub(crate) ahead: Ahead,
+    pub(crate) ahead: Option<Box<Ahead>>,
 }
 
 /// Larger reply buffers are not kept.
@@ -189,7 +190,7 @@ impl ShardState {
             cron: cron::CronState::default(),
             spare_batches: Vec::new(),
             spare_reply: Vec::new(),
-            ahead: Ahead::default(),
+            ahead: None,
             shared,
         }
     }
