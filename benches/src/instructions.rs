@@ -15,13 +15,13 @@ const COUNTS: &str = "callgrind.out";
 pub(crate) struct Options {
     /// Keys that are there before, and that the load draws from.
     #[arg(long, default_value_t = 100_000)]
-    keys: u64,
+    pub(crate) keys: u64,
     /// Commands in flight on a connection.
     #[arg(long, value_delimiter = ',', default_value = "1,16")]
-    pipeline: Vec<u32>,
+    pub(crate) pipeline: Vec<u32>,
     /// Tests of redis-benchmark.
     #[arg(long, value_delimiter = ',', default_value = "get,set")]
-    commands: Vec<String>,
+    pub(crate) commands: Vec<String>,
     /// Requests of the short run; the long one has three times as many.
     #[arg(long, default_value_t = 50_000)]
     requests: u64,
@@ -37,9 +37,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         for test in &options.commands {
             let mut counts = Vec::new();
             for which in [Which::Redis, Which::Ballast { shards: 1 }] {
-                let short = count(options, which, test, pipeline, options.requests)?;
-                let long = count(options, which, test, pipeline, 3 * options.requests)?;
-                counts.push((long as f64 - short as f64) / (2 * options.requests) as f64);
+                counts.push(per_command(options, which, test, pipeline)?);
             }
             table.row(&[
                 test.to_uppercase(),
@@ -51,6 +49,18 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// User instructions of one command.
+pub(crate) fn per_command(
+    options: &Options,
+    which: Which,
+    test: &str,
+    pipeline: u32,
+) -> Outcome<f64> {
+    let short = count(options, which, test, pipeline, options.requests)?;
+    let long = count(options, which, test, pipeline, 3 * options.requests)?;
+    Ok((long as f64 - short as f64) / (2 * options.requests) as f64)
 }
 
 /// All user instructions of a server's life with one run of so many requests.

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod compare;
 mod growth;
 mod handover;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Bench {
     /// Throughput, latency and CPU time per operation, driven by redis-benchmark.
     Compare(compare::Options),
+    /// What keeping the slots' accounts costs, beside a server built without.
+    Account(account::Options),
     /// Bytes a key costs beyond its own bytes and its value's.
     Memory(memory::Options),
     /// User instructions of one GET and one SET, counted by callgrind.
@@ -48,6 +51,7 @@ enum Bench {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().bench {
         Bench::Compare(options) => compare::run(&options),
+        Bench::Account(options) => account::run(&options),
         Bench::Memory(options) => memory::run(&options),
         Bench::Instructions(options) => instructions::run(&options),
         Bench::Growth(options) => growth::run(&options),

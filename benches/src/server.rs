@@ -16,11 +16,17 @@ pub(crate) struct Server {
     process: Process,
 }
 
-/// Which of the two.
+/// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     Redis,
-    Ballast { shards: usize },
+    Ballast {
+        shards: usize,
+    },
+    /// Ballast built to keep no accounts.
+    Unaccounted {
+        shards: usize,
+    },
 }
 
 impl Which {
@@ -28,6 +34,7 @@ impl Which {
         match self {
             Which::Redis => "redis",
             Which::Ballast { .. } => "ballast",
+            Which::Unaccounted { .. } => "unaccounted",
         }
     }
 
@@ -35,6 +42,7 @@ impl Which {
         match self {
             Which::Redis => Kind::Redis,
             Which::Ballast { shards } => Kind::Ballast { shards },
+            Which::Unaccounted { shards } => Kind::Unaccounted { shards },
         }
     }
 }

@@ -17,6 +17,9 @@ mod slot;
 pub mod table;
 pub mod types;
 
+/// False in a program that was built to measure what the accounts cost.
+pub const ACCOUNTS: bool = !cfg!(feature = "unaccounted");
+
 pub use garbage::Garbage;
 pub use keyspace::{
     AddError, Collection, Create, Key, Keyspace, Kind, Meta, OwnedValue, Removed, STRING_MAX,

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::ACCOUNTS;
 
 use super::ShardState;
 use super::lending::Absent;
@@ -67,7 +68,7 @@ impl ShardState {
         let timed = self.begin_timing(command);
         let slot = routed.slot;
         let boxed = self.slots.get(usize::from(slot)).and_then(Option::as_deref);
-        let before_bytes = boxed.map_or(0, |boxed| boxed.data.bytes());
+        let before_bytes = boxed.filter(|_| ACCOUNTS).map_or(0, |boxed| boxed.data.bytes());
         let start = reply.len();
         let mut data = Data::new(self, caller, command, routed);
         if let Err(error) = run(&mut data, args, reply) {
@@ -174,13 +175,15 @@ impl ShardState {
         reply_bytes: usize,
     ) {
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
-        let work = &mut boxed.work;
-        work.commands += 1;
-        // As it came: from its first argument to the end of its last.
-        work.net_in_bytes += args.span().len() as u64;
-        work.net_out_bytes += reply_bytes as u64;
-        let grown = boxed.data.bytes().wrapping_sub(before_bytes);
-        self.slots_bytes = self.slots_bytes.wrapping_add(grown);
+        if ACCOUNTS {
+            let work = &mut boxed.work;
+            work.commands += 1;
+            // As it came: from its first argument to the end of its last.
+            work.net_in_bytes += args.span().len() as u64;
+            work.net_out_bytes += reply_bytes as u64;
+            let grown = boxed.data.bytes().wrapping_sub(before_bytes);
+            self.slots_bytes = self.slots_bytes.wrapping_add(grown);
+        }
         match timed {
             None => self.statistics.called(command),
             Some((start, weight)) => self.account_time(command, slot, start, weight, args),

@@ -199,6 +199,9 @@ thread_local! {
 
 #[inline]
 fn count(bytes: i64) {
+    if !crate::ACCOUNTS {
+        return;
+    }
     let thread = THREAD.get();
     if thread < COUNTERS - 1 {
         // Only this thread writes its counter, so no read-modify-write is needed.

@@ -145,6 +145,14 @@ impl Table {
         self.heap_bytes
     }
 
+    /// Enters bytes of blocks that came and went.
+    #[inline(always)]
+    fn book(&mut self, came: usize, went: usize) {
+        if crate::ACCOUNTS {
+            self.heap_bytes = self.heap_bytes + came - went;
+        }
+    }
+
     /// The entry of a key.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
@@ -216,7 +224,7 @@ impl Table {
         let entry = segment.insert(at, hash, shape.size, self.layout.header)?;
         // SAFETY: the segment has just set `size` bytes aside for this entry.
         unsafe { entry.write(shape, key, new, None) };
-        self.heap_bytes += entry.blob_bytes();
+        self.book(entry.blob_bytes(), 0);
         self.len += 1;
         if new.expiry.is_some() {
             self.note_expiry(segment, None, new.expiry);
@@ -258,7 +266,7 @@ impl Table {
         let entry = segment.resize(at, size, shape.size, self.layout.header)?;
         // SAFETY: the segment has set `size` bytes aside; the old blob belongs to this entry.
         unsafe { entry.write(shape, key, new, blob) };
-        self.heap_bytes = self.heap_bytes + entry.blob_bytes() - blob_bytes;
+        self.book(entry.blob_bytes(), blob_bytes);
         self.note_expiry(segment, expiry, new.expiry);
         if shape.size < size {
             self.shrink(segment, hash);
@@ -330,7 +338,7 @@ impl Table {
                 let skip = if entry.kind() == Kind::Far { key.len() } else { 0 };
                 // SAFETY: the entry's blob, replaced at once.
                 entry.write_blob(unsafe { entry.blob().resized(skip + len) });
-                self.heap_bytes = self.heap_bytes + entry.blob_bytes() - before;
+                self.book(entry.blob_bytes(), before);
             }
             // SAFETY: the only access while `self` is borrowed mutably.
             return Some(unsafe { entry.payload_mut() });
@@ -359,7 +367,7 @@ impl Table {
         let new = NewEntry { tag: view.tag, aux: view.aux, expiry: view.expiry, payload };
         // SAFETY: the segment has set `size` bytes aside for this entry.
         unsafe { entry.write(shape, key, &new, None) };
-        self.heap_bytes += entry.blob_bytes();
+        self.book(entry.blob_bytes(), 0);
         Ok(())
     }
 
@@ -384,7 +392,7 @@ impl Table {
         let entry = segment.entry(at, self.layout.header);
         let expiry = entry.expiry();
         if entry.has_blob() {
-            self.heap_bytes -= entry.blob_bytes();
+            self.book(0, entry.blob_bytes());
             // SAFETY: the entry is erased next.
             unsafe { entry.blob().free() };
         }
@@ -404,14 +412,14 @@ impl Table {
         place.clear(segment.depth());
         loop {
             let pruned = Place::of(&mut self.root, hash).prune();
-            self.heap_bytes -= pruned;
+            self.book(0, pruned);
             if pruned == 0 {
                 break;
             }
         }
         // SAFETY: the directory no longer leads to it.
         let taken = unsafe { Segment::new(segment, self.layout.header) };
-        self.heap_bytes -= taken.heap_bytes();
+        self.book(0, taken.heap_bytes());
         self.len -= taken.len() as u32;
         self.expiring -= segment.expiring() as u32;
         if self.expiring == 0 {
@@ -446,7 +454,7 @@ impl Table {
     fn add_segment(&mut self, hash: u64, bytes: usize) {
         let place = Place::of(&mut self.root, hash);
         let segment = RawSegment::empty(place.full_depth(), bytes);
-        self.heap_bytes += segment.size();
+        self.book(segment.size(), 0);
         place.replace(segment);
     }
 
@@ -459,7 +467,7 @@ impl Table {
         let segment = place.segment().expect("the segment of this hash is full");
         let before = segment.size();
         if let Some(rebuilt) = segment.rebuilt(bytes, full, header) {
-            self.heap_bytes = self.heap_bytes + rebuilt.size() - before;
+            self.book(rebuilt.size(), before);
             place.replace(rebuilt);
             return;
         }
@@ -478,7 +486,7 @@ impl Table {
             let before = segment.size();
             let (low, high) = segment.split(header, hash_of);
             let (came, went) = place.split(low, high);
-            self.heap_bytes = self.heap_bytes + low.size() + high.size() + came - before - went;
+            self.book(low.size() + high.size() + came, before + went);
             // One at most: there is not enough for two.
             let half = [low, high].into_iter().find(|half| half.is_oversized());
             oversized = half.and_then(|half| half.entries(header).next()).map(hash_of);
@@ -501,7 +509,7 @@ impl Table {
         }
         let before = segment.size();
         if let Some(shrunk) = segment.shrunk(self.layout.header) {
-            self.heap_bytes = self.heap_bytes + shrunk.size() - before;
+            self.book(shrunk.size(), before);
             place.replace(shrunk);
         } else if segment.len() > 0 {
             return;
@@ -510,7 +518,7 @@ impl Table {
             let before = low.size() + high.size();
             let Some(merged) = low.merged(high, self.layout.header) else { return };
             let (came, went) = place.merge(merged);
-            self.heap_bytes = self.heap_bytes + merged.size() + came - before - went;
+            self.book(merged.size() + came, before + went);
             place = Place::of(&mut self.root, hash);
         }
     }

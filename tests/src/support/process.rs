@@ -28,6 +28,11 @@ pub enum Kind {
         /// The `--shards` directive.
         shards: usize,
     },
+    /// The same, built to keep no accounts.
+    Unaccounted {
+        /// The `--shards` directive.
+        shards: usize,
+    },
 }
 
 /// A running server process.
@@ -76,8 +81,12 @@ impl Process {
                 words.extend(own.map(OsString::from));
                 words.extend(["--loglevel", "warning"].map(OsString::from));
             }
-            Kind::Ballast { shards } => {
-                words.push(ballast_binary().into());
+            Kind::Ballast { shards } | Kind::Unaccounted { shards } => {
+                let binary = match kind {
+                    Kind::Unaccounted { .. } => unaccounted_binary(),
+                    _ => ballast_binary(),
+                };
+                words.push(binary.into());
                 words.extend(["--save", "", "--shards"].map(OsString::from));
                 words.push(shards.to_string().into());
             }
@@ -186,14 +195,26 @@ pub fn ballast_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("BALLAST_BIN") {
         Some(path) => fs::canonicalize(path).expect("BALLAST_BIN names a file"),
-        None => build_ballast(),
+        None => build_ballast(&[]),
     })
 }
 
-fn build_ballast() -> PathBuf {
+/// The `ballast` program without accounts, in a target directory of its own.
+fn unaccounted_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+        let target = target.join("unaccounted").into_os_string();
+        let features = ["--features", "unaccounted", "--target-dir"].map(OsString::from);
+        build_ballast(&[&features[..], &[target]].concat())
+    })
+}
+
+fn build_ballast(more: &[OsString]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--package", "ballast-server", "--bin", "ballast"]);
+    command.args(["build", "--package", "ballast-server", "--bin", "ballast"]).args(more);
     command.args(["--message-format", "json"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
