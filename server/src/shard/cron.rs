@@ -1,6 +1,8 @@
 //! Periodic work of a shard: expiry, freeing in slices, figures for `INFO`. Each slice is short,
 //! so that connections get their turn in between.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -19,6 +21,27 @@ pub(crate) struct CronState {
     left: u16,
     /// Work of this round is left.
     busy: bool,
+    clock: ThreadClock,
+}
+
+/// The CPU time of a thread, from a file that is opened once: what an idle server mostly does is
+/// look at it.
+#[derive(Debug, Default)]
+struct ThreadClock(Option<File>);
+
+impl ThreadClock {
+    /// Microseconds that the calling thread, always the same, has used; 0 where the system does
+    /// not tell.
+    fn cpu_us(&mut self) -> u64 {
+        if self.0.is_none() {
+            self.0 = File::open("/proc/thread-self/schedstat").ok();
+        }
+        let mut text = [0; 64];
+        let read = self.0.as_ref().and_then(|file| file.read_at(&mut text, 0).ok());
+        let ns = text[..read.unwrap_or(0)].split(|byte| *byte == b' ').next();
+        let ns = ns.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
+        ns.map_or(0, |ns| ns / 1000)
+    }
 }
 
 /// Slots that one slice of expiry looks at.
@@ -55,7 +78,7 @@ impl ShardState {
         self.lru_clock = ballast_storage::eviction::lru_clock(self.now_ms);
         self.refresh_memory_limit();
         self.counters.slots_bytes.set(self.owned_bytes());
-        self.counters.cpu_us.set(thread_cpu_us());
+        self.counters.cpu_us.set(self.cron.clock.cpu_us());
         self.counters.lazyfree_pending.set(self.garbage.len() as u64);
     }
 
@@ -147,12 +170,4 @@ impl ShardState {
         let after_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
     }
-}
-
-/// CPU time that the calling thread has used; 0 where the system does not tell.
-fn thread_cpu_us() -> u64 {
-    std::fs::read_to_string("/proc/thread-self/schedstat")
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
-        .map_or(0, |ns| ns / 1000)
 }
