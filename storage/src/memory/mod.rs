@@ -300,12 +300,6 @@ const BLOCK_ALIGN: usize = 16;
 /// A raw block of `size` ≥ 16 bytes, uninitialised, aligned to 16.
 pub(crate) fn allocate(size: usize) -> NonNull<u8> {
     let layout = block_layout(size);
-    let real = good_size(size);
-    if runs::serves(real) {
-        let block = index_apart(|| runs::allocate(real, assigned_thread()));
-        count(real as i64);
-        return block.unwrap_or_else(|| handle_alloc_error(layout));
-    }
     // SAFETY: the size is not zero.
     let block = unsafe { std::alloc::alloc(layout) };
     NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
@@ -316,14 +310,34 @@ pub(crate) fn allocate(size: usize) -> NonNull<u8> {
 /// # Safety
 /// `block` came from [`allocate`] with this size and is not used afterwards.
 pub(crate) unsafe fn release(block: NonNull<u8>, size: usize) {
-    let real = good_size(size);
-    if runs::serves(real) {
-        count(-(real as i64));
-        // SAFETY: passed on; blocks of this size come from there.
-        return index_apart(|| unsafe { runs::release(block, real) });
-    }
     // SAFETY: the same layout as at allocation, by the caller's promise.
     unsafe { std::alloc::dealloc(block.as_ptr(), block_layout(size)) }
+}
+
+/// [`allocate`] for what a table's segments lie in: from runs, unless it is small.
+pub(crate) fn allocate_segment(size: usize) -> NonNull<u8> {
+    let real = good_size(size);
+    if !runs::serves(real) {
+        return allocate(size);
+    }
+    let block = index_apart(|| runs::allocate(real, assigned_thread()));
+    count(real as i64);
+    block.unwrap_or_else(|| handle_alloc_error(block_layout(size)))
+}
+
+/// Gives the block of a segment back.
+///
+/// # Safety
+/// `block` came from [`allocate_segment`] with this size and is not used afterwards.
+pub(crate) unsafe fn release_segment(block: NonNull<u8>, size: usize) {
+    let real = good_size(size);
+    if !runs::serves(real) {
+        // SAFETY: passed on; blocks of this size come from there.
+        return unsafe { release(block, size) };
+    }
+    count(-(real as i64));
+    // SAFETY: passed on; blocks of this size come from there.
+    index_apart(|| unsafe { runs::release(block, real) });
 }
 
 /// Asks the processor to load the first `lines` cache lines of a value.

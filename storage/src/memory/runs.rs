@@ -1,10 +1,11 @@
-//! Blocks of 2 to 64 KiB, which is what segments are: runs of units in chunks of 4 MiB, best fit,
-//! joined with their free neighbours when they come back.
+//! Blocks of 2 to 64 KiB for segments: runs of units in chunks of 4 MiB, best fit, joined with
+//! their free neighbours when they come back.
 //!
 //! A general allocator keeps a page for blocks of one size. Segments change their size as they
 //! grow, those of all slots at about the same time, and leave such pages partly filled: resident
 //! memory was 1.32 times what was in use at 1 GiB. Here one size uses what another has given
-//! back, and what nobody uses goes back to the system page by page.
+//! back, and what nobody uses goes back to the system page by page. A block costs more to take
+//! than from a general allocator; values, which come and go with each command, have theirs there.
 //!
 //! Each thread takes blocks from an arena of its own; a block returns to the arena it came from,
 //! whichever thread frees it, since slots move between threads. So the lock of an arena is hardly

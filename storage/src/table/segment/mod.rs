@@ -19,7 +19,7 @@ use self::reshape::Plan;
 
 use super::entry::RawEntry;
 use super::view::EntryRef;
-use crate::memory::{allocate, good_size, release};
+use crate::memory::{allocate_segment, good_size, release_segment};
 
 /// Bytes of an index cell.
 pub(super) const CELL_LEN: usize = size_of::<u32>();
@@ -79,7 +79,7 @@ impl RawSegment {
     fn allocate(plan: Plan, depth: u32) -> RawSegment {
         debug_assert!(plan.size == good_size(plan.size) && plan.size <= u16::MAX as usize);
         debug_assert!(plan.homes >= 1 && plan.cells > plan.homes);
-        let block: NonNull<Head> = allocate(plan.size).cast();
+        let block: NonNull<Head> = allocate_segment(plan.size).cast();
         let arena = HEAD_LEN + plan.cells * CELL_LEN;
         debug_assert!(arena <= plan.size);
         // SAFETY: the block is ours, aligned to 16, and holds the head and the cells.
@@ -422,7 +422,7 @@ impl RawSegment {
     /// Nothing uses this segment afterwards.
     pub(super) unsafe fn release_block(self) {
         // SAFETY: allocated with this size.
-        unsafe { release(self.0.cast(), self.size()) }
+        unsafe { release_segment(self.0.cast(), self.size()) }
     }
 
     /// Frees the block and the blobs of its entries.
