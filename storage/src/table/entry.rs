@@ -20,7 +20,7 @@ use super::blob::Blob;
 /// Blocks of their own are an eighth too large on average, by the allocator's size classes, and
 /// take a pointer; inside a segment a payload takes its length. But each longer one costs as much
 /// copying when it changes its length.
-pub const INLINE_MAX: usize = SHORT_MAX + 256;
+pub const INLINE_MAX: usize = 2 * SHORT_MAX + 1;
 /// The longest payload of a short entry.
 const SHORT_MAX: usize = 255;
 /// The longest key that lies in the entry.
@@ -46,6 +46,14 @@ pub(super) enum Kind {
     Medium = 3,
 }
 
+impl Kind {
+    /// Whether the payload has a block of its own.
+    #[inline]
+    pub(super) fn has_blob(self) -> bool {
+        matches!(self, Kind::Blob | Kind::Far)
+    }
+}
+
 /// The form that an entry takes: where its parts go and how many segment bytes it needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -65,11 +73,6 @@ impl Shape {
             let kind = if payload > SHORT_MAX { Kind::Medium } else { Kind::Short };
             Shape { kind, size: fixed + key + payload }
         }
-    }
-
-    #[inline]
-    pub(super) fn has_blob(self) -> bool {
-        matches!(self.kind, Kind::Blob | Kind::Far)
     }
 }
 
@@ -111,9 +114,7 @@ impl RawEntry {
     /// Whether the payload has a block of its own.
     #[inline]
     pub(super) fn has_blob(self) -> bool {
-        // One of the two bits of the kind, not both.
-        let flags = self.flags();
-        (flags ^ flags << 1) & 0x80 != 0
+        self.kind().has_blob()
     }
 
     #[inline]
@@ -125,11 +126,9 @@ impl RawEntry {
     /// The length of a payload that lies in the entry.
     #[inline]
     fn inline_len(self) -> usize {
-        // Both bits of the kind make 256 more.
-        let flags = self.flags();
-        let more = ((flags & flags << 1 & 0x80) as usize) << 1;
+        let more = if self.kind() == Kind::Medium { SHORT_MAX + 1 } else { 0 };
         // SAFETY: by the type's invariant.
-        more | unsafe { *self.at.add(2) as usize }
+        more + unsafe { *self.at.add(2) as usize }
     }
 
     #[inline]
@@ -314,7 +313,7 @@ impl RawEntry {
         let expires = if new.expiry.is_some() { EXPIRES } else { 0 };
         let flags = new.tag & TAG_MASK | expires | (shape.kind as u8) << KIND_SHIFT;
         let key_byte = if shape.kind == Kind::Far { 0 } else { key.len() as u8 };
-        let payload_byte = if shape.has_blob() { 0 } else { new.payload.len() as u8 };
+        let payload_byte = if shape.kind.has_blob() { 0 } else { new.payload.len() as u8 };
         let aux = new.aux.to_le_bytes();
         let start = [flags, key_byte, payload_byte, aux[0], aux[1], aux[2]];
         let skip = self.header as usize + expires as usize / 4;
@@ -330,7 +329,7 @@ impl RawEntry {
                 self.write_expiry(expiry);
             }
             let body = self.at.add(skip);
-            if shape.has_blob() {
+            if shape.kind.has_blob() {
                 return self.write_blob_entry(shape, key, new.payload, old);
             }
             ptr::copy_nonoverlapping(key.as_ptr(), body, key.len());

@@ -361,7 +361,7 @@ impl Table {
         let mut padded = [0; INLINE_MAX];
         let kept = payload.len().min(len);
         padded[..kept].copy_from_slice(&payload[..kept]);
-        let payload = if shape.has_blob() { payload } else { &padded[..len] };
+        let payload = if shape.kind.has_blob() { payload } else { &padded[..len] };
         let view = EntryView::of(entry);
         let entry = segment.resize(at, entry.size(), shape.size, header)?;
         let new = NewEntry { tag: view.tag, aux: view.aux, expiry: view.expiry, payload };
