@@ -7,11 +7,12 @@ use ballast_protocol::{ArgRange, Args, Limits, Reply, parse_usual, parse_usual_a
 use ballast_storage::Key;
 
 use super::REPLY_BYTES;
-use super::batch::{Group, Input, Stop, collect, local_amid_group};
+use super::batch::{Group, Input, Stop, dispatch};
 use crate::commands::context::Routed;
 use crate::commands::table::Command;
 use crate::session::Session;
 use crate::shard::ShardState;
+use crate::shard::message::Caller;
 use crate::shard::prefetch::AHEAD_MAX;
 
 /// Commands that have been parsed and routed, but not executed.
@@ -23,8 +24,8 @@ pub(crate) struct Ahead {
     head: Head,
 }
 
-/// What the last command began with, up to its key. Commands of one connection mostly begin
-/// alike, and then nothing of that is parsed or looked up again.
+/// What the last command of the shard began with, up to its key. Commands mostly begin alike, and
+/// then nothing of that is parsed or looked up again.
 #[derive(Default)]
 struct Head {
     /// The first bytes, and which of them belong to it.
@@ -37,7 +38,7 @@ struct Head {
     arguments: u8,
 }
 
-/// One of them.
+/// A command that has been parsed and routed.
 struct Planned {
     command: &'static Command,
     hash: u64,
@@ -53,7 +54,7 @@ struct Planned {
 #[inline(always)]
 pub(super) fn run_plain(
     state: &mut ShardState,
-    session: &mut Session,
+    session: &Session,
     group: &mut Group,
     input: &mut Input<'_>,
     limits: &Limits,
@@ -73,7 +74,7 @@ pub(super) fn run_plain(
             let keys = ahead.commands.iter().map(|planned| (planned.slot, planned.hash));
             state.load_keys(session.db, keys);
         }
-        if !ahead.execute(state, session, group, input, reply) {
+        if !ahead.execute(state, session.caller(), group, input, reply) {
             break Some(Stop::Flush);
         }
         if count < AHEAD_MAX {
@@ -153,7 +154,7 @@ impl Ahead {
     fn execute(
         &self,
         state: &mut ShardState,
-        session: &mut Session,
+        caller: Caller,
         group: &mut Group,
         input: &mut Input<'_>,
         reply: &mut Reply,
@@ -165,17 +166,8 @@ impl Ahead {
             let args = Args::new(&input.bytes[*input.taken..], own);
             let Planned { command, slot, hash, .. } = *planned;
             let routed = Routed::hashed(args, slot, hash);
-            if !state.has(slot) {
-                collect(state, session, group, command, routed, args);
-            } else if group.is_empty() {
-                state.execute_routed(command, routed, args, session.caller(), reply);
-            } else {
-                local_amid_group(state, session, group, command, routed, args);
-            }
+            dispatch(state, caller, group, command, routed, args, reply);
             *input.taken += planned.bytes as usize;
-            if !state.ready.is_empty() {
-                state.serve_ready();
-            }
             if reply.len() > REPLY_BYTES || group.local.len() > REPLY_BYTES {
                 return false;
             }

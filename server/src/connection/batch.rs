@@ -17,7 +17,7 @@ use crate::ids::ShardId;
 use crate::session::{Queued, Session};
 use crate::shard::ShardState;
 use crate::shard::execute::NO_SLOT;
-use crate::shard::message::RemoteBatch;
+use crate::shard::message::{Caller, RemoteBatch};
 
 /// The bytes of a batch and how far they are executed.
 pub(crate) struct Input<'a> {
@@ -274,50 +274,63 @@ fn data(
             return barrier(state, group, command, args);
         }
     };
-    if slot == NO_SLOT || state.has(slot) {
-        if group.is_empty() {
-            let start = reply.len();
-            state.execute(command, slot, args, session.caller(), reply);
-            after_reply(session, reply, start);
-        } else {
-            local_amid_group(state, session, group, command, Routed::new(args, slot), args);
-        }
-        if !state.ready.is_empty() {
-            state.serve_ready();
-        }
-        return Next::Go;
-    }
-    if session.reply_mode != crate::session::ReplyMode::On {
+    let is_elsewhere = slot != NO_SLOT && !state.has(slot);
+    if is_elsewhere && session.reply_mode != crate::session::ReplyMode::On {
         return barrier(state, group, command, args);
     }
-    collect(state, session, group, command, Routed::new(args, slot), args);
+    let (start, routed) = (reply.len(), Routed::new(args, slot));
+    dispatch(state, session.caller(), group, command, routed, args, reply);
+    after_reply(session, reply, start);
     Next::Go
+}
+
+/// Runs a command whose keys are in one slot, or that has none: at once if the slot is here, and
+/// otherwise on its shard, which only a connection that wants all replies may ask for.
+#[inline(always)]
+pub(super) fn dispatch(
+    state: &mut ShardState,
+    caller: Caller,
+    group: &mut Group,
+    command: &'static Command,
+    routed: Routed,
+    args: Args<'_>,
+    reply: &mut Reply,
+) {
+    if routed.slot != NO_SLOT && !state.has(routed.slot) {
+        return collect(state, caller, group, command, routed, args);
+    }
+    if group.is_empty() {
+        state.execute_routed(command, routed, args, caller, reply);
+    } else {
+        local_amid_group(state, caller, group, command, routed, args);
+    }
+    if !state.ready.is_empty() {
+        state.serve_ready();
+    }
 }
 
 /// Runs a command here while others of its batch are collected for other shards.
 #[inline(never)]
-pub(super) fn local_amid_group(
+fn local_amid_group(
     state: &mut ShardState,
-    session: &mut Session,
+    caller: Caller,
     group: &mut Group,
     command: &'static Command,
     routed: Routed,
     args: Args<'_>,
 ) {
-    let mut reply = Reply::new(session.protocol);
+    let mut reply = Reply::new(caller.protocol);
     reply.resume(std::mem::take(&mut group.local));
-    let start = reply.len();
-    state.execute_routed(command, routed, args, session.caller(), &mut reply);
-    after_reply(session, &mut reply, start);
+    state.execute_routed(command, routed, args, caller, &mut reply);
     group.order.push(Place::Local(reply.len()));
     group.local = reply.take();
 }
 
 /// Puts a command into the message for its slot's shard.
 #[inline(never)]
-pub(super) fn collect(
+fn collect(
     state: &mut ShardState,
-    session: &Session,
+    caller: Caller,
     group: &mut Group,
     command: &'static Command,
     routed: Routed,
@@ -329,7 +342,7 @@ pub(super) fn collect(
         Some(at) => at,
         None => {
             let token = state.waits.open();
-            let batch = state.spare_batch(token, session.caller());
+            let batch = state.spare_batch(token, caller);
             group.outgoing.push((owner, batch));
             group.outgoing.len() - 1
         }

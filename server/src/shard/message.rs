@@ -119,9 +119,10 @@ impl RemoteBatch {
     /// the request as well.
     pub(crate) fn push(&mut self, command: &'static Command, routed: Routed, args: Args<'_>) {
         let first = self.ranges.len();
-        let (span, start) = (args.span(), offset(self.bytes.len()));
+        let span = args.span();
         self.bytes.extend_from_slice(&args.buffer()[span.range()]);
-        offset(self.bytes.len());
+        // Where the copy begins: its end is checked to be an offset, so all of it is.
+        let start = offset(self.bytes.len()) - (span.end - span.start);
         let moved = |range: &ArgRange| {
             ArgRange::new(range.start - span.start + start, range.end - span.start + start)
         };
