@@ -128,7 +128,10 @@ impl Builder {
         }
         drop(ready);
         // Ends when every shard has its slots: what is in use then is the server itself.
-        while all_ready.recv().is_ok() {}
+        if let Some(error) = all_ready.iter().last() {
+            stop_shards(&shared);
+            return Err(StartError::Thread(error));
+        }
         let control = control::spawn(Arc::clone(&shared), listeners, self.signals)
             .map_err(StartError::Thread)?;
         threads.push(control);

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::task::LocalSet;
+use tokio::runtime::LocalOptions;
 
 use super::message::Message;
 use super::{Shard, ShardState};
@@ -17,25 +17,28 @@ use crate::shared::Shared;
 /// Messages handled before connections get their turn again.
 const MESSAGES_PER_TURN: usize = 256;
 
-/// Starts the thread of a shard; it drops `ready` when it has its slots.
+/// Starts the thread of a shard; it drops `ready` when it has its slots, or first says there why
+/// it cannot run.
 pub(crate) fn spawn(
     id: ShardId,
     shared: Arc<Shared>,
-    ready: mpsc::Sender<()>,
+    ready: mpsc::Sender<io::Error>,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // Look for sockets and timers often enough that a busy mailbox cannot starve them.
-        .event_interval(61)
-        .build()?;
     std::thread::Builder::new().name(format!("ballast-{id}")).spawn(move || {
         let _guard = StopOnPanic(Arc::clone(&shared));
-        let local = LocalSet::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            // Look for sockets and timers often enough that a busy mailbox cannot starve them.
+            .event_interval(61)
+            .build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(ready.send(error)),
+        };
         let shard = Rc::new(Shard::new(id, shared));
         drop(ready);
-        local.block_on(&runtime, run(shard));
-        // Dropping the set closes the connections that are left.
-        drop(local);
+        runtime.block_on(run(shard));
+        // Dropping the runtime closes the connections that are left.
     })
 }
 
