@@ -149,6 +149,26 @@ fn a_pipeline_may_be_cut_anywhere() {
 }
 
 #[test]
+fn what_follows_a_command_in_two_parts_is_read_from_its_start() {
+    let server = start();
+    let mut client = server.connect().expect("connected");
+    assert_eq!(call(&mut client, "SET a x"), simple("OK"));
+    let mut get = Vec::new();
+    encode_command(&mut get, &words("GET a"));
+    for cut in 1..get.len() {
+        client.send_raw(&get[..cut]).expect("sent");
+        // Another connection's answer: by then the first part has mostly been received.
+        call(&mut server.connect().expect("connected"), "PING");
+        client.send_raw(&get[cut..]).expect("sent");
+        assert_eq!(client.read_reply().expect("a reply"), bulk("x"), "cut at {cut}");
+        client.send_raw(&get.repeat(2)).expect("sent");
+        for _ in 0..2 {
+            assert_eq!(client.read_reply().expect("a reply"), bulk("x"), "after a cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn resp3_has_its_own_types() {
     let server = start();
     let mut client = server.connect().expect("connected");

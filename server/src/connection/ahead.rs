@@ -39,7 +39,7 @@ struct Head {
 }
 
 /// A command that has been parsed and routed.
-struct Planned {
+pub(crate) struct Planned {
     command: &'static Command,
     hash: u64,
     /// Its length in bytes; it begins where the command before it ends.
@@ -85,6 +85,40 @@ pub(super) fn run_plain(
     stop
 }
 
+/// Looks at the command in these bytes and has its look-up foreseen, unless they are not one plain
+/// command on a key that is here. Its arguments are left in `ranges`.
+#[inline(always)]
+pub(super) fn foresee(
+    state: &mut ShardState,
+    db: u8,
+    bytes: &[u8],
+    ranges: &mut Vec<ArgRange>,
+) -> Option<Planned> {
+    let mut ahead = state.ahead.take().unwrap_or_default();
+    std::mem::swap(&mut ahead.ranges, ranges);
+    ahead.ranges.clear();
+    let planned = ahead.plan(state, bytes);
+    std::mem::swap(&mut ahead.ranges, ranges);
+    state.ahead = Some(ahead);
+    let planned = planned.filter(|planned| planned.bytes as usize == bytes.len())?;
+    state.has(planned.slot).then(|| state.foresee(db, planned.slot, planned.hash))?;
+    Some(planned)
+}
+
+/// Executes a command that has been foreseen.
+#[inline(always)]
+pub(super) fn run_foreseen(
+    state: &mut ShardState,
+    session: &Session,
+    group: &mut Group,
+    planned: &Planned,
+    args: Args<'_>,
+    reply: &mut Reply,
+) {
+    let routed = Routed::hashed(args, planned.slot, planned.hash);
+    dispatch(state, session.caller(), group, planned.command, routed, args, reply);
+}
+
 impl Ahead {
     /// Parses and routes what is plain from `at` on.
     #[inline(always)]
@@ -93,17 +127,24 @@ impl Ahead {
         self.commands.clear();
         let mut rest = &bytes[at..];
         while self.commands.len() < AHEAD_MAX {
-            let first = self.ranges.len();
-            let Some((command, consumed)) = self.parse(state, rest) else { return };
-            let Some(key) = Args::new(rest, &self.ranges[first..]).get(1) else { return };
-            let slot = key_slot(key);
-            state.load_box(slot);
-            // Nine arguments of 9,999 bytes are the most that is parsed here.
-            let (bytes, arguments) = (consumed as u32, (self.ranges.len() - first) as u8);
-            let hash = Key::new(key).hash;
-            self.commands.push(Planned { command, hash, bytes, slot, arguments });
-            rest = &rest[consumed..];
+            let Some(planned) = self.plan(state, rest) else { return };
+            rest = &rest[planned.bytes as usize..];
+            self.commands.push(planned);
         }
+    }
+
+    /// Parses and routes the command at the front, if it is plain.
+    #[inline(always)]
+    fn plan(&mut self, state: &mut ShardState, rest: &[u8]) -> Option<Planned> {
+        let first = self.ranges.len();
+        let (command, consumed) = self.parse(state, rest)?;
+        let key = Args::new(rest, &self.ranges[first..]).get(1)?;
+        let slot = key_slot(key);
+        state.load_box(slot);
+        // Nine arguments of 9,999 bytes are the most that is parsed here.
+        let (bytes, arguments) = (consumed as u32, (self.ranges.len() - first) as u8);
+        let hash = Key::new(key).hash;
+        Some(Planned { command, hash, bytes, slot, arguments })
     }
 
     /// Parses the command at the front, if it is plain; returns its length in bytes with it.

@@ -9,6 +9,7 @@ use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
+use super::ahead::Planned;
 use super::transaction::unwatch_all;
 use super::{REPLY_BYTES, ahead, limits};
 use crate::commands::context::{Routed, SessionContext};
@@ -93,12 +94,7 @@ pub(crate) fn run(
     input: &mut Input<'_>,
     reply: &mut Reply,
 ) -> Stop {
-    state.begin_batch(session.client.id);
-    session.client.last_ms.store(state.now_ms, Relaxed);
-    if reply.capacity() == 0 {
-        reply.reuse(state.take_reply_buffer());
-    }
-    reply.set_protocol(session.protocol);
+    begin(state, session, reply);
     let bulk_max = usize::try_from(state.config.proto_max_bulk_len).unwrap_or(usize::MAX);
     let bulk_max = bulk_max.min(ballast_storage::STRING_MAX);
     let mut request_limits = limits(bulk_max, session.authenticated);
@@ -155,6 +151,37 @@ pub(crate) fn run(
             return Stop::Flush;
         }
     }
+}
+
+/// Runs over a batch of one command, which was foreseen.
+#[inline(always)]
+pub(crate) fn run_foreseen(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &mut Group,
+    planned: &Planned,
+    input: &mut Input<'_>,
+    reply: &mut Reply,
+) -> Stop {
+    begin(state, session, reply);
+    if state.shared.pause.is_set() {
+        return run(state, session, group, input, reply);
+    }
+    let args = Args::new(input.bytes, input.ranges);
+    ahead::run_foreseen(state, session, group, planned, args, reply);
+    *input.taken = input.bytes.len();
+    Stop::Empty { needed: 1 }
+}
+
+/// Begins a batch: reads the clock, takes over a changed configuration, has room for replies.
+#[inline(always)]
+fn begin(state: &mut ShardState, session: &Session, reply: &mut Reply) {
+    state.begin_batch(session.client.id);
+    session.client.last_ms.store(state.now_ms, Relaxed);
+    if reply.capacity() == 0 {
+        reply.reuse(state.take_reply_buffer());
+    }
+    reply.set_protocol(session.protocol);
 }
 
 /// One command. `Stop::Again` leaves it untouched for after the group.

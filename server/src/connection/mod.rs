@@ -21,6 +21,7 @@ use ballast_protocol::{ArgRange, Limits, Reply, RequestParser};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use self::ahead::Planned;
 use self::batch::{Group, Stop};
 use self::group::More;
 use crate::clients::Client;
@@ -28,6 +29,7 @@ use crate::ids::ClientId;
 use crate::log::Level;
 use crate::session::Session;
 use crate::shard::Shard;
+use crate::shard::buffers::{READ_BYTES, SMALL_BYTES};
 
 /// A connection on its way from the listener to its shard.
 pub(crate) struct Accepted {
@@ -39,8 +41,6 @@ pub(crate) struct Accepted {
     pub(crate) id: ClientId,
 }
 
-/// How much one read may bring.
-pub(crate) const READ_BYTES: usize = 64 << 10;
 /// Replies are sent before a batch goes on when there are so many bytes of them.
 pub(crate) const REPLY_BYTES: usize = 256 << 10;
 /// The most that one read of a long argument may bring.
@@ -63,6 +63,8 @@ pub(crate) struct Connection {
     /// Replies to be written, and how many bytes of them the client has taken.
     reply: Reply,
     sent: usize,
+    /// The only command in `input`, if it waits for its turn; its arguments are in `ranges`.
+    foreseen: Option<Planned>,
     /// What other shards are executing for this connection.
     group: Group,
 }
@@ -99,6 +101,7 @@ impl Connection {
             ranges: Vec::new(),
             reply: Reply::new(ballast_protocol::Protocol::Resp2),
             sent: 0,
+            foreseen: None,
             group: Group::default(),
             shard,
         };
@@ -123,12 +126,23 @@ impl Connection {
     /// The usual turns: bytes come in, all of them can be executed here, and the client takes the
     /// replies at once. In one function without an `await` within, because what a turn costs
     /// besides its commands is most of what an unpipelined command costs.
+    ///
+    /// A single command is executed when all connections with something to read have received it:
+    /// what their look-ups will read is loaded for all of them together.
     fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         loop {
-            match ready!(self.poll_receive(context)) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Ready(Turn::Ended(End::Closed)),
-                Err(error) => return Poll::Ready(Turn::Ended(End::Failed(error))),
+            if self.foreseen.is_some() {
+                self.shard.state().load_foreseen();
+            } else {
+                match ready!(self.poll_receive(context)) {
+                    Ok(true) => {}
+                    Ok(false) => return Poll::Ready(Turn::Ended(End::Closed)),
+                    Err(error) => return Poll::Ready(Turn::Ended(End::Failed(error))),
+                }
+                if self.foresee() {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
             if self.filled >= self.needed {
                 let stop = self.execute_batch();
@@ -174,7 +188,7 @@ impl Connection {
         }
         let borrowed = self.filled == 0;
         if borrowed {
-            self.input = self.shard.take_buffer();
+            self.input = self.shard.buffers.take();
         } else if self.input.len() - self.filled < READ_BYTES {
             let more = self.needed.saturating_sub(self.filled).clamp(READ_BYTES, READ_BYTES_MAX);
             self.input.resize(self.filled + more, 0);
@@ -184,7 +198,7 @@ impl Connection {
         let count = space.filled().len();
         if count == 0 && borrowed {
             let buffer = std::mem::take(&mut self.input);
-            self.shard.give_buffer(buffer);
+            self.shard.buffers.give(buffer);
         }
         ready!(polled)?;
         self.filled += count;
@@ -193,22 +207,45 @@ impl Connection {
         Poll::Ready(Ok(count > 0))
     }
 
+    /// Looks at what has been received; true if that is one command on a key that is here.
+    #[inline(always)]
+    fn foresee(&mut self) -> bool {
+        // So few bytes are within all limits on arguments.
+        let is_single = self.taken == 0 && self.filled <= SMALL_BYTES;
+        if !is_single || self.parser.is_inside() || !self.session.is_plain() {
+            return false;
+        }
+        let received = &self.input[..self.filled];
+        let (state, db) = (&mut self.shard.state(), self.session.db);
+        self.foreseen = ahead::foresee(state, db, received, &mut self.ranges);
+        if self.foreseen.is_none() {
+            return false;
+        }
+        if self.input.len() == READ_BYTES {
+            let small = self.shard.buffers.copy_small(received);
+            self.shard.buffers.give(std::mem::replace(&mut self.input, small));
+        }
+        true
+    }
+
     /// Executes what has been received, as far as it goes without waiting.
     #[inline(always)]
     fn execute_batch(&mut self) -> Stop {
         let mut state = self.shard.state();
-        batch::run(
-            &mut state,
-            &mut self.session,
-            &mut self.group,
-            &mut batch::Input {
-                bytes: &self.input[..self.filled],
-                taken: &mut self.taken,
-                parser: &mut self.parser,
-                ranges: &mut self.ranges,
-            },
-            &mut self.reply,
-        )
+        let mut input = batch::Input {
+            bytes: &self.input[..self.filled],
+            taken: &mut self.taken,
+            parser: &mut self.parser,
+            ranges: &mut self.ranges,
+        };
+        let (session, group) = (&mut self.session, &mut self.group);
+        match self.foreseen.take() {
+            Some(planned) => {
+                let (state, reply) = (&mut state, &mut self.reply);
+                batch::run_foreseen(state, session, group, &planned, &mut input, reply)
+            }
+            None => batch::run(&mut state, session, group, &mut input, &mut self.reply),
+        }
     }
 
     /// Does what a batch has stopped for, goes on with it to its end, and sends the replies.
@@ -261,7 +298,7 @@ impl Connection {
         let left = self.filled - self.taken;
         if left == 0 {
             let buffer = std::mem::take(&mut self.input);
-            self.shard.give_buffer(buffer);
+            self.shard.buffers.give(buffer);
             self.needed = 1;
         } else {
             self.keep_input(left);
@@ -277,7 +314,7 @@ impl Connection {
         if self.input.len() == READ_BYTES {
             let rest = self.input[self.taken..self.filled].to_vec();
             let buffer = std::mem::replace(&mut self.input, rest);
-            self.shard.give_buffer(buffer);
+            self.shard.buffers.give(buffer);
         } else if self.taken > 0 {
             self.input.copy_within(self.taken..self.filled, 0);
             self.input.truncate(left);

@@ -5,6 +5,7 @@
 //! across an `await`.
 
 pub(crate) mod borrowing;
+pub(crate) mod buffers;
 pub(crate) mod counters;
 pub(crate) mod cron;
 pub(crate) mod evict;
@@ -36,15 +37,16 @@ use ballast_storage::types::Limits;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use self::buffers::Buffers;
 use self::counters::ShardCounters;
 use self::lending::Lent;
 use self::message::{Caller, Message, RemoteBatch, Token};
+use self::prefetch::Foreseen;
 use self::statistics::Statistics;
 use self::waits::Waits;
 use crate::commands::context::BlockOn;
 use crate::commands::table::{Command, Name};
 use crate::config::Config;
-use crate::connection::READ_BYTES;
 use crate::connection::ahead::Ahead;
 use crate::ids::{ClientId, ShardId};
 use crate::router::initial_owner;
@@ -59,32 +61,14 @@ pub(crate) struct Shard {
     /// What all threads of the process share.
     pub(crate) shared: Arc<Shared>,
     state: RefCell<ShardState>,
-    /// Read buffers that no connection is using, each of [`READ_BYTES`].
-    buffers: RefCell<Vec<Vec<u8>>>,
+    /// Read buffers that no connection is using.
+    pub(crate) buffers: Buffers,
 }
-
-/// Spare read buffers kept per shard.
-const SPARE_BUFFERS_MAX: usize = 16;
 
 impl Shard {
     pub(crate) fn new(id: ShardId, shared: Arc<Shared>) -> Shard {
         let state = RefCell::new(ShardState::new(id, Arc::clone(&shared)));
-        Shard { id, shared, state, buffers: RefCell::default() }
-    }
-
-    /// A buffer for one read.
-    #[inline]
-    pub(crate) fn take_buffer(&self) -> Vec<u8> {
-        self.buffers.borrow_mut().pop().unwrap_or_else(|| vec![0; READ_BYTES])
-    }
-
-    /// Keeps a buffer for the next read.
-    #[inline]
-    pub(crate) fn give_buffer(&self, buffer: Vec<u8>) {
-        let mut buffers = self.buffers.borrow_mut();
-        if buffer.len() == READ_BYTES && buffers.len() < SPARE_BUFFERS_MAX {
-            buffers.push(buffer);
-        }
+        Shard { id, shared, state, buffers: Buffers::default() }
     }
 
     /// The state, for the length of one batch.
@@ -151,6 +135,8 @@ pub(crate) struct ShardState {
     spare_reply: Vec<u8>,
     /// The commands that the running batch has looked at but not executed; empty between batches.
     pub(crate) ahead: Option<Box<Ahead>>,
+    /// What the commands will read that connections have received and are about to execute.
+    pub(crate) foreseen: Vec<Foreseen>,
 }
 
 /// Larger reply buffers are not kept.
@@ -191,6 +177,7 @@ impl ShardState {
             spare_batches: Vec::new(),
             spare_reply: Vec::new(),
             ahead: None,
+            foreseen: Vec::new(),
             shared,
         }
     }

@@ -13,6 +13,14 @@ pub(crate) const AHEAD_MAX: usize = 16;
 /// Cache lines of a slot's box that a command reads or writes.
 const BOX_LINES: usize = 3;
 
+/// The key of a command that has been received and will be executed when the other connections
+/// with something to read have received theirs.
+pub(crate) struct Foreseen {
+    db: u8,
+    slot: u16,
+    hash: u64,
+}
+
 impl ShardState {
     /// Asks the processor to load a slot's box, if it is here.
     #[inline(always)]
@@ -38,5 +46,22 @@ impl ShardState {
         let looks = &looks[..count];
         looks.iter().for_each(Ahead::load_index);
         looks.iter().for_each(Ahead::load_entry);
+    }
+
+    /// Foresees the look-up of a key, whose slot's box has been asked for.
+    #[inline(always)]
+    pub(crate) fn foresee(&mut self, db: u8, slot: u16, hash: u64) {
+        self.foreseen.push(Foreseen { db, slot, hash });
+    }
+
+    /// Has loaded what the foreseen look-ups will read.
+    #[inline]
+    pub(crate) fn load_foreseen(&mut self) {
+        for some in self.foreseen.chunk_by(|one, next| one.db == next.db) {
+            for few in some.chunks(AHEAD_MAX) {
+                self.load_keys(some[0].db, few.iter().map(|one| (one.slot, one.hash)));
+            }
+        }
+        self.foreseen.clear();
     }
 }

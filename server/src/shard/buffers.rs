@@ -1,0 +1,49 @@
+//! Read buffers that no connection is using: a connection that waits for bytes keeps none.
+
+use std::cell::RefCell;
+
+/// How much one read may bring.
+pub(crate) const READ_BYTES: usize = 64 << 10;
+/// What a connection keeps of a read in a buffer of the small kind.
+pub(crate) const SMALL_BYTES: usize = 512;
+/// Spare buffers kept of each kind.
+const SPARE_MAX: usize = 16;
+const SPARE_SMALL_MAX: usize = 512;
+
+/// The spare buffers of a shard.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    large: RefCell<Vec<Vec<u8>>>,
+    small: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Buffers {
+    /// A buffer of [`READ_BYTES`], for one read.
+    #[inline]
+    pub(crate) fn take(&self) -> Vec<u8> {
+        self.large.borrow_mut().pop().unwrap_or_else(|| vec![0; READ_BYTES])
+    }
+
+    /// `bytes`, at most [`SMALL_BYTES`], in a buffer of so many.
+    #[inline]
+    pub(crate) fn copy_small(&self, bytes: &[u8]) -> Vec<u8> {
+        let spare = self.small.borrow_mut().pop();
+        let mut buffer = spare.unwrap_or_else(|| vec![0; SMALL_BYTES]);
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        buffer
+    }
+
+    /// Keeps a buffer for the next to need one, if it is of either kind.
+    #[inline]
+    pub(crate) fn give(&self, buffer: Vec<u8>) {
+        let (spare, max) = match buffer.len() {
+            READ_BYTES => (&self.large, SPARE_MAX),
+            SMALL_BYTES => (&self.small, SPARE_SMALL_MAX),
+            _ => return,
+        };
+        let mut spare = spare.borrow_mut();
+        if spare.len() < max {
+            spare.push(buffer);
+        }
+    }
+}
