@@ -9,6 +9,7 @@ mod growth;
 mod handover;
 mod idle;
 mod instructions;
+mod level;
 mod load;
 mod memory;
 mod server;
@@ -44,6 +45,8 @@ enum Bench {
     /// What moving slots between shards costs: the threads' time for one, and throughput while
     /// thousands a second move.
     Handover(handover::Options),
+    /// A skewed data set levelled over the shards, and what is evicted without the balancer.
+    Level(level::Options),
     /// CPU time and memory of a server that has nothing to do.
     Idle(idle::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Bench::Instructions(options) => instructions::run(&options),
         Bench::Growth(options) => growth::run(&options),
         Bench::Handover(options) => handover::run(&options),
+        Bench::Level(options) => level::run(&options),
         Bench::Idle(options) => idle::run(&options),
     };
     match outcome {
