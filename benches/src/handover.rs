@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ballast_tests::support::{Client, Reply};
 use clap::Args;
@@ -13,11 +13,8 @@ use crate::load::{Drive, fill, fill_benchmark_keys};
 use crate::server::{Server, Which};
 use crate::table::{Table, median};
 
-const SLOTS: u64 = 16_384;
 /// Hand-overs in one write.
 const BATCH: usize = 100;
-/// How often a write is due while there is load.
-const TICK: Duration = Duration::from_millis(10);
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -30,13 +27,9 @@ pub(crate) struct Options {
     /// Hand-overs of one slot for one figure.
     #[arg(long, default_value_t = 20_000)]
     moves: usize,
-    /// Requests to hand a slot over a second beside the load; with two shards half of them find
-    /// it where it is to go.
-    #[arg(long, default_value_t = 14_000)]
+    /// Hand-overs a second beside the load, of random slots to random other shards.
+    #[arg(long, default_value_t = 5_500)]
     rate: usize,
-    /// Connections that ask for them: each waits for one before the next, in line with the load.
-    #[arg(long, default_value_t = 8)]
-    movers: usize,
     /// Pairs of runs.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -63,18 +56,22 @@ fn start(options: &Options) -> Outcome<Server> {
     Server::start(Which::Ballast { shards: options.shards }, &cores, &args)
 }
 
-/// One slot to and fro, against the same command when the slot is there already: both are a
-/// message to the owner and an answer, so the difference is the hand-over.
+/// One slot to and fro: what the two threads measure themselves, and the CPU time of the process
+/// with all that a command to do it costs, a message to the owner and back among it.
 fn time_of_one(options: &Options) -> Outcome<()> {
     println!(
-        "CPU time of the server for a hand-over of one slot, {} of them a run\n",
+        "Hand-over of one slot to an idle shard, {} times a run: medians of the threads' own time, \
+         and CPU time of the server for the command\n",
         options.moves
     );
     let table = Table::begin(&[
         "keys in the slot",
-        "request, nothing to move",
-        "request, moved",
-        "hand-over",
+        "thread that gives",
+        "thread that takes",
+        "both",
+        "slot away",
+        "command, moved",
+        "command, nothing to move",
     ]);
     for keys in [1, options.keys] {
         let server = start(options)?;
@@ -84,21 +81,34 @@ fn time_of_one(options: &Options) -> Outcome<()> {
         })?;
         let slot = integer(&client.call(&["CLUSTER", "KEYSLOT", "{tag}"])?)?;
         let (mut still, mut moved) = (Vec::new(), Vec::new());
+        client.call(&["CONFIG", "RESETSTAT"])?;
         for _ in 0..options.runs {
             still.push(cpu_us_of_each(&server, &mut client, options.moves, |_| (slot, 0))?);
             moved.push(cpu_us_of_each(&server, &mut client, options.moves, |at| {
                 (slot, 1 - at as u64 % 2)
             })?);
         }
-        let (still_us, moved_us) = (median(&still), median(&moved));
-        table.row(&[
-            keys.to_string(),
-            format!("{still_us:.1} µs"),
-            format!("{moved_us:.1} µs"),
-            format!("{:.1} µs", moved_us - still_us),
-        ]);
+        let [give, adopt, pause] = measured(&mut client)?;
+        let us = |value: f64| format!("{value:.1} µs");
+        let medians = [give, adopt, give + adopt, pause, median(&moved), median(&still)];
+        table.row(&[&[keys.to_string()][..], &medians.map(us)].concat());
     }
     Ok(())
+}
+
+/// Medians in microseconds of what the shards' threads measured: giving a slot away, taking it
+/// over, and how long it was away.
+fn measured(client: &mut Client) -> Outcome<[f64; 3]> {
+    let Reply::Bulk(info) = client.call(&["INFO", "balancer"])? else {
+        return Err("INFO balancer is no text".into());
+    };
+    let info = String::from_utf8_lossy(&info).into_owned();
+    let median = |name: &str| -> Outcome<f64> {
+        let field = format!("balancer_handover_{name}_usec:p50=");
+        let value = info.lines().find_map(|line| line.strip_prefix(&field)?.split(',').next());
+        Ok(value.ok_or_else(|| format!("INFO has no {field}"))?.parse()?)
+    };
+    Ok([median("give")?, median("adopt")?, median("pause")?])
 }
 
 fn cpu_us_of_each(
@@ -182,51 +192,24 @@ fn throughput(options: &Options) -> Outcome<()> {
 fn beside_hand_overs(drive: &Drive<'_>, server: &Server, options: &Options) -> Outcome<(f64, f64)> {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
-        let ended = &ended;
-        let movers: Vec<_> = (0..options.movers)
-            .map(|mover| {
-                let moving = move || keep_moving(server, options, mover, ended);
-                scope.spawn(move || moving().map_err(|error| error.to_string()))
-            })
-            .collect();
+        let mover = scope
+            .spawn(|| keep_moving(server, options.rate, &ended).map_err(|error| error.to_string()));
         let measured = drive.run(server);
         ended.store(true, Ordering::Relaxed);
-        let mut rate = 0.0;
-        for mover in movers {
-            rate += mover.join().map_err(|_| "a mover panicked")??;
-        }
+        let rate = mover.join().map_err(|_| "the mover panicked")??;
         Ok((measured?.ops_per_second, rate))
     })
 }
 
-/// Hands random slots over at the rate that is wanted, until the load has ended.
-fn keep_moving(
-    server: &Server,
-    options: &Options,
-    mover: usize,
-    ended: &AtomicBool,
-) -> Outcome<f64> {
+/// Has the server hand random slots over until the load has ended; returns how many a second.
+fn keep_moving(server: &Server, rate: usize, ended: &AtomicBool) -> Outcome<f64> {
     let mut client = server.connect()?;
-    let ticks_a_second = (1_000 / TICK.as_millis()) as usize;
     let start = Instant::now();
-    let (mut moved, mut ticks, mut number) = (0, 0, mover as u64);
+    let mut moved = 0;
     while !ended.load(Ordering::Relaxed) {
-        let moves: Vec<(u64, u64)> = (0..options.rate.div_ceil(ticks_a_second * options.movers))
-            .map(|_| {
-                // A linear congruential generator is random enough for which slot goes where.
-                number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let random = number >> 33;
-                (random % SLOTS, random / SLOTS % options.shards as u64)
-            })
-            .collect();
-        hand_over(&mut client, &moves)?;
-        moved += moves.len();
-        ticks += 1;
-        thread::sleep((start + TICK * ticks).saturating_duration_since(Instant::now()));
+        moved += integer(&client.call(&["DEBUG", "HAND-OVERS", &rate.to_string(), "0.2"])?)?;
     }
-    // A slot that is drawn for the shard it is on stays where it is.
-    let really = moved as f64 * (options.shards - 1) as f64 / options.shards as f64;
-    Ok(really / start.elapsed().as_secs_f64())
+    Ok(moved as f64 / start.elapsed().as_secs_f64())
 }
 
 fn integer(reply: &Reply) -> Outcome<u64> {

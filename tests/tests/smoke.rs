@@ -149,6 +149,35 @@ fn a_pipeline_may_be_cut_anywhere() {
 }
 
 #[test]
+fn slots_handed_over_at_random_keep_their_keys_and_tell_how_long_it_took() {
+    let server = start();
+    let mut client = server.connect().expect("connected");
+    for n in 0..100 {
+        assert_eq!(call(&mut client, &format!("SET k:{n} {n}")), simple("OK"));
+    }
+    let Reply::Integer(handed) = call(&mut client, "DEBUG HAND-OVERS 30000 0.02") else {
+        panic!("not counted")
+    };
+    assert!(handed >= 500, "{handed} of 600 that were due");
+    for n in 0..100 {
+        assert_eq!(call(&mut client, &format!("GET k:{n}")), bulk(&n.to_string()));
+    }
+    assert_eq!(info(&mut client, "slot_hand_overs"), handed.unsigned_abs());
+    let text = |client: &mut Client| match call(client, "INFO balancer") {
+        Reply::Bulk(text) => String::from_utf8(text).expect("text"),
+        other => panic!("{other:?}"),
+    };
+    for field in ["give", "adopt", "pause"] {
+        let line = format!("balancer_handover_{field}_usec:p50=");
+        assert!(text(&mut client).contains(&line), "no {line}");
+    }
+    assert_eq!(call(&mut client, "CONFIG RESETSTAT"), simple("OK"));
+    assert!(!text(&mut client).contains("balancer_handover_"));
+    let answer = call(&mut client, "DEBUG HAND-OVERS x 1");
+    assert_eq!(answer, Reply::Error(b"ERR value is not an integer or out of range".to_vec()));
+}
+
+#[test]
 fn what_follows_a_command_in_two_parts_is_read_from_its_start() {
     let server = start();
     let mut client = server.connect().expect("connected");

@@ -1,8 +1,7 @@
 //! Holds: a slot of this shard travels with a transaction, and what is meant for it waits in
-//! order until it is back. Also hand-overs, which are the same without a way back.
+//! order until it is back.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -241,31 +240,8 @@ impl ShardState {
         }
     }
 
-    /// Hands an owned slot over to another shard. False if it is not here or travelling.
-    pub(crate) fn hand_over(&mut self, slot: u16, to: ShardId) -> bool {
-        if to == self.id || self.shared.router.owner(slot) != self.id {
-            return false;
-        }
-        let Some(boxed) = self.slots[usize::from(slot)].take() else { return false };
-        self.slots_bytes -= boxed.data.bytes();
-        let shared = Arc::clone(&self.shared);
-        shared.router.hand_over(slot, to, || self.send(to, Message::Adopt(slot, boxed)));
-        self.counters.handed_over.add(1);
-        true
-    }
-
-    /// Takes over a slot that another shard has handed over.
-    pub(crate) fn adopt(&mut self, slot: u16, boxed: Box<Slot>) {
-        debug_assert!(!self.has(slot) && !self.lent.contains_key(&slot));
-        self.slots_bytes += boxed.data.bytes();
-        self.slots[usize::from(slot)] = Some(boxed);
-        self.counters.adopted.add(1);
-        self.note_ready(slot);
-        self.serve_ready();
-    }
-
     /// A slot has come here: its ready keys are to be served here.
-    fn note_ready(&mut self, slot: u16) {
+    pub(super) fn note_ready(&mut self, slot: u16) {
         if self.slot(slot).is_some_and(|boxed| boxed.waiters.has_ready()) {
             self.ready.push_back(slot);
         }

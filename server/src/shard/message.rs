@@ -1,5 +1,7 @@
 //! What shards say to each other.
 
+use std::time::Instant;
+
 use ballast_protocol::{ArgRange, Args, Protocol};
 use smallvec::SmallVec;
 
@@ -20,8 +22,8 @@ pub(crate) enum Message {
     Borrow(Box<Borrow>),
     /// Boxes that a transaction has done with, back to the shard that lent them.
     Return(Boxes),
-    /// A hand-over: the receiver owns the slot from now on.
-    Adopt(u16, Box<Slot>),
+    /// A hand-over: the receiver owns the slot from now on. With when it began.
+    Adopt(u16, Box<Slot>, Instant),
     /// A blocked connection goes on with this reply.
     Unblocked(Token, Vec<u8>),
     /// Work of the control thread or of a gathering connection.

@@ -10,6 +10,7 @@ pub(crate) mod counters;
 pub(crate) mod cron;
 pub(crate) mod evict;
 pub(crate) mod execute;
+pub(crate) mod hand_over;
 pub(crate) mod latency;
 pub(crate) mod lending;
 pub(crate) mod mailbox;
@@ -39,6 +40,7 @@ use rand::rngs::SmallRng;
 
 use self::buffers::Buffers;
 use self::counters::ShardCounters;
+use self::hand_over::HandOverTimes;
 use self::lending::Lent;
 use self::message::{Caller, Message, RemoteBatch, Token};
 use self::prefetch::Foreseen;
@@ -104,6 +106,8 @@ pub(crate) struct ShardState {
     pub(crate) ready: VecDeque<u16>,
     /// Statistics of commands, and the slow log.
     pub(crate) statistics: Statistics,
+    /// What its hand-overs took, if there were any.
+    pub(crate) hand_over_times: Option<Box<HandOverTimes>>,
     /// Set by a handler whose caller is to wait instead of getting a reply.
     pub(crate) blocked: Option<BlockOn>,
     /// The last command that was looked up: batches repeat themselves.
@@ -162,6 +166,7 @@ impl ShardState {
             waits: Waits::default(),
             ready: VecDeque::new(),
             statistics: Statistics::new(crate::commands::table().count()),
+            hand_over_times: None,
             blocked: None,
             last_command: None,
             counts_uses: false,

@@ -182,6 +182,7 @@ impl ShardState {
             boxed.work = crate::slot::Work::default();
         }
         self.counters.reset();
+        self.hand_over_times = None;
     }
 
     /// Books a command that ran outside of [`Self::execute`], with all that it waited for.

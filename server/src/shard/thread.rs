@@ -103,9 +103,9 @@ impl ShardState {
                 self.tick();
                 self.take_back(boxes);
             }
-            Message::Adopt(slot, boxed) => {
+            Message::Adopt(slot, boxed, since) => {
                 self.tick();
-                self.adopt(slot, boxed);
+                self.adopt(slot, boxed, since);
             }
             Message::Unblocked(token, reply) => self.unblocked(token, reply),
             Message::Call(work) => work(self),

@@ -12,9 +12,10 @@ mod visit;
 
 use std::time::Duration;
 
-use ballast_protocol::slot::key_slot;
+use ballast_protocol::slot::{SLOTS, key_slot};
 use ballast_protocol::{Args, CommandError, Reply, glob};
 use ballast_storage::{Key, eviction};
+use rand::RngExt;
 
 use self::audit::SlotAudit;
 use self::request::Request;
@@ -51,6 +52,13 @@ const HELP: Help = &[
     ("DIGEST-VALUE <key> [<key> ...]", &["Return a signature of the value of each key."]),
     ("ERROR <string>", &["Return <string> as an error."]),
     ("HAND-OVER <slot> <shard>", &["Hand a slot over to another shard thread."]),
+    (
+        "HAND-OVERS <count> <seconds>",
+        &[
+            "Hand random slots over to other shard threads, <count> of them every second, and",
+            "return how many that were.",
+        ],
+    ),
     ("LOG <message>", &["Write <message> to the server log."]),
     ("OBJECT <key>", &["Show how <key> and its value are kept."]),
     (
@@ -148,6 +156,10 @@ fn run<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<
                     false => return Err(CommandError::other("ERR the slot is travelling")),
                 }
             }
+            Request::HandOvers { a_second, lasting } => {
+                let done = hand_overs(&cx, a_second, lasting.min(SLEEP_MAX)).await;
+                reply.integer(i64::try_from(done).unwrap_or(i64::MAX));
+            }
             simple => run_anywhere(&cx.shard.shared, &simple, reply)?,
         }
         Ok(())
@@ -180,12 +192,45 @@ fn run_here(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
             }
             reply.ok();
         }
-        Request::HandOver { .. } => {
+        Request::HandOver { .. } | Request::HandOvers { .. } => {
             return Err(CommandError::other("ERR a transaction holds the slot"));
         }
         simple => run_anywhere(&state.shared, &simple, reply)?,
     }
     Ok(())
+}
+
+/// Lets every shard hand slots of its own over in small steps; returns how many it were.
+async fn hand_overs(cx: &Gathering<'_>, a_second: u32, lasting: Duration) -> u64 {
+    const STEP: Duration = Duration::from_millis(1);
+    let shards = u64::from(cx.shard.shared.shards());
+    let mut ticks = tokio::time::interval(STEP);
+    let steps = lasting.as_millis() / STEP.as_millis();
+    let mut done = 0;
+    for step in 1..=steps as u64 {
+        ticks.tick().await;
+        // As many as are due by now, in equal parts.
+        let due = u64::from(a_second) * step / 1000;
+        let each = due.saturating_sub(done) / shards;
+        if each > 0 && shards > 1 {
+            let handed = cx.each_shard(move |state| hand_over_some(state, each)).await;
+            done += handed.iter().sum::<u64>();
+        }
+    }
+    done
+}
+
+/// Hands up to `count` random slots that are here over to random other shards.
+fn hand_over_some(state: &mut ShardState, count: u64) -> u64 {
+    let (own, shards) = (state.id.0, state.shared.shards());
+    let mut done = 0;
+    for _ in 0..count.min(u64::from(SLOTS)) {
+        let from = state.random.random_range(0..SLOTS);
+        let to = ShardId((own + state.random.random_range(1..shards)) % shards);
+        let slot = (from..SLOTS).chain(0..from).find(|slot| state.has(*slot));
+        done += u64::from(slot.is_some_and(|slot| state.hand_over(slot, to)));
+    }
+    done
 }
 
 fn check_shard(shared: &Shared, shard: ShardId) -> CommandResult {

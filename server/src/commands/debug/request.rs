@@ -24,6 +24,8 @@ pub(super) enum Request {
     Error(String),
     /// `HAND-OVER`
     HandOver { slot: u16, to: ShardId },
+    /// `HAND-OVERS`
+    HandOvers { a_second: u32, lasting: Duration },
     /// `HELP`
     Help,
     /// `LOG`
@@ -71,6 +73,12 @@ impl Request {
                 let to = number::parse_i64(rest.at(1)).ok_or(CommandError::NotInteger)?;
                 let to = u16::try_from(to).map_err(|_| CommandError::ValueOutOfRange)?;
                 Request::HandOver { slot: parse_slot(rest.at(0))?, to: ShardId(to) }
+            }
+            ("hand-overs", 2) => {
+                let a_second = number::parse_u64(rest.at(0)).ok_or(CommandError::NotInteger)?;
+                let a_second =
+                    u32::try_from(a_second).map_err(|_| CommandError::ValueOutOfRange)?;
+                Request::HandOvers { a_second, lasting: seconds(rest.at(1)) }
             }
             ("help", 0) => Request::Help,
             ("log", 1) => Request::Log(text(0)),

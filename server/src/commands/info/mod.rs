@@ -10,6 +10,7 @@ use self::report::Report;
 use super::table::{Definition, Group, Run, flag};
 use crate::gather::{Gathered, Gathering};
 use crate::shard::ShardState;
+use crate::shard::hand_over::HandOverTimes;
 use crate::shard::statistics::CommandStatistics;
 
 pub(crate) use self::memory::Memory;
@@ -38,6 +39,7 @@ pub(crate) struct ShardFacts {
     pub(crate) commands: Vec<CommandStatistics>,
     pub(crate) errors: Vec<(String, u64)>,
     pub(crate) dirty: u64,
+    pub(crate) hand_overs: Option<Box<HandOverTimes>>,
 }
 
 /// Keys of one database.
@@ -58,6 +60,7 @@ impl ShardFacts {
             commands: state.statistics.commands().to_vec(),
             errors: state.statistics.errors().iter().map(|(e, n)| (e.clone(), *n)).collect(),
             dirty: state.dirty,
+            hand_overs: state.hand_over_times.clone(),
             keys: 0,
         };
         for boxed in state.slots.iter().flatten() {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::report::{Report, cpu_seconds, fields};
 use crate::commands::slowlog::merge;
 use crate::ids::ShardId;
+use crate::shard::hand_over::HandOverTimes;
 use crate::shard::statistics::HISTOGRAM_BUCKETS;
 
 pub(super) fn server(report: &Report, text: &mut String) {
@@ -277,6 +278,18 @@ pub(super) fn shards(report: &Report, text: &mut String) {
 pub(super) fn balancer(report: &Report, text: &mut String) {
     text.push_str("# Balancer\r\n");
     report.shared.rebalance.lock().info(&report.shared, text);
+    let mut times = HandOverTimes::default();
+    let shards = report.shards.iter().filter_map(|shard| shard.hand_overs.as_deref());
+    shards.for_each(|of| times.add(of));
+    let percentiles = &report.shared.config.load().latency_tracking_info_percentiles;
+    let histograms = [("give", &times.give), ("adopt", &times.adopt), ("pause", &times.pause)];
+    for (name, histogram) in histograms.into_iter().filter(|(_, of)| !of.is_empty()) {
+        #[allow(clippy::cast_precision_loss, reason = "at most ten seconds")]
+        let us = |percentile: f64| histogram.value_at_percentile(percentile) as f64 / 1e3;
+        let values: Vec<String> =
+            percentiles.iter().map(|of| format!("p{of}={:.3}", us(*of))).collect();
+        let _ = write!(text, "balancer_handover_{name}_usec:{}\r\n", values.join(","));
+    }
 }
 
 pub(super) fn keyspace(report: &Report, text: &mut String) {

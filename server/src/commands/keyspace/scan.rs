@@ -306,8 +306,10 @@ mod tests {
     fn hand_over(shards: &[Shard], slot: u16, to: ShardId) {
         let owner = shards[0].shared.router.owner(slot);
         shards[owner.index()].state().hand_over(slot, to);
-        if let Some(Message::Adopt(slot, boxed)) = shards[0].shared.mailboxes[to.index()].pop() {
-            shards[to.index()].state().adopt(slot, boxed);
+        if let Some(Message::Adopt(slot, boxed, since)) =
+            shards[0].shared.mailboxes[to.index()].pop()
+        {
+            shards[to.index()].state().adopt(slot, boxed, since);
         }
     }
 

@@ -1,0 +1,88 @@
+//! Hand-overs: a slot goes from one shard to another for good. What it costs is measured on both
+//! threads, because that it costs next to nothing is what the balancer relies on.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+
+use super::ShardState;
+use super::message::Message;
+use crate::ids::ShardId;
+use crate::slot::Slot;
+
+/// Longer ones count as this many nanoseconds.
+const NS_MAX: u64 = 10_000_000_000;
+
+/// How long hand-overs took, in nanoseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct HandOverTimes {
+    /// The time of the thread that gave a slot away, with waking the other one.
+    pub(crate) give: Histogram<u64>,
+    /// The time of the thread that took a slot over.
+    pub(crate) adopt: Histogram<u64>,
+    /// From the moment at which the slot could no longer be used until it could again.
+    pub(crate) pause: Histogram<u64>,
+}
+
+impl Default for HandOverTimes {
+    fn default() -> HandOverTimes {
+        // One digit: within ten per cent, in some kilobytes.
+        let histogram = || Histogram::new_with_max(NS_MAX, 1).expect("it is a valid range");
+        HandOverTimes { give: histogram(), adopt: histogram(), pause: histogram() }
+    }
+}
+
+impl HandOverTimes {
+    /// Adds those of another shard.
+    pub(crate) fn add(&mut self, other: &HandOverTimes) {
+        let pairs = [
+            (&mut self.give, &other.give),
+            (&mut self.adopt, &other.adopt),
+            (&mut self.pause, &other.pause),
+        ];
+        for (own, others) in pairs {
+            own.add(others).expect("they are of one range");
+        }
+    }
+}
+
+impl ShardState {
+    /// Hands an owned slot over to another shard. False if it is not here or travelling.
+    pub(crate) fn hand_over(&mut self, slot: u16, to: ShardId) -> bool {
+        let since = Instant::now();
+        if to == self.id || self.shared.router.owner(slot) != self.id {
+            return false;
+        }
+        let Some(boxed) = self.slots[usize::from(slot)].take() else { return false };
+        self.slots_bytes -= boxed.data.bytes();
+        let shared = Arc::clone(&self.shared);
+        let push = || self.send(to, Message::Adopt(slot, boxed, since));
+        shared.router.hand_over(slot, to, push);
+        self.counters.handed_over.add(1);
+        self.hand_over_times().give.saturating_record(nanoseconds(since));
+        true
+    }
+
+    /// Takes over a slot that another shard has begun to hand over at `since`.
+    pub(crate) fn adopt(&mut self, slot: u16, boxed: Box<Slot>, since: Instant) {
+        let began = Instant::now();
+        debug_assert!(!self.has(slot) && !self.lent.contains_key(&slot));
+        self.slots_bytes += boxed.data.bytes();
+        self.slots[usize::from(slot)] = Some(boxed);
+        self.counters.adopted.add(1);
+        self.note_ready(slot);
+        let times = self.hand_over_times();
+        times.pause.saturating_record(nanoseconds(since));
+        times.adopt.saturating_record(nanoseconds(began));
+        self.serve_ready();
+    }
+
+    fn hand_over_times(&mut self) -> &mut HandOverTimes {
+        self.hand_over_times.get_or_insert_default()
+    }
+}
+
+fn nanoseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
