@@ -149,6 +149,56 @@ fn a_pipeline_may_be_cut_anywhere() {
 }
 
 #[test]
+fn a_transaction_without_memory_is_refused_as_a_whole() {
+    let server = start();
+    let mut client = server.connect().expect("connected");
+    let mut other = server.connect().expect("connected");
+    assert_eq!(call(&mut client, "DEBUG POPULATE 300 filler"), simple("OK"));
+    let limit = |other: &mut Client, bytes: u64| {
+        let command = format!("CONFIG SET maxmemory {bytes}");
+        assert_eq!(call(other, &command), simple("OK"));
+    };
+    let refused = "EXECABORT Transaction discarded because of: OOM command not allowed when used \
+                   memory > 'maxmemory'.";
+    let refused = Reply::Error(refused.as_bytes().to_vec());
+    for (queued, expected) in [
+        (&["GET k", "SET k v"][..], refused.clone()),
+        (&["SET k v", "INFO server"], refused),
+        (&["GET k"], Reply::Array(vec![Reply::NilBulk])),
+    ] {
+        assert_eq!(call(&mut client, "MULTI"), simple("OK"));
+        for command in queued {
+            assert_eq!(call(&mut client, command), simple("QUEUED"));
+        }
+        limit(&mut other, 1);
+        assert_eq!(call(&mut client, "EXEC"), expected, "{queued:?}");
+        limit(&mut other, 0);
+        assert_eq!(call(&mut client, "GET k"), Reply::NilBulk);
+    }
+}
+
+#[test]
+fn memory_is_back_when_a_flush_is_answered() {
+    let server = start();
+    let mut client = server.connect().expect("connected");
+    for flush in ["FLUSHALL", "FLUSHALL SYNC", "FLUSHDB", "MULTI"] {
+        for n in 0..10 {
+            let members: String = (0..2000).map(|m| format!(" {n}:{m}")).collect();
+            assert_eq!(call(&mut client, &format!("SADD s:{n}{members}")), Reply::Integer(2000));
+        }
+        assert_eq!(call(&mut client, flush), simple("OK"));
+        if flush == "MULTI" {
+            assert_eq!(call(&mut client, "FLUSHALL"), simple("QUEUED"));
+            assert_eq!(call(&mut client, "EXEC"), Reply::Array(vec![simple("OK")]));
+        }
+        assert_eq!(info(&mut client, "lazyfree_pending_objects"), 0, "after {flush}");
+    }
+    for wrong in ["FLUSHALL NOW", "FLUSHALL SYNC SYNC"] {
+        assert_eq!(call(&mut client, wrong), Reply::Error(b"ERR syntax error".to_vec()));
+    }
+}
+
+#[test]
 fn slots_handed_over_at_random_keep_their_keys_and_tell_how_long_it_took() {
     let server = start();
     let mut client = server.connect().expect("connected");

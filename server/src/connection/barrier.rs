@@ -117,6 +117,7 @@ impl Connection {
             })
             .await;
         self.reply = reply;
+        self.shard.free_if_asked().await;
         if let Some(wait) = blocked {
             self.session.client.blocked.lock().replace(wait.waiter.clone());
             shard.state().counters.blocked_clients.add(1);

@@ -12,7 +12,7 @@ use super::Connection;
 use super::barrier::write_timeout;
 use super::batch::{Barrier, slots_of};
 use crate::commands::context::SessionContext;
-use crate::commands::table::{CommandResult, Run};
+use crate::commands::table::{CommandResult, Run, flag};
 use crate::gather::Gathering;
 use crate::session::{Queued, Session, Transaction, WatchedKey};
 use crate::shard::ShardState;
@@ -134,6 +134,11 @@ impl Connection {
                     reply.null_array();
                     return;
                 }
+                if let Err(error) = check_room(state, &transaction) {
+                    reply.command_error(&error);
+                    state.count_error(&error);
+                    return;
+                }
                 reply.array(transaction.commands.len());
                 for queued in &transaction.commands {
                     run_queued(state, &mut session, queued, &mut reply);
@@ -143,6 +148,7 @@ impl Connection {
             self.session = session;
             self.reply = reply;
         }
+        self.shard.free_if_asked().await;
         self.unwatch_all();
         Ok(())
     }
@@ -151,8 +157,11 @@ impl Connection {
     /// held, but aside, while they ask.
     async fn exec_asking(&mut self, transaction: &Transaction, slots: Slots) {
         let mut held = self.shard.borrow(slots, "transaction").await;
+        let room = check_room(&mut self.shard.state(), transaction);
         if self.session.is_dirty() {
             self.reply.null_array();
+        } else if let Err(error) = room {
+            self.reply.command_error(&error);
         } else {
             self.reply.array(transaction.commands.len());
             for queued in &transaction.commands {
@@ -211,6 +220,17 @@ pub(super) fn unwatch_all(state: &mut ShardState, session: &mut Session) {
         let slot = watched.slot;
         state.note(slot, move |boxed| boxed.watchers.unwatch(watched.db, &watched.key, &dirty));
     }
+}
+
+/// All of a transaction or nothing: it is refused as a whole when there is no memory for a command
+/// of it that may need some.
+fn check_room(state: &mut ShardState, transaction: &Transaction) -> CommandResult {
+    let takes_memory = |queued: &Queued| queued.command.has(flag::DENYOOM);
+    if !transaction.commands.iter().any(takes_memory) || state.make_room() {
+        return Ok(());
+    }
+    let why = CommandError::Oom;
+    Err(CommandError::other(format!("EXECABORT Transaction discarded because of: {why}")))
 }
 
 /// One command of a transaction whose slots are all here.

@@ -62,6 +62,17 @@ impl Shard {
         }
     }
 
+    /// Frees what has been removed, if a command that was just carried out promises that: in slices,
+    /// between which the thread serves others.
+    pub(crate) async fn free_if_asked(&self) {
+        if !std::mem::take(&mut self.state().reply_when_freed) {
+            return;
+        }
+        while self.state().free_slice() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits for the outcome of `token`.
     pub(crate) async fn outcome(&self, token: Token) -> Outcome {
         poll_fn(|context| self.state().waits.poll(token, context.waker())).await

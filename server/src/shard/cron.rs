@@ -125,11 +125,13 @@ impl ShardState {
         removed
     }
 
-    fn free_slice(&mut self) -> bool {
+    /// Frees a part of what has been removed; whether some is left.
+    pub(crate) fn free_slice(&mut self) -> bool {
         if self.garbage.is_empty() {
             return false;
         }
         self.garbage.free_some(FREED_PER_SLICE);
+        self.counters.lazyfree_pending.set(self.garbage.len() as u64);
         !self.garbage.is_empty()
     }
 

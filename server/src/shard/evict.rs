@@ -96,6 +96,8 @@ impl ShardState {
             Some(most_bytes) => {
                 let started = std::time::Instant::now();
                 let done = self.evict(most_bytes);
+                // At once: until it is freed, it leaves less for all shards.
+                self.free_slice();
                 let spent = started.elapsed();
                 self.statistics.latency.took(Event::EvictionCycle, spent, self.now_ms);
                 done

@@ -182,7 +182,10 @@ impl ShardState {
             work.net_in_bytes += args.span().len() as u64;
             work.net_out_bytes += reply_bytes as u64;
             let grown = boxed.data.bytes().wrapping_sub(before_bytes);
-            self.slots_bytes = self.slots_bytes.wrapping_add(grown);
+            if grown != 0 {
+                self.slots_bytes = self.slots_bytes.wrapping_add(grown);
+                self.counters.slots_bytes.set(self.slots_bytes);
+            }
         }
         match timed {
             None => self.statistics.called(command),

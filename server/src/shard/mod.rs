@@ -126,6 +126,8 @@ pub(crate) struct ShardState {
     pub(crate) limit_bytes: u64,
     /// Freed in slices.
     pub(crate) garbage: ballast_storage::Garbage,
+    /// Set by a handler whose caller gets the reply when all of `garbage` is freed.
+    pub(crate) reply_when_freed: bool,
     /// Changes of the data set since the start.
     pub(crate) dirty: u64,
     /// Sub-sampling of the CPU clock.
@@ -176,6 +178,7 @@ impl ShardState {
             lru_clock: ballast_storage::eviction::lru_clock(shared.clock.wall_ms()),
             limit_bytes: u64::MAX,
             garbage: ballast_storage::Garbage::default(),
+            reply_when_freed: false,
             dirty: 0,
             sample: 0,
             cron: cron::CronState::default(),

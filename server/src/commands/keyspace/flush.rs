@@ -10,7 +10,7 @@ use crate::commands::table::CommandResult;
 use crate::slot::Slot;
 
 pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    check_mode(args)?;
+    wait_if_sync(cx, args)?;
     let db = cx.caller.db;
     flush(cx, Some(db));
     reply.ok();
@@ -18,7 +18,7 @@ pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> C
 }
 
 pub(super) fn flushall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    check_mode(args)?;
+    wait_if_sync(cx, args)?;
     flush(cx, None);
     // As in Redis it counts as a change even if there was nothing to remove.
     cx.shard.dirty += 1;
@@ -26,19 +26,18 @@ pub(super) fn flushall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
     Ok(())
 }
 
-/// `SYNC` and `ASYNC` mean the same here: the keys are gone at once, their memory is freed in
-/// slices.
-fn check_mode(args: Args<'_>) -> CommandResult {
-    match args.get(1) {
-        None => Ok(()),
-        Some(mode)
-            if args.len() == 2
-                && (mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async")) =>
-        {
-            Ok(())
-        }
-        Some(_) => Err(CommandError::Syntax),
-    }
+/// The keys are gone at once and their memory is freed in slices: with `SYNC` before the reply,
+/// with `ASYNC` after it, and with neither as `lazyfree-lazy-user-flush` says.
+fn wait_if_sync(cx: &mut Data<'_>, args: Args<'_>) -> CommandResult {
+    let is_sync = match args.get(1) {
+        None => !cx.config().lazyfree_lazy_user_flush,
+        Some(_) if args.len() > 2 => return Err(CommandError::Syntax),
+        Some(mode) if mode.eq_ignore_ascii_case(b"sync") => true,
+        Some(mode) if mode.eq_ignore_ascii_case(b"async") => false,
+        Some(_) => return Err(CommandError::Syntax),
+    };
+    cx.shard.reply_when_freed |= is_sync;
+    Ok(())
 }
 
 /// Empties database `db`, or all of them.
