@@ -1,9 +1,12 @@
 //! Why nothing moves, and why this slot or shard is as it is: structured text for people.
 
+use jiff::Timestamp;
+
 use crate::machine::{Clock, Machine};
 use crate::model::{Hold, ShardId, SlotId};
 use crate::plan::{self, Trigger};
 use crate::reason::Reason;
+use crate::window::parse_zone;
 
 /// What a question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +98,7 @@ impl Machine {
             answer.facts.push(format!("queued: {moves} slots, {bytes} bytes"));
         }
         if let Some(opens_ms) = status.window.opens_ms {
-            let zone = &status.window.zone;
-            answer.facts.push(format!("next opening at {opens_ms} ms since 1970 (zone {zone})"));
+            answer.facts.push(format!("next opening {}", in_words(opens_ms, &status.window.zone)));
         }
         let blocked = self.last_plan.iter().flat_map(|plan| &plan.blocked);
         for reason in blocked.filter(|reason| reason.code() != answer.reason.code()) {
@@ -237,4 +239,26 @@ fn explain_contents(bytes: u64, cpu: f64, findings: &Findings, answer: &mut Expl
 
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+/// A moment as the clocks of a zone show it.
+fn in_words(unix_ms: i64, zone: &str) -> String {
+    match (Timestamp::from_millisecond(unix_ms), parse_zone(zone)) {
+        (Ok(moment), Ok(clocks)) => {
+            format!("{} {zone}", moment.to_zoned(clocks).strftime("%a %Y-%m-%d %H:%M"))
+        }
+        _ => format!("at {unix_ms} ms since 1970"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[test]
+    fn moments_are_told_in_local_time() {
+        assert_eq!(in_words(1_795_651_200_000, "UTC"), "Thu 2026-11-26 00:00 UTC");
+        let berlin = "Thu 2026-11-26 01:00 Europe/Berlin";
+        assert_eq!(in_words(1_795_651_200_000, "Europe/Berlin"), berlin);
+        assert_eq!(in_words(i64::MAX, "UTC"), format!("at {} ms since 1970", i64::MAX));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ballast_tests::support::Client;
+use ballast_tests::support::{Client, Reply};
 use clap::Args;
 use hdrhistogram::Histogram;
 
@@ -22,17 +22,26 @@ pub(crate) struct Options {
     /// SETs a second.
     #[arg(long, default_value_t = 50_000)]
     rate: u64,
+    /// Ballast only.
+    #[arg(long)]
+    alone: bool,
 }
+
+/// A server's slow log keeps what it ran for longer: one millisecond, which Ballast then measures
+/// for every command.
+const SLOW_US: &str = "999";
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     println!(
         "Milliseconds from when a SET was due to its reply: {} a second, {} keys, 100 B values\n",
         options.rate, options.keys
     );
-    let table = Table::begin(&["server", "keys", "p50", "p99", "p99.9", "p99.99", "max"]);
-    for which in [Which::Redis, Which::Ballast { shards: 1 }] {
+    let table =
+        Table::begin(&["server", "keys", "p50", "p99", "p99.9", "p99.99", "max", "ran over 1 ms"]);
+    let servers = [Which::Redis, Which::Ballast { shards: 1 }];
+    for which in servers.into_iter().skip(usize::from(options.alone)) {
         for tag in ["", "{tag}"] {
-            let server = Server::start(which, "0", &[])?;
+            let server = Server::start(which, "0", &["--slowlog-log-slower-than", SLOW_US])?;
             let mut client = server.connect()?;
             for (what, spread) in [("new", 0), ("existing", 7_919)] {
                 // A step coprime to the count visits every key once, in another order.
@@ -42,7 +51,8 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
                 };
                 let latencies = paced(&mut client, options, name)?;
                 let what = format!("{what}{}", if tag.is_empty() { "" } else { ", one hash tag" });
-                table.row(&row(which.name(), &what, &latencies));
+                let slow = slow_commands(&mut client)?;
+                table.row(&row(which.name(), &what, &latencies, slow));
             }
         }
     }
@@ -78,7 +88,17 @@ fn paced(
     Ok(latencies)
 }
 
-fn row(server: &str, keys: &str, latencies: &Histogram<u64>) -> Vec<String> {
+/// How many commands the server ran for longer than [`SLOW_US`] since it was last asked, up to as
+/// many as its slow log keeps.
+fn slow_commands(client: &mut Client) -> Outcome<i64> {
+    let Reply::Integer(count) = client.call(&["SLOWLOG", "LEN"])? else {
+        return Err("SLOWLOG LEN is no number".into());
+    };
+    client.call(&["SLOWLOG", "RESET"])?;
+    Ok(count)
+}
+
+fn row(server: &str, keys: &str, latencies: &Histogram<u64>, slow: i64) -> Vec<String> {
     let at =
         |quantile: f64| format!("{:.2}", latencies.value_at_quantile(quantile) as f64 / 1000.0);
     vec![
@@ -89,5 +109,6 @@ fn row(server: &str, keys: &str, latencies: &Histogram<u64>) -> Vec<String> {
         at(0.999),
         at(0.9999),
         format!("{:.2}", latencies.max() as f64 / 1000.0),
+        slow.to_string(),
     ]
 }
