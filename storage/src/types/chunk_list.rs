@@ -16,9 +16,6 @@ const CHUNK_BYTES_MAX: usize = 2048;
 const LONG_CHUNK_BYTES_MAX: usize = 8192;
 /// From this many chunks on a list has long ones.
 const LONG_FROM_CHUNKS: usize = 512;
-/// After this many chunks the next has its whole block from the start: what it may waste is little
-/// beside them, and it is not moved while it grows.
-const WHOLE_FROM_CHUNKS: usize = 16;
 /// Two neighbouring chunks join up to this many bytes.
 const CHUNK_BYTES_JOINED: usize = CHUNK_BYTES_MAX / 2;
 /// Bytes of the first block of a chunk that grows towards the front.
@@ -155,11 +152,7 @@ impl ChunkList {
         }
         let last = self.chunks.len() - 1;
         let at = self.chunks[last].bytes.len();
-        let is_long = last >= WHOLE_FROM_CHUNKS;
         self.edit(last, |chunk| {
-            if is_long && at + width <= max {
-                packed::reserve(&mut chunk.bytes, max);
-            }
             splice(&mut chunk.bytes, at, 0, &[new.bytes()]);
             chunk.len += 1;
         });
