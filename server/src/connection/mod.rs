@@ -211,7 +211,7 @@ impl Connection {
     #[inline(always)]
     fn foresee(&mut self) -> bool {
         // So few bytes are within all limits on arguments.
-        let is_single = self.taken == 0 && self.filled <= SMALL_BYTES;
+        let is_single = self.taken == 0 && (self.needed..=SMALL_BYTES).contains(&self.filled);
         if !is_single || self.parser.is_inside() || !self.session.is_plain() {
             return false;
         }

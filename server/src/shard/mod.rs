@@ -142,7 +142,7 @@ pub(crate) struct ShardState {
     /// The commands that the running batch has looked at but not executed; empty between batches.
     pub(crate) ahead: Option<Box<Ahead>>,
     /// What the commands will read that connections have received and are about to execute.
-    pub(crate) foreseen: Vec<Foreseen>,
+    pub(crate) foreseen: Foreseen,
 }
 
 /// Larger reply buffers are not kept.
@@ -185,7 +185,7 @@ impl ShardState {
             spare_batches: Vec::new(),
             spare_reply: Vec::new(),
             ahead: None,
-            foreseen: Vec::new(),
+            foreseen: Foreseen::default(),
             shared,
         }
     }

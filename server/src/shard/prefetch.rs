@@ -2,6 +2,8 @@
 //! set larger than the processor's caches, waiting for memory is what a short command mostly
 //! does, and each look-up waits three times.
 
+use std::collections::VecDeque;
+
 use ballast_storage::memory::prefetch_value;
 use ballast_storage::table::Ahead;
 
@@ -10,12 +12,23 @@ use super::ShardState;
 /// How many commands are looked at before the first is executed: enough to hide the latency of
 /// memory, few enough that what was loaded is still there.
 pub(crate) const AHEAD_MAX: usize = 16;
+/// How many foreseen look-ups are prepared at a time: more would push each other out of the cache
+/// while their connections read and write sockets.
+const FORESEEN_MAX: usize = 4 * AHEAD_MAX;
 /// Cache lines of a slot's box that a command reads or writes.
 const BOX_LINES: usize = 3;
 
-/// The key of a command that has been received and will be executed when the other connections
+/// The keys of commands that have been received and will be executed when the other connections
 /// with something to read have received theirs.
+#[derive(Default)]
 pub(crate) struct Foreseen {
+    /// In the order in which their connections will have their turns.
+    keys: VecDeque<ForeseenKey>,
+    /// Turns that are prepared.
+    prepared: usize,
+}
+
+struct ForeseenKey {
     db: u8,
     slot: u16,
     hash: u64,
@@ -51,17 +64,25 @@ impl ShardState {
     /// Foresees the look-up of a key, whose slot's box has been asked for.
     #[inline(always)]
     pub(crate) fn foresee(&mut self, db: u8, slot: u16, hash: u64) {
-        self.foreseen.push(Foreseen { db, slot, hash });
+        self.foreseen.keys.push_back(ForeseenKey { db, slot, hash });
     }
 
-    /// Has loaded what the foreseen look-ups will read.
+    /// Before a foreseen look-up: has loaded what it and the next of them will read.
     #[inline]
     pub(crate) fn load_foreseen(&mut self) {
-        for some in self.foreseen.chunk_by(|one, next| one.db == next.db) {
-            for few in some.chunks(AHEAD_MAX) {
-                self.load_keys(some[0].db, few.iter().map(|one| (one.slot, one.hash)));
+        if self.foreseen.prepared == 0 {
+            let mut next = std::mem::take(&mut self.foreseen.keys);
+            let count = next.len().min(FORESEEN_MAX);
+            let (front, _) = next.as_slices();
+            for few in front[..count.min(front.len())].chunks(AHEAD_MAX) {
+                // They nearly always are of one database; others go without.
+                let db = few[0].db;
+                let keys = few.iter().filter(|key| key.db == db).map(|key| (key.slot, key.hash));
+                self.load_keys(db, keys);
             }
+            next.drain(..count);
+            self.foreseen = Foreseen { keys: next, prepared: count };
         }
-        self.foreseen.clear();
+        self.foreseen.prepared = self.foreseen.prepared.saturating_sub(1);
     }
 }
