@@ -55,6 +55,18 @@ fn a_key_lives_until_its_time() {
 }
 
 #[test]
+fn info_tells_how_long_keys_have_left_on_average() {
+    let mut timed = Timed::start();
+    for command in ["SET a v PX 1500", "SET b v PX 3500", "SET c v"] {
+        assert_eq!(timed.call(command), Reply::Simple("OK".into()), "{command}");
+    }
+    timed.advance_ms(500);
+    let Reply::Bulk(info) = timed.call("INFO keyspace") else { panic!("INFO is text") };
+    let info = String::from_utf8_lossy(&info).into_owned();
+    assert!(info.contains("db0:keys=3,expires=2,avg_ttl=2000\r\n"), "{info}");
+}
+
+#[test]
 fn what_sets_a_value_sets_or_keeps_its_expiry() {
     let mut timed = Timed::start();
     for (command, alive) in [

@@ -62,8 +62,8 @@ impl Shard {
         }
     }
 
-    /// Frees what has been removed, if a command that was just carried out promises that: in slices,
-    /// between which the thread serves others.
+    /// Frees what has been removed, if a command that was just carried out promises that: in
+    /// slices, between which the thread serves others.
     pub(crate) async fn free_if_asked(&self) {
         if !std::mem::take(&mut self.state().reply_when_freed) {
             return;

@@ -5,6 +5,7 @@ mod report;
 mod sections;
 
 use ballast_protocol::{Args, Reply};
+use rand::RngExt;
 
 use self::report::Report;
 use super::table::{Definition, Group, Run, flag};
@@ -47,6 +48,28 @@ pub(crate) struct ShardFacts {
 pub(crate) struct DatabaseFacts {
     pub(crate) keys: u64,
     pub(crate) expiring: u64,
+    /// Of some slots, up to [`TTL_SLOTS`] a shard: how many keys there expire, and the sum of the
+    /// milliseconds that they have left, by the example of one of each slot.
+    pub(crate) ttl_keys: u64,
+    pub(crate) ttl_sum_ms: u64,
+}
+
+/// As many slots give a shard's part of `avg_ttl`.
+const TTL_SLOTS: usize = 64;
+
+impl DatabaseFacts {
+    /// Adds those of another shard.
+    pub(crate) fn add(&mut self, other: &DatabaseFacts) {
+        self.keys += other.keys;
+        self.expiring += other.expiring;
+        self.ttl_keys += other.ttl_keys;
+        self.ttl_sum_ms = self.ttl_sum_ms.saturating_add(other.ttl_sum_ms);
+    }
+
+    /// Estimate of the milliseconds that a key which expires has left; 0 if none does.
+    pub(crate) fn average_ttl_ms(&self) -> u64 {
+        self.ttl_sum_ms.checked_div(self.ttl_keys).unwrap_or(0)
+    }
 }
 
 impl ShardFacts {
@@ -63,13 +86,30 @@ impl ShardFacts {
             hand_overs: state.hand_over_times.clone(),
             keys: 0,
         };
-        for boxed in state.slots.iter().flatten() {
+        state.tick();
+        let (random, now_ms): (u64, _) = (state.random.random(), state.now_ms);
+        let mut sampled = [0; 16];
+        // From any slot on, so that each may be among those that are sampled.
+        let (last, first) = state.slots.split_at(random as usize % state.slots.len());
+        for boxed in first.iter().chain(last).flatten() {
             for db in boxed.data.databases() {
                 let Some(keyspace) = boxed.data.keyspace(db) else { continue };
-                let of = &mut facts.databases[usize::from(db)];
+                let (of, sampled) =
+                    (&mut facts.databases[usize::from(db)], &mut sampled[usize::from(db)]);
+                let expiring = keyspace.expiring_len() as u64;
                 of.keys += keyspace.len() as u64;
-                of.expiring += keyspace.expiring_len() as u64;
+                of.expiring += expiring;
                 facts.keys += keyspace.len() as u64;
+                if expiring > 0
+                    && *sampled < TTL_SLOTS
+                    && let Some(expiry) =
+                        keyspace.sample_expiring(random).and_then(|s| s.meta.expiry)
+                {
+                    let left_ms = u64::try_from(expiry - now_ms).unwrap_or(0);
+                    *sampled += 1;
+                    of.ttl_keys += expiring;
+                    of.ttl_sum_ms = of.ttl_sum_ms.saturating_add(left_ms.saturating_mul(expiring));
+                }
             }
         }
         facts

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::DatabaseFacts;
 use super::report::{Report, cpu_seconds, fields};
 use crate::commands::slowlog::merge;
 use crate::ids::ShardId;
@@ -295,10 +296,12 @@ pub(super) fn balancer(report: &Report, text: &mut String) {
 pub(super) fn keyspace(report: &Report, text: &mut String) {
     text.push_str("# Keyspace\r\n");
     for db in 0..16 {
-        let of = report.shards.iter().filter_map(|shard| shard.databases.get(db));
-        let (keys, expiring) = of.fold((0, 0), |sum, db| (sum.0 + db.keys, sum.1 + db.expiring));
+        let mut of = DatabaseFacts::default();
+        report.shards.iter().filter_map(|shard| shard.databases.get(db)).for_each(|db| of.add(db));
+        let DatabaseFacts { keys, expiring, .. } = of;
         if keys > 0 {
-            let _ = write!(text, "db{db}:keys={keys},expires={expiring},avg_ttl=0\r\n");
+            let ttl = of.average_ttl_ms();
+            let _ = write!(text, "db{db}:keys={keys},expires={expiring},avg_ttl={ttl}\r\n");
         }
     }
 }
