@@ -240,6 +240,7 @@ fn explain_contents(bytes: u64, cpu: f64, findings: &Findings, answer: &mut Expl
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
+
 /// A moment as the clocks of a zone show it.
 fn in_words(unix_ms: i64, zone: &str) -> String {
     match (Timestamp::from_millisecond(unix_ms), parse_zone(zone)) {

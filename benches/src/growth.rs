@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ballast_tests::support::{Client, Reply};
+use ballast_tests::support::Client;
 use clap::Args;
 use hdrhistogram::Histogram;
 
 use crate::Outcome;
+use crate::reply::integer;
 use crate::server::{Server, Which};
 use crate::table::Table;
 
@@ -90,15 +91,13 @@ fn paced(
 
 /// How many commands the server ran for longer than [`SLOW_US`] since it was last asked, up to as
 /// many as its slow log keeps.
-fn slow_commands(client: &mut Client) -> Outcome<i64> {
-    let Reply::Integer(count) = client.call(&["SLOWLOG", "LEN"])? else {
-        return Err("SLOWLOG LEN is no number".into());
-    };
+fn slow_commands(client: &mut Client) -> Outcome<u64> {
+    let count = integer(&client.call(&["SLOWLOG", "LEN"])?)?;
     client.call(&["SLOWLOG", "RESET"])?;
     Ok(count)
 }
 
-fn row(server: &str, keys: &str, latencies: &Histogram<u64>, slow: i64) -> Vec<String> {
+fn row(server: &str, keys: &str, latencies: &Histogram<u64>, slow: u64) -> Vec<String> {
     let at =
         |quantile: f64| format!("{:.2}", latencies.value_at_quantile(quantile) as f64 / 1000.0);
     vec![

@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::Outcome;
 use crate::load::{Drive, fill, fill_benchmark_keys};
+use crate::reply::{info, integer};
 use crate::server::{Server, Which};
 use crate::table::{Table, median};
 
@@ -99,14 +100,10 @@ fn time_of_one(options: &Options) -> Outcome<()> {
 /// Medians in microseconds of what the shards' threads measured: giving a slot away, taking it
 /// over, and how long it was away.
 fn measured(client: &mut Client) -> Outcome<[f64; 3]> {
-    let Reply::Bulk(info) = client.call(&["INFO", "balancer"])? else {
-        return Err("INFO balancer is no text".into());
-    };
-    let info = String::from_utf8_lossy(&info).into_owned();
-    let median = |name: &str| -> Outcome<f64> {
-        let field = format!("balancer_handover_{name}_usec:p50=");
-        let value = info.lines().find_map(|line| line.strip_prefix(&field)?.split(',').next());
-        Ok(value.ok_or_else(|| format!("INFO has no {field}"))?.parse()?)
+    let mut median = |name: &str| -> Outcome<f64> {
+        let percentiles = info(client, "balancer", &format!("balancer_handover_{name}_usec"))?;
+        let median = percentiles.split(',').find_map(|one| one.strip_prefix("p50="));
+        Ok(median.ok_or_else(|| format!("no median in {percentiles}"))?.parse()?)
     };
     Ok([median("give")?, median("adopt")?, median("pause")?])
 }
@@ -210,11 +207,4 @@ fn keep_moving(server: &Server, rate: usize, ended: &AtomicBool) -> Outcome<f64>
         moved += integer(&client.call(&["DEBUG", "HAND-OVERS", &rate.to_string(), "0.2"])?)?;
     }
     Ok(moved as f64 / start.elapsed().as_secs_f64())
-}
-
-fn integer(reply: &Reply) -> Outcome<u64> {
-    match reply {
-        Reply::Integer(value) => Ok(u64::try_from(*value)?),
-        other => Err(format!("no number: {other:?}").into()),
-    }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::Outcome;
 use crate::load::fill;
+use crate::reply::{field, info, integer, text};
 use crate::server::{Server, Which};
 use crate::table::Table;
 
@@ -63,16 +64,17 @@ fn level(options: &Options) -> Outcome<u64> {
     let server = start(options, &["--balancer-thread-mode", "off"])?;
     let mut client = server.connect()?;
     write_keys(&mut client, options)?;
-    let before = Skyline::of(&mut client, options.keys * options.small as u64)?;
+    // At the balancer's next look.
+    let limit = Duration::from_secs(options.seconds);
+    let bytes = options.keys * options.small as u64;
+    let seen = |client: &mut _| Ok(Skyline::now(client)?.bytes.iter().sum::<u64>() >= bytes);
+    wait("seen", limit, &mut client, seen)?;
+    let before = Skyline::now(&mut client)?;
     expect_ok(&client.call(&["CONFIG", "SET", "balancer-thread-mode", "auto"])?)?;
     let start = Instant::now();
-    let limit = Duration::from_secs(options.seconds);
-    while Skyline::now(&mut client)?.is_busy || Run::all(&mut client)?.is_empty() {
-        if start.elapsed() > limit {
-            return Err(format!("not level after {} s", options.seconds).into());
-        }
-        thread::sleep(LOOK);
-    }
+    let level =
+        |client: &mut _| Ok(!Skyline::now(client)?.is_busy && !Run::all(client)?.is_empty());
+    wait("level", limit, &mut client, level)?;
     let (took, after) = (start.elapsed(), Skyline::now(&mut client)?);
     let table = Table::begin(&["", "fullest ÷ mean", "spread, points of capacity"]);
     for (name, skyline) in [("before", &before), ("after", &after)] {
@@ -96,6 +98,23 @@ fn level(options: &Options) -> Outcome<u64> {
     let reversals = info(&mut client, "balancer", "balancer_reversals")?;
     println!("\n{:.1} s from switching it on; {reversals} reversals", took.as_secs_f64());
     server.used_bytes()
+}
+
+/// Asks the server until it is `done`.
+fn wait(
+    what: &str,
+    limit: Duration,
+    client: &mut Client,
+    done: impl Fn(&mut Client) -> Outcome<bool>,
+) -> Outcome<()> {
+    let start = Instant::now();
+    while !done(client)? {
+        if start.elapsed() > limit {
+            return Err(format!("not {what} after {} s", limit.as_secs()).into());
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// Fills a server whose fullest shard would overflow, with the balancer off and on.
@@ -156,17 +175,6 @@ impl Skyline {
         })
     }
 
-    /// Waits for the balancer's next look, at which so many bytes are there.
-    fn of(client: &mut Client, bytes: u64) -> Outcome<Skyline> {
-        loop {
-            let skyline = Skyline::now(client)?;
-            if skyline.bytes.iter().sum::<u64>() >= bytes {
-                return Ok(skyline);
-            }
-            thread::sleep(LOOK);
-        }
-    }
-
     fn fullest_over_mean(&self) -> f64 {
         let fullest = self.bytes.iter().max().copied().unwrap_or(0) as f64;
         fullest * self.bytes.len() as f64 / self.bytes.iter().sum::<u64>() as f64
@@ -203,41 +211,9 @@ impl Run {
     }
 }
 
-/// The value of a name in a map.
-fn field<'a>(map: &'a Reply, name: &str) -> Outcome<&'a Reply> {
-    let found = match map {
-        Reply::Array(items) => items
-            .chunks_exact(2)
-            .find(|pair| matches!(&pair[0], Reply::Bulk(it) if it == name.as_bytes())),
-        _ => None,
-    };
-    Ok(&found.ok_or_else(|| format!("there is no {name}"))?[1])
-}
-
-fn text(reply: &Reply) -> Outcome<String> {
-    match reply {
-        Reply::Bulk(text) => Ok(String::from_utf8_lossy(text).into_owned()),
-        other => Err(format!("no text: {other:?}").into()),
-    }
-}
-
-fn integer(reply: &Reply) -> Outcome<u64> {
-    match reply {
-        Reply::Integer(value) => Ok(u64::try_from(*value)?),
-        other => Err(format!("no number: {other:?}").into()),
-    }
-}
-
 fn expect_ok(reply: &Reply) -> Outcome<()> {
     match reply {
         Reply::Simple(_) => Ok(()),
         other => Err(format!("{other:?}").into()),
     }
-}
-
-/// A number of `INFO`.
-fn info(client: &mut Client, section: &str, name: &str) -> Outcome<u64> {
-    let info = text(&client.call(&["INFO", section])?)?;
-    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(value.ok_or_else(|| format!("INFO has no {name}"))?.trim().parse()?)
 }

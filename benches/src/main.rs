@@ -12,6 +12,7 @@ mod instructions;
 mod level;
 mod load;
 mod memory;
+mod reply;
 mod server;
 mod table;
 

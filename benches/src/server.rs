@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 
-use ballast_tests::support::{Client, Kind, Process, Reply, Target};
+use ballast_tests::support::{Client, Kind, Process, Target};
 
 use crate::Outcome;
+use crate::reply::info;
 
 /// The kernel counts CPU time in ticks of this many microseconds (`USER_HZ` is 100 everywhere).
 const TICK_US: u64 = 10_000;
@@ -97,12 +98,6 @@ impl Server {
 
     /// `used_memory` of INFO.
     pub(crate) fn used_bytes(&self) -> Outcome<u64> {
-        let reply = self.connect()?.call(&["INFO", "memory"])?;
-        let (Reply::Bulk(text) | Reply::Verbatim(_, text)) = reply else {
-            return Err(format!("{} does not answer INFO memory: {reply:?}", self.name).into());
-        };
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        Ok(line.ok_or("INFO has no used_memory")?.trim().parse()?)
+        Ok(info(&mut self.connect()?, "memory", "used_memory")?.parse()?)
     }
 }

@@ -105,18 +105,20 @@ pub(super) fn foresee(
     Some(planned)
 }
 
-/// Executes a command that has been foreseen.
-#[inline(always)]
-pub(super) fn run_foreseen(
-    state: &mut ShardState,
-    session: &Session,
-    group: &mut Group,
-    planned: &Planned,
-    args: Args<'_>,
-    reply: &mut Reply,
-) {
-    let routed = Routed::hashed(args, planned.slot, planned.hash);
-    dispatch(state, session.caller(), group, planned.command, routed, args, reply);
+impl Planned {
+    /// Executes it, or collects it for the shard where its slot is.
+    #[inline(always)]
+    pub(super) fn execute(
+        &self,
+        state: &mut ShardState,
+        caller: Caller,
+        group: &mut Group,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) {
+        let routed = Routed::hashed(args, self.slot, self.hash);
+        dispatch(state, caller, group, self.command, routed, args, reply);
+    }
 }
 
 impl Ahead {
@@ -205,9 +207,7 @@ impl Ahead {
             let (own, others) = ranges.split_at(usize::from(planned.arguments));
             ranges = others;
             let args = Args::new(&input.bytes[*input.taken..], own);
-            let Planned { command, slot, hash, .. } = *planned;
-            let routed = Routed::hashed(args, slot, hash);
-            dispatch(state, caller, group, command, routed, args, reply);
+            planned.execute(state, caller, group, args, reply);
             *input.taken += planned.bytes as usize;
             if reply.len() > REPLY_BYTES || group.local.len() > REPLY_BYTES {
                 return false;

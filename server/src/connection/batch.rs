@@ -168,7 +168,7 @@ pub(crate) fn run_foreseen(
         return run(state, session, group, input, reply);
     }
     let args = Args::new(input.bytes, input.ranges);
-    ahead::run_foreseen(state, session, group, planned, args, reply);
+    planned.execute(state, session.caller(), group, args, reply);
     *input.taken = input.bytes.len();
     Stop::Empty { needed: 1 }
 }

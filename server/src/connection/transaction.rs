@@ -123,46 +123,43 @@ impl Connection {
         }
         let slots = self.transaction_slots(&transaction);
         let asks = |queued: &Queued| matches!(queued.command.run, Run::Gather(_));
-        if transaction.commands.iter().any(asks) {
-            self.exec_asking(&transaction, slots).await;
+        let result = if transaction.commands.iter().any(asks) {
+            self.exec_asking(&transaction, slots).await
         } else {
             let mut reply = self.lend_reply();
             let stand_in = Session::new(Arc::clone(&self.session.client), true);
             let mut session = std::mem::replace(&mut self.session, stand_in);
-            self.with_slots(slots, "transaction", |state, _| {
+            let execute = |state: &mut ShardState, _: &[u16]| {
                 if session.is_dirty() {
                     reply.null_array();
-                    return;
+                    return Ok(());
                 }
-                if let Err(error) = check_room(state, &transaction) {
-                    reply.command_error(&error);
-                    state.count_error(&error);
-                    return;
-                }
+                check_room(state, &transaction)?;
                 reply.array(transaction.commands.len());
                 for queued in &transaction.commands {
                     run_queued(state, &mut session, queued, &mut reply);
                 }
-            })
-            .await;
+                Ok(())
+            };
+            let result = self.with_slots(slots, "transaction", execute).await;
             self.session = session;
             self.reply = reply;
-        }
+            result
+        };
         self.shard.free_if_asked().await;
         self.unwatch_all();
-        Ok(())
+        result
     }
 
     /// A transaction with commands that ask all threads (`INFO` and the like): its slots stay
     /// held, but aside, while they ask.
-    async fn exec_asking(&mut self, transaction: &Transaction, slots: Slots) {
+    async fn exec_asking(&mut self, transaction: &Transaction, slots: Slots) -> CommandResult {
         let mut held = self.shard.borrow(slots, "transaction").await;
-        let room = check_room(&mut self.shard.state(), transaction);
-        if self.session.is_dirty() {
+        let is_dirty = self.session.is_dirty();
+        let room = if is_dirty { Ok(()) } else { check_room(&mut self.shard.state(), transaction) };
+        if is_dirty {
             self.reply.null_array();
-        } else if let Err(error) = room {
-            self.reply.command_error(&error);
-        } else {
+        } else if room.is_ok() {
             self.reply.array(transaction.commands.len());
             for queued in &transaction.commands {
                 let start = self.reply.len();
@@ -188,6 +185,7 @@ impl Connection {
         let loaded = state.load(held);
         state.unload(loaded);
         state.serve_ready();
+        room
     }
 
     /// The slots that the transaction needs.

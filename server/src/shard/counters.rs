@@ -88,7 +88,7 @@ pub(crate) struct ShardCounters {
     pub(crate) commands_elsewhere: Counter,
     /// Transactions that needed slots of other shards.
     pub(crate) borrows: Counter,
-    /// Bytes of the owned slots, as of the last command or cron.
+    /// Bytes of the owned slots, as of its last batch or cron.
     pub(crate) slots_bytes: Counter,
     /// CPU time of the thread in microseconds, as of the last cron.
     pub(crate) cpu_us: Counter,

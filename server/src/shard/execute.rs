@@ -145,6 +145,10 @@ impl ShardState {
     pub(crate) fn begin_batch(&mut self, client: ClientId) {
         self.tick();
         self.running = client;
+        // Not what travels, or is here with a transaction only: cron counts that.
+        if self.lent.is_empty() {
+            self.counters.slots_bytes.set(self.slots_bytes);
+        }
         let version = self.shared.config.version();
         if version != self.config_version {
             self.take_config(version);
@@ -182,10 +186,7 @@ impl ShardState {
             work.net_in_bytes += args.span().len() as u64;
             work.net_out_bytes += reply_bytes as u64;
             let grown = boxed.data.bytes().wrapping_sub(before_bytes);
-            if grown != 0 {
-                self.slots_bytes = self.slots_bytes.wrapping_add(grown);
-                self.counters.slots_bytes.set(self.slots_bytes);
-            }
+            self.slots_bytes = self.slots_bytes.wrapping_add(grown);
         }
         match timed {
             None => self.statistics.called(command),

@@ -227,8 +227,8 @@ fn hand_over_some(state: &mut ShardState, count: u64) -> u64 {
     for _ in 0..count.min(u64::from(SLOTS)) {
         let from = state.random.random_range(0..SLOTS);
         let to = ShardId((own + state.random.random_range(1..shards)) % shards);
-        let slot = (from..SLOTS).chain(0..from).find(|slot| state.has(*slot));
-        done += u64::from(slot.is_some_and(|slot| state.hand_over(slot, to)));
+        let Some(slot) = (from..SLOTS).chain(0..from).find(|slot| state.has(*slot)) else { break };
+        done += u64::from(state.hand_over(slot, to));
     }
     done
 }
