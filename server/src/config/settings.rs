@@ -274,6 +274,7 @@ pub struct Settings {
     pub shards: usize,
     pub databases: u32,
     pub hz: u32,
+    pub coalesce_us: u64,
     pub active_expire_effort: u32,
 
     // Memory

@@ -67,6 +67,8 @@ pub(crate) struct Connection {
     foreseen: Option<Planned>,
     /// What other shards are executing for this connection.
     group: Group,
+    /// When it last received something, for the shard's rests.
+    seen: u64,
 }
 
 impl Connection {
@@ -103,6 +105,7 @@ impl Connection {
             sent: 0,
             foreseen: None,
             group: Group::default(),
+            seen: u64::MAX,
             shard,
         };
         connection.shard.state().counters.clients.add(1);
@@ -202,6 +205,7 @@ impl Connection {
         }
         ready!(polled)?;
         self.filled += count;
+        self.shard.rest.turn(&mut self.seen);
         self.session.client.net_in_bytes.fetch_add(count as u64, Relaxed);
         self.shard.state().counters.net_in_bytes.add(count as u64);
         Poll::Ready(Ok(count > 0))

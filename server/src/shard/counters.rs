@@ -48,6 +48,7 @@ impl ShardCounters {
             &self.output_limit_disconnections,
             &self.query_limit_disconnections,
             &self.unexpected_errors,
+            &self.rests,
         ] {
             counter.set(0);
         }
@@ -100,4 +101,6 @@ pub(crate) struct ShardCounters {
     pub(crate) query_limit_disconnections: Counter,
     /// Rejected calls and failures: per-command statistics live in `commandstats`.
     pub(crate) unexpected_errors: Counter,
+    /// Moments that it waited for several requests together.
+    pub(crate) rests: Counter,
 }

@@ -16,6 +16,7 @@ pub(crate) mod lending;
 pub(crate) mod mailbox;
 pub(crate) mod message;
 pub(crate) mod prefetch;
+pub(crate) mod rest;
 pub(crate) mod serve_blocked;
 pub(crate) mod statistics;
 pub(crate) mod thread;
@@ -44,6 +45,7 @@ use self::hand_over::HandOverTimes;
 use self::lending::Lent;
 use self::message::{Caller, Message, RemoteBatch, Token};
 use self::prefetch::Foreseen;
+use self::rest::Rest;
 use self::statistics::Statistics;
 use self::waits::Waits;
 use crate::commands::context::BlockOn;
@@ -65,12 +67,14 @@ pub(crate) struct Shard {
     state: RefCell<ShardState>,
     /// Read buffers that no connection is using.
     pub(crate) buffers: Buffers,
+    /// When it rests; shared with what its runtime does before it sleeps.
+    pub(crate) rest: Arc<Rest>,
 }
 
 impl Shard {
     pub(crate) fn new(id: ShardId, shared: Arc<Shared>) -> Shard {
         let state = RefCell::new(ShardState::new(id, Arc::clone(&shared)));
-        Shard { id, shared, state, buffers: Buffers::default() }
+        Shard { id, shared, state, buffers: Buffers::default(), rest: Arc::default() }
     }
 
     /// The state, for the length of one batch.

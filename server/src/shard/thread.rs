@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 
 use super::message::Message;
-use super::{Shard, ShardState};
+use super::{Shard, ShardState, rest};
 use crate::connection::Connection;
 use crate::ids::ShardId;
 use crate::shared::Shared;
@@ -26,16 +26,19 @@ pub(crate) fn spawn(
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("ballast-{id}")).spawn(move || {
         let _guard = StopOnPanic(Arc::clone(&shared));
+        rest::sharpen_timers();
+        let shard = Rc::new(Shard::new(id, shared));
+        let before_sleep = Arc::clone(&shard.rest);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // Look for sockets and timers often enough that a busy mailbox cannot starve them.
             .event_interval(61)
+            .on_thread_park(move || before_sleep.before_park())
             .build_local(LocalOptions::default());
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => return drop(ready.send(error)),
         };
-        let shard = Rc::new(Shard::new(id, shared));
         drop(ready);
         runtime.block_on(run(shard));
         // Dropping the runtime closes the connections that are left.
@@ -57,11 +60,13 @@ impl Drop for StopOnPanic {
 /// The life of the shard, until `Stop`.
 async fn run(shard: Rc<Shard>) {
     tokio::task::spawn_local(cron(Rc::clone(&shard)));
+    tokio::task::spawn_local(rest::rest(Rc::clone(&shard)));
     let mailbox = &shard.shared.mailboxes[shard.id.index()];
     loop {
         mailbox.wait().await;
         for _ in 0..MESSAGES_PER_TURN {
             let Some(message) = mailbox.pop() else { break };
+            shard.rest.message();
             match message {
                 Message::Stop => return,
                 Message::Connection(accepted) => {

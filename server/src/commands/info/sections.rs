@@ -254,7 +254,7 @@ pub(super) fn shards(report: &Report, text: &mut String) {
         let _ = write!(
             text,
             "shard{id}:slots={},ranges={},keys={},bytes={},clients={},commands={},cpu_us={},\
-             evicted={},expired={},handed_over={},adopted={},held={},mailbox={}\r\n",
+             evicted={},expired={},handed_over={},adopted={},held={},mailbox={},rests={}\r\n",
             facts.slots,
             report.shared.router.ranges(id),
             facts.keys,
@@ -268,6 +268,7 @@ pub(super) fn shards(report: &Report, text: &mut String) {
             counters.adopted.value(),
             facts.held.len(),
             report.shared.mailboxes[at].len(),
+            counters.rests.value(),
         );
         if let Some((slot, reason, age_ms)) = facts.held.iter().max_by_key(|held| held.2) {
             let _ =
