@@ -57,6 +57,12 @@ impl Routed {
         let key = args.get(1).map_or(std::ptr::null(), <[u8]>::as_ptr);
         Routed { key, hash, slot }
     }
+
+    /// An argument that is a key, in `slot` and with this hash.
+    #[inline]
+    pub(super) fn of(key: &[u8], slot: u16, hash: u64) -> Routed {
+        Routed { key: key.as_ptr(), hash, slot }
+    }
 }
 
 /// How a command that found nothing to take wants to wait.
@@ -88,6 +94,12 @@ impl<'a> Data<'a> {
         routed: Routed,
     ) -> Data<'a> {
         Data { shard, caller, command, routed }
+    }
+
+    /// Is told what is known of the key that the command is going to use.
+    #[inline]
+    pub(super) fn know(&mut self, routed: Routed) {
+        self.routed = routed;
     }
 
     /// Unix milliseconds of the batch that is running.

@@ -4,6 +4,7 @@ use ballast_protocol::number::parse_i64;
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::{Kind, Meta, OwnedValue};
 
+use super::many_keys::ManyKeys;
 use super::context::Data;
 use super::table::{Access, CommandResult, Definition, ONE, REST, Run, TWO, flag};
 
@@ -137,7 +138,9 @@ pub(super) fn read_meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
 
 fn del(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let mut removed = 0;
-    for key in args.from(1).iter() {
+    let mut keys = ManyKeys::new(args, 1);
+    while let Some(at) = keys.next(cx) {
+        let key = args.at(at);
         if cx.remove(key) {
             cx.changed(key, "del");
             removed += 1;
@@ -153,14 +156,22 @@ fn unlink(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult
 }
 
 fn exists(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let found = args.from(1).iter().filter(|key| read_meta(cx, key).is_some()).count();
-    reply.integer(found as i64);
+    let mut found = 0;
+    let mut keys = ManyKeys::new(args, 1);
+    while let Some(at) = keys.next(cx) {
+        found += i64::from(read_meta(cx, args.at(at)).is_some());
+    }
+    reply.integer(found);
     Ok(())
 }
 
 fn touch(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let found = args.from(1).iter().filter(|key| cx.read(key).is_some()).count();
-    reply.integer(found as i64);
+    let mut found = 0;
+    let mut keys = ManyKeys::new(args, 1);
+    while let Some(at) = keys.next(cx) {
+        found += i64::from(cx.read(args.at(at)).is_some());
+    }
+    reply.integer(found);
     Ok(())
 }
 

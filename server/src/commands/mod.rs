@@ -21,6 +21,7 @@ pub(crate) mod keys;
 pub(crate) mod keyspace;
 pub(crate) mod latency;
 pub(crate) mod lists;
+mod many_keys;
 pub(crate) mod memory;
 pub(crate) mod object;
 pub(crate) mod server;

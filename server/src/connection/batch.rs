@@ -17,6 +17,7 @@ use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
 use crate::ids::ShardId;
 use crate::session::{Queued, Session};
 use crate::shard::ShardState;
+use crate::shard::borrowing::Slots;
 use crate::shard::execute::NO_SLOT;
 use crate::shard::message::{Caller, RemoteBatch};
 
@@ -50,7 +51,7 @@ pub(crate) struct Barrier {
     pub(crate) command: &'static Command,
     pub(crate) args: ArgsBuf,
     /// The slots of its keys, ascending.
-    pub(crate) slots: SmallVec<[u16; 8]>,
+    pub(crate) slots: Slots,
 }
 
 /// What of a batch other shards are executing, and where its replies belong.
@@ -218,7 +219,7 @@ fn step(
     if state.shared.pause.is_set() && !command.has(flag::AT_ONCE) {
         let may_write = command.has(flag::WRITE);
         if state.shared.pause.until(state.now_ms, may_write).is_some() {
-            return barrier(state, group, command, args);
+            return barrier(group, command, args, slots_of(command.keys, args));
         }
     }
     match command.run {
@@ -229,7 +230,7 @@ fn step(
         }
         Run::Session(_) => Next::Stop(Stop::Again),
         Run::Gather(_) | Run::Spread(..) | Run::Transaction(_) | Run::Container => {
-            barrier(state, group, command, args)
+            barrier(group, command, args, slots_of(command.keys, args))
         }
     }
 }
@@ -282,12 +283,13 @@ fn data(
     reply: &mut Reply,
 ) -> Next {
     if command.has(flag::BLOCKING) || command.needs_all_slots(args) {
-        return barrier(state, group, command, args);
+        return barrier(group, command, args, slots_of(command.keys, args));
     }
     let slot = match slot_span(command.keys, args) {
         Span::None => NO_SLOT,
         Span::One(slot) => slot,
         Span::Many(slots) => {
+            slots.iter().for_each(|slot| state.load_box(*slot));
             if group.is_empty() && slots.iter().all(|slot| state.has(*slot)) {
                 let start = reply.len();
                 let caller = session.caller();
@@ -298,12 +300,12 @@ fn data(
                 }
                 return Next::Go;
             }
-            return barrier(state, group, command, args);
+            return barrier(group, command, args, slots);
         }
     };
     let is_elsewhere = slot != NO_SLOT && !state.has(slot);
     if is_elsewhere && session.reply_mode != crate::session::ReplyMode::On {
-        return barrier(state, group, command, args);
+        return barrier(group, command, args, SmallVec::from_slice(&[slot]));
     }
     let (start, routed) = (reply.len(), Routed::new(args, slot));
     dispatch(state, session.caller(), group, command, routed, args, reply);
@@ -379,13 +381,13 @@ fn collect(
     state.counters.commands_elsewhere.add(1);
 }
 
-/// Keeps a command for running it alone, once everything before it is done.
+/// Keeps a command, whose keys are in `slots`, for running it alone, once everything before it is
+/// done.
 #[cold]
-fn barrier(_state: &ShardState, group: &Group, command: &'static Command, args: Args<'_>) -> Next {
+fn barrier(group: &Group, command: &'static Command, args: Args<'_>, slots: Slots) -> Next {
     if !group.is_empty() {
         return Next::Stop(Stop::Again);
     }
-    let slots = slots_of(command.keys, args);
     Next::Stop(Stop::Barrier(Box::new(Barrier { command, args: args.to_owned(), slots })))
 }
 
@@ -483,7 +485,7 @@ fn after_reply(session: &mut Session, reply: &mut Reply, start: usize) {
 enum Span {
     None,
     One(u16),
-    Many(SmallVec<[u16; 8]>),
+    Many(Slots),
 }
 
 #[inline]
@@ -502,7 +504,7 @@ fn slot_span(keys: KeySpec, args: Args<'_>) -> Span {
 }
 
 /// The slots of a command's keys, ascending and without repeats.
-pub(crate) fn slots_of(keys: KeySpec, args: Args<'_>) -> SmallVec<[u16; 8]> {
+pub(crate) fn slots_of(keys: KeySpec, args: Args<'_>) -> Slots {
     let mut slots = SmallVec::new();
     keys.each(args, |at| slots.push(key_slot(args.at(at))));
     slots.sort_unstable();

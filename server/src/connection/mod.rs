@@ -278,6 +278,10 @@ impl Connection {
                     }
                 }
                 Stop::Barrier(barrier) => {
+                    if self.taken == self.filled {
+                        // As above: it may have to wait for slots.
+                        self.settle_input(1);
+                    }
                     if let Err(end) = self.pass(*barrier).await {
                         return Some(end);
                     }

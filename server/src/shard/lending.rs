@@ -102,6 +102,8 @@ impl ShardState {
     /// Takes the slots that a transaction wants from here on, then sends it on: to the owner of
     /// its next slot, or home when it has all.
     pub(crate) fn continue_borrow(&mut self, mut borrow: Box<Borrow>) {
+        borrow.want[borrow.got.len()..].iter().for_each(|slot| self.load_box(*slot));
+        let since_ms = self.shared.clock.mono_ms();
         while let Some(slot) = borrow.want.get(borrow.got.len()).copied() {
             let Some(boxed) = self.slots[usize::from(slot)].take() else {
                 match self.absent(slot) {
@@ -120,7 +122,7 @@ impl ShardState {
             self.slots_bytes -= boxed.data.bytes();
             let lent = Lent {
                 reason: borrow.reason,
-                since_ms: self.shared.clock.mono_ms(),
+                since_ms,
                 parked: VecDeque::new(),
                 bytes: boxed.data.bytes(),
             };

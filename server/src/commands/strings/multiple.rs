@@ -5,13 +5,14 @@ use ballast_storage::Value;
 
 use super::store;
 use crate::commands::context::Data;
+use crate::commands::many_keys::ManyKeys;
 use crate::commands::table::CommandResult;
 
 pub(super) fn mget(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let keys = args.from(1);
-    reply.array(keys.len());
-    for key in keys {
-        match cx.read(key) {
+    reply.array(args.len() - 1);
+    let mut keys = ManyKeys::new(args, 1);
+    while let Some(at) = keys.next(cx) {
+        match cx.read(args.at(at)) {
             Some(Value::Str(text)) => reply.bulk(text),
             Some(Value::Int(number)) => reply.bulk_integer(number),
             _ => reply.null(),
@@ -46,7 +47,8 @@ fn check_pairs(cx: &Data<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn store_pairs(cx: &mut Data<'_>, args: Args<'_>) {
-    for at in (1..args.len()).step_by(2) {
+    let mut keys = ManyKeys::new(args, 2);
+    while let Some(at) = keys.next(cx) {
         let key = args.at(at);
         store(cx, key, args.at(at + 1), None);
         cx.changed(key, "set");
