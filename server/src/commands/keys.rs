@@ -4,8 +4,8 @@ use ballast_protocol::number::parse_i64;
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::{Kind, Meta, OwnedValue};
 
-use super::many_keys::ManyKeys;
 use super::context::Data;
+use super::many_keys::ManyKeys;
 use super::table::{Access, CommandResult, Definition, ONE, REST, Run, TWO, flag};
 
 pub(crate) static COMMANDS: &[Definition] = &[

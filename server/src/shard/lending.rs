@@ -75,8 +75,16 @@ impl ShardState {
 
     /// Lets a batch wait for a lent slot.
     pub(crate) fn park_batch(&mut self, slot: u16, batch: Box<RemoteBatch>) {
+        self.park(slot, Parked::Batch(batch));
+    }
+
+    fn park(&mut self, slot: u16, waiting: Parked) {
         let lent = self.lent.get_mut(&slot).expect("the slot is lent");
-        lent.parked.push_back(Parked::Batch(batch));
+        lent.parked.push_back(waiting);
+        self.parked += 1;
+        if self.parked == 1 {
+            self.shared.mailboxes[self.id.index()].expect();
+        }
     }
 
     /// Does `visit` where the box of `slot` is: here, after the transactions that wait for it, or
@@ -90,10 +98,7 @@ impl ShardState {
             self.send(to, Message::Call(Box::new(visit)));
         };
         match self.absent(slot) {
-            Absent::Lent => {
-                let lent = self.lent.get_mut(&slot).expect("the slot is lent");
-                lent.parked.push_back(Parked::Visit(slot, visit));
-            }
+            Absent::Lent => self.park(slot, Parked::Visit(slot, visit)),
             Absent::OnItsWay => forward(self.id, visit),
             Absent::Elsewhere => forward(self.shared.router.owner(slot), visit),
         }
@@ -107,10 +112,7 @@ impl ShardState {
         while let Some(slot) = borrow.want.get(borrow.got.len()).copied() {
             let Some(boxed) = self.slots[usize::from(slot)].take() else {
                 match self.absent(slot) {
-                    Absent::Lent => {
-                        let lent = self.lent.get_mut(&slot).expect("the slot is lent");
-                        lent.parked.push_back(Parked::Borrow(borrow));
-                    }
+                    Absent::Lent => self.park(slot, Parked::Borrow(borrow)),
                     Absent::OnItsWay => self.send(self.id, Message::Borrow(borrow)),
                     Absent::Elsewhere => {
                         let owner = self.shared.router.owner(slot);
@@ -217,7 +219,14 @@ impl ShardState {
             }
         }
         for (lender, list) in away {
-            self.send(lender, Message::Return(list));
+            // Whoever lent them mostly does not miss them before it is awake anyway.
+            let is_urgent = list.iter().any(|(_, boxed)| boxed.waiters.has_ready());
+            let mailbox = &self.shared.mailboxes[lender.index()];
+            if is_urgent {
+                mailbox.push(Message::Return(list));
+            } else {
+                mailbox.push_quietly(Message::Return(list));
+            }
         }
         self.take_back(own);
     }
@@ -231,6 +240,12 @@ impl ShardState {
             let lent = self.lent.remove(&slot).expect("it was lent");
             parked.extend(lent.parked);
             self.note_ready(slot);
+        }
+        if !parked.is_empty() {
+            self.parked -= parked.len();
+            if self.parked == 0 {
+                self.shared.mailboxes[self.id.index()].expect_nothing();
+            }
         }
         self.serve_ready();
         for waiting in parked {

@@ -16,17 +16,57 @@ pub(crate) struct Mailbox<M> {
     queue: SegQueue<M>,
     /// True while the owner is asleep and has to be woken.
     asleep: AtomicBool,
+    /// True while something waits for a message that may come quietly.
+    expects: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
 impl<M> Mailbox<M> {
     pub(crate) fn new() -> Mailbox<M> {
-        Mailbox { queue: SegQueue::new(), asleep: AtomicBool::new(false), waker: Mutex::new(None) }
+        Mailbox {
+            queue: SegQueue::new(),
+            asleep: AtomicBool::new(false),
+            expects: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        }
     }
 
     /// Appends a message and wakes the owner if it sleeps.
     pub(crate) fn push(&self, message: M) {
         self.queue.push(message);
+        self.wake();
+    }
+
+    /// Appends a message that has time until the owner wakes for something else, unless that has
+    /// told that it [expects](Self::expect) it.
+    pub(crate) fn push_quietly(&self, message: M) {
+        self.queue.push(message);
+        // Pairs with the swap in `expect`: either the owner sees the message there, or we see that
+        // it is expected. A load could be too early for that.
+        if self.expects.fetch_or(false, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// From now on, quiet messages wake the owner like others. Only the owner may call it.
+    pub(crate) fn expect(&self) {
+        self.expects.swap(true, Ordering::SeqCst);
+        self.wake_for_quiet();
+    }
+
+    /// Nothing waits for a quiet message any more. Only the owner may call it.
+    pub(crate) fn expect_nothing(&self) {
+        self.expects.store(false, Ordering::SeqCst);
+    }
+
+    /// Wakes the owner, which is about to sleep, if a message has come quietly.
+    pub(crate) fn wake_for_quiet(&self) {
+        if !self.queue.is_empty() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         // Pairs with the fence-like swap in `wait`: either the owner sees the message in its
         // second look, or we see that it sleeps.
         if self.asleep.swap(false, Ordering::SeqCst)

@@ -100,6 +100,8 @@ pub(crate) struct ShardState {
     pub(crate) slots: Box<[Option<Box<Slot>>]>,
     /// Owned slots that are travelling with a transaction, and what waits for their return.
     pub(crate) lent: AHashMap<u16, Lent>,
+    /// How much of that there is, over all of them.
+    parked: usize,
     /// Bytes of the owned slots that are here.
     pub(crate) slots_bytes: u64,
     /// Counters that other threads may read.
@@ -168,6 +170,7 @@ impl ShardState {
             counters: Arc::clone(&shared.counters[id.index()]),
             slots,
             lent: AHashMap::new(),
+            parked: 0,
             slots_bytes: 0,
             waits: Waits::default(),
             ready: VecDeque::new(),

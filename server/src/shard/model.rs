@@ -106,6 +106,27 @@ fn no_message_and_no_wake_up_is_lost() {
 }
 
 #[test]
+fn an_expected_quiet_message_wakes_and_others_keep_their_order() {
+    explore(3, || {
+        let mailbox = Arc::new(Mailbox::new());
+        let pusher = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || {
+                mailbox.push(1);
+                mailbox.push_quietly(2);
+            })
+        };
+        block_on(mailbox.wait());
+        assert_eq!(mailbox.pop(), Some(1));
+        mailbox.expect();
+        block_on(mailbox.wait());
+        assert_eq!(mailbox.pop(), Some(2));
+        mailbox.expect_nothing();
+        pusher.join().expect("it does not panic");
+    });
+}
+
+#[test]
 fn who_reads_the_new_owner_arrives_behind_the_box() {
     explore(3, || {
         let router = Arc::new(Router::with_owners([ShardId(0)].into_iter()));

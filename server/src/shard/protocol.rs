@@ -136,6 +136,7 @@ impl Shared {
 struct Shard {
     id: usize,
     shared: Arc<Shared>,
+    parked: usize,
     slots: [Option<Box>; SLOTS],
     lent: [Option<Vec<Message>>; SLOTS],
 }
@@ -147,7 +148,8 @@ impl Shard {
         thread::spawn(move || {
             let mut slots = [None, None];
             slots[id] = Some(Box::new());
-            let mut shard = Shard { id, shared: Arc::clone(&shared), slots, lent: [None, None] };
+            let mut shard =
+                Shard { id, shared: Arc::clone(&shared), parked: 0, slots, lent: [None, None] };
             loop {
                 match shared.receive(id) {
                     Message::Stop => return shard.slots,
@@ -181,6 +183,10 @@ impl Shard {
     fn wait_for(&mut self, slot: usize, message: Message) {
         if let Some(parked) = &mut self.lent[slot] {
             parked.push(message);
+            self.parked += 1;
+            if self.parked == 1 {
+                self.shared.mailboxes[self.id].expect();
+            }
         } else {
             self.shared.send(self.shared.owner(slot), message);
         }
@@ -215,7 +221,8 @@ impl Shard {
             if lender == self.id {
                 own.push((slot, boxed));
             } else {
-                self.shared.send(lender, Message::Return(vec![(slot, boxed)]));
+                let boxes = vec![(slot, boxed)];
+                self.shared.mailboxes[lender].push_quietly(Message::Return(boxes));
             }
         }
         self.take_back(own);
@@ -227,6 +234,12 @@ impl Shard {
         for (slot, boxed) in boxes {
             assert!(self.slots[slot].replace(boxed).is_none());
             parked.extend(self.lent[slot].take().expect("it was lent"));
+        }
+        if !parked.is_empty() {
+            self.parked -= parked.len();
+            if self.parked == 0 {
+                self.shared.mailboxes[self.id].expect_nothing();
+            }
         }
         parked.into_iter().for_each(|message| self.handle(message));
     }

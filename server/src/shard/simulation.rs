@@ -107,7 +107,7 @@ impl World {
         self.check();
         for shard in &self.shards {
             let state = shard.state();
-            assert!(state.lent.is_empty());
+            assert!(state.lent.is_empty() && state.parked == 0);
             assert_eq!(state.limit_bytes, u64::MAX);
             for slot in 0..SLOTS {
                 assert_eq!(state.has(slot), state.shared.router.owner(slot) == state.id);

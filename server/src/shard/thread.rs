@@ -28,12 +28,16 @@ pub(crate) fn spawn(
         let _guard = StopOnPanic(Arc::clone(&shared));
         rest::sharpen_timers();
         let shard = Rc::new(Shard::new(id, shared));
-        let before_sleep = Arc::clone(&shard.rest);
+        let (rest, all) = (Arc::clone(&shard.rest), Arc::clone(&shard.shared));
+        let before_sleep = move || {
+            rest.before_park();
+            all.mailboxes[id.index()].wake_for_quiet();
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // Look for sockets and timers often enough that a busy mailbox cannot starve them.
             .event_interval(61)
-            .on_thread_park(move || before_sleep.before_park())
+            .on_thread_park(before_sleep)
             .build_local(LocalOptions::default());
         let runtime = match runtime {
             Ok(runtime) => runtime,
