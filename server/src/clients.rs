@@ -23,7 +23,7 @@ pub(crate) struct Client {
     /// This end.
     pub(crate) local_address: SocketAddr,
     /// Whose thread serves it.
-    pub(crate) shard: ShardId,
+    pub(crate) shard: AtomicU16,
     /// Unix milliseconds of its begin.
     pub(crate) since_ms: i64,
     /// Unix milliseconds of its last command.
@@ -85,7 +85,7 @@ impl Client {
             id,
             address,
             local_address,
-            shard,
+            shard: AtomicU16::new(shard.0),
             since_ms: now_ms,
             last_ms: AtomicI64::new(now_ms),
             last_command: AtomicU16::new(u16::MAX),
@@ -122,7 +122,7 @@ impl Client {
         self.killed.load(Relaxed)
     }
 
-    /// How to wake the connection's task, which is one and the same for its life.
+    /// How to wake the connection's task, which is one and the same until it moves.
     pub(crate) fn set_waker(&self, waker: Waker) {
         *self.waker.lock() = Some(waker);
     }

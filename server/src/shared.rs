@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::connection::follow::Places;
 use crate::log::Log;
 use crate::router::Router;
 use crate::shard::counters::ShardCounters;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Mailbox<Message>>,
     /// One per shard.
     pub(crate) counters: Vec<Arc<ShardCounters>>,
+    /// Room for connections of other shards, one per shard.
+    pub(crate) places: Vec<Places>,
     /// The configuration; shards keep a copy of the `Arc`.
     pub(crate) config: Versioned,
     /// The connections.
@@ -76,6 +79,7 @@ impl Shared {
             router: Router::new(shards),
             mailboxes: (0..shards).map(|_| Mailbox::new()).collect(),
             counters: (0..shards).map(|_| Arc::default()).collect(),
+            places: (0..shards).map(|_| Places::default()).collect(),
             clients: Clients::default(),
             started_ms: clock.wall_ms(),
             clock,

@@ -10,7 +10,7 @@ use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::blocking::{Cancelled, Waiter};
 use crate::clients::Client;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ShardId};
 use crate::session::ReplyMode;
 use crate::shard::message::Message;
 
@@ -302,7 +302,7 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         client.protocol.load(Relaxed),
         labels.lib_name,
         labels.lib_version,
-        client.shard,
+        ShardId(client.shard.load(Relaxed)),
     );
 }
 

@@ -275,6 +275,7 @@ pub struct Settings {
     pub databases: u32,
     pub hz: u32,
     pub coalesce_us: u64,
+    pub follow_slots: bool,
     pub active_expire_effort: u32,
 
     // Memory

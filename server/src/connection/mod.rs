@@ -5,6 +5,7 @@
 pub(crate) mod ahead;
 pub(crate) mod barrier;
 pub(crate) mod batch;
+pub(crate) mod follow;
 pub(crate) mod group;
 pub(crate) mod transaction;
 
@@ -23,9 +24,10 @@ use tokio::net::TcpStream;
 
 use self::ahead::Planned;
 use self::batch::{Group, Stop};
+use self::follow::Follow;
 use self::group::More;
 use crate::clients::Client;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::session::Session;
 use crate::shard::Shard;
@@ -69,6 +71,8 @@ pub(crate) struct Connection {
     group: Group,
     /// When it last received something, for the shard's rests.
     seen: u64,
+    /// Where its commands are carried out.
+    follow: Follow,
 }
 
 impl Connection {
@@ -76,24 +80,31 @@ impl Connection {
     pub(crate) async fn serve(shard: Rc<Shard>, accepted: Accepted) {
         let now_ms = shard.shared.clock.wall_ms();
         let Ok(local_address) = accepted.stream.local_addr() else { return };
-        let Ok(stream) = TcpStream::from_std(accepted.stream) else { return };
         let client = Arc::new(Client::new(
             accepted.id,
             (accepted.address, local_address),
-            std::os::fd::AsRawFd::as_raw_fd(&stream),
+            std::os::fd::AsRawFd::as_raw_fd(&accepted.stream),
             shard.id,
             now_ms,
         ));
-        std::future::poll_fn(|context| {
-            client.set_waker(context.waker().clone());
-            Poll::Ready(())
-        })
-        .await;
         shard.shared.clients.add(Arc::clone(&client));
         // The shard takes over a new password with its next batch; it holds for this one.
         let authenticated = shard.shared.config.load().requirepass.is_empty();
+        Self::serve_session(shard, accepted.stream, Session::new(client, authenticated)).await;
+    }
+
+    /// Serves a registered connection, that has nothing under way, until it ends or moves.
+    async fn serve_session(shard: Rc<Shard>, stream: std::net::TcpStream, session: Session) {
+        let Ok(stream) = TcpStream::from_std(stream) else {
+            return shard.shared.clients.remove(session.client.id);
+        };
+        std::future::poll_fn(|context| {
+            session.client.set_waker(context.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
         let mut connection = Connection {
-            session: Session::new(client, authenticated),
+            session,
             stream,
             input: Vec::new(),
             filled: 0,
@@ -106,12 +117,15 @@ impl Connection {
             foreseen: None,
             group: Group::default(),
             seen: u64::MAX,
+            follow: Follow::default(),
             shard,
         };
         connection.shard.state().counters.clients.add(1);
         let _guard = crate::shard::thread::StopOnPanic(Arc::clone(&connection.shard.shared));
-        let ended = connection.run().await;
-        connection.end(&ended).await;
+        match connection.run().await {
+            End::Moves(to) => connection.depart(to),
+            ended => connection.end(&ended).await,
+        }
     }
 
     async fn run(&mut self) -> End {
@@ -152,6 +166,7 @@ impl Connection {
                 let (Stop::Empty { needed }, true) = (&stop, self.group.is_empty()) else {
                     return Poll::Ready(Turn::Stopped(stop));
                 };
+                self.follow.step_back();
                 self.settle_input(*needed);
                 match self.send_some() {
                     Ok(true) if !self.session.closing => {}
@@ -170,6 +185,7 @@ impl Connection {
     /// Lets the other shards execute what was collected for them, and puts the replies in order.
     async fn finish_group(&mut self) -> io::Result<()> {
         let mut group = std::mem::take(&mut self.group);
+        self.follow.turn(&group, !self.reply.is_empty());
         let mut under_way = group.send(&mut self.shard.state());
         let mut result = Ok(());
         while result.is_ok()
@@ -298,7 +314,10 @@ impl Connection {
             }
             stop = self.execute_batch();
         }
-        if self.session.closing { Some(End::Closed) } else { self.too_much_input() }
+        if self.session.closing {
+            return Some(End::Closed);
+        }
+        self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
     }
 
     /// Drops what has been executed and keeps the rest for the next read.
@@ -428,6 +447,8 @@ pub(crate) enum End {
     Failed(#[allow(dead_code, reason = "shown by Debug")] io::Error),
     /// We closed it, for a reason that the operator should know.
     Refused(&'static str),
+    /// It goes on, on another shard.
+    Moves(ShardId),
 }
 
 /// The limits on requests for a client that has, or has not, told the password.

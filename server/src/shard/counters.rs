@@ -49,6 +49,7 @@ impl ShardCounters {
             &self.query_limit_disconnections,
             &self.unexpected_errors,
             &self.rests,
+            &self.followed,
         ] {
             counter.set(0);
         }
@@ -103,4 +104,6 @@ pub(crate) struct ShardCounters {
     pub(crate) unexpected_errors: Counter,
     /// Moments that it waited for several requests together.
     pub(crate) rests: Counter,
+    /// Connections that came from other shards, to be where their slots are.
+    pub(crate) followed: Counter,
 }

@@ -22,6 +22,8 @@ pub(crate) struct CronState {
     /// Work of this round is left.
     busy: bool,
     clock: ThreadClock,
+    /// When its time was last published.
+    published: Option<Instant>,
 }
 
 /// The CPU time of a thread, from a file that is opened once: what an idle server mostly does is
@@ -78,8 +80,18 @@ impl ShardState {
         self.lru_clock = ballast_storage::eviction::lru_clock(self.now_ms);
         self.refresh_memory_limit();
         self.counters.slots_bytes.set(self.owned_bytes());
-        self.counters.cpu_us.set(self.cron.clock.cpu_us());
+        self.publish_cpu();
         self.counters.lazyfree_pending.set(self.garbage.len() as u64);
+    }
+
+    /// What the thread works, and whether it has room for more connections.
+    fn publish_cpu(&mut self) {
+        let (cpu_us, now) = (self.cron.clock.cpu_us(), Instant::now());
+        let used_us = cpu_us.saturating_sub(self.counters.cpu_us.value());
+        let last = self.cron.published.replace(now).unwrap_or(now);
+        let elapsed_us = u64::try_from((now - last).as_micros()).unwrap_or(u64::MAX);
+        self.shared.places[self.id.index()].offer(used_us, elapsed_us);
+        self.counters.cpu_us.set(cpu_us);
     }
 
     /// Removes keys whose time is over from the next few slots.

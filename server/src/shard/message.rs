@@ -9,6 +9,7 @@ use super::ShardState;
 use crate::commands::context::Routed;
 use crate::commands::table::Command;
 use crate::connection::Accepted;
+use crate::connection::follow::Moving;
 use crate::ids::{ClientId, ShardId};
 use crate::slot::Slot;
 
@@ -30,6 +31,8 @@ pub(crate) enum Message {
     Call(Box<dyn FnOnce(&mut ShardState) + Send>),
     /// A new connection to serve.
     Connection(Accepted),
+    /// A connection of another shard, to serve from now on.
+    Moving(Box<Moving>),
     /// Close the connections and end the thread.
     Stop,
 }

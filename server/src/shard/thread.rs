@@ -76,6 +76,9 @@ async fn run(shard: Rc<Shard>) {
                 Message::Connection(accepted) => {
                     tokio::task::spawn_local(Connection::serve(Rc::clone(&shard), accepted));
                 }
+                Message::Moving(moving) => {
+                    tokio::task::spawn_local(Connection::arrive(Rc::clone(&shard), *moving));
+                }
                 other => {
                     let mut state = shard.state();
                     state.handle(other);
@@ -118,7 +121,7 @@ impl ShardState {
             }
             Message::Unblocked(token, reply) => self.unblocked(token, reply),
             Message::Call(work) => work(self),
-            Message::Connection(_) | Message::Stop => {}
+            Message::Connection(_) | Message::Moving(_) | Message::Stop => {}
         }
     }
 }

@@ -254,7 +254,8 @@ pub(super) fn shards(report: &Report, text: &mut String) {
         let _ = write!(
             text,
             "shard{id}:slots={},ranges={},keys={},bytes={},clients={},commands={},cpu_us={},\
-             evicted={},expired={},handed_over={},adopted={},held={},mailbox={},rests={}\r\n",
+             evicted={},expired={},handed_over={},adopted={},held={},mailbox={},rests={},\
+             followed={}\r\n",
             facts.slots,
             report.shared.router.ranges(id),
             facts.keys,
@@ -269,6 +270,7 @@ pub(super) fn shards(report: &Report, text: &mut String) {
             facts.held.len(),
             report.shared.mailboxes[at].len(),
             counters.rests.value(),
+            counters.followed.value(),
         );
         if let Some((slot, reason, age_ms)) = facts.held.iter().max_by_key(|held| held.2) {
             let _ =

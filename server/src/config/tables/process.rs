@@ -37,6 +37,12 @@ pub(super) const SHARDS: &[Directive] = &[
     )
     .unit("microseconds")
     .field(|s, v| s.coalesce_us = v.number()),
+    Directive::yes_no(
+        "follow-slots",
+        "yes",
+        "Moves a connection to the shard that has the slots of all its commands.",
+    )
+    .field(|s, v| s.follow_slots = v.flag()),
     Directive::yes_no("dynamic-hz", "yes", "Raises `hz` while many clients are connected.")
         .no_effect("periodic work follows the load without it"),
     Directive::int(
