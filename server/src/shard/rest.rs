@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 use super::Shard;
 use super::counters::Counter;
 
-/// Turns of connections after which the length of a rest is reconsidered.
+/// Turns of connections after which the length of a rest is reconsidered…
 const WINDOW_TURNS: u64 = 512;
+/// …or so many microseconds, if there are rests.
+const WINDOW_USEC_MAX: u64 = 20_000;
 /// A rest may take this part of the time between two requests of a client.
 const OF_ROUND: u64 = 5;
 /// What a rest has to bring, in turns and messages.
@@ -126,10 +128,9 @@ pub(crate) async fn rest(shard: Rc<Shard>) {
     let mut began = Instant::now();
     loop {
         rest.due.notified().await;
-        if rest.turns.value() >= WINDOW_TURNS {
-            let now = Instant::now();
-            let elapsed = now.duration_since(std::mem::replace(&mut began, now));
-            let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        let elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if rest.turns.value() >= WINDOW_TURNS || elapsed_us >= WINDOW_USEC_MAX {
+            began = Instant::now();
             rest.adapt(elapsed_us, shard.state().config.coalesce_us);
         }
         behind_others().await;
