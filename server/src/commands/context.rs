@@ -57,12 +57,6 @@ impl Routed {
         let key = args.get(1).map_or(std::ptr::null(), <[u8]>::as_ptr);
         Routed { key, hash, slot }
     }
-
-    /// An argument that is a key, in `slot` and with this hash.
-    #[inline]
-    pub(super) fn of(key: &[u8], slot: u16, hash: u64) -> Routed {
-        Routed { key: key.as_ptr(), hash, slot }
-    }
 }
 
 /// How a command that found nothing to take wants to wait.
@@ -94,6 +88,12 @@ impl<'a> Data<'a> {
         routed: Routed,
     ) -> Data<'a> {
         Data { shard, caller, command, routed }
+    }
+
+    /// What there is to know of a key.
+    pub(super) fn routed(&self, key: &[u8]) -> Routed {
+        let (slot, hashed) = self.hashed(key);
+        Routed { key: key.as_ptr(), hash: hashed.hash, slot }
     }
 
     /// Is told what is known of the key that the command is going to use.

@@ -1,9 +1,9 @@
 //! The keys of commands with many: what their look-ups will read is loaded for several at once,
-//! as it is for several commands, and their slots and hashes are computed once.
+//! as it is for several commands, and their slots and hashes are computed once. For a single
+//! key nothing is done: what the dispatcher knows of it stands.
 
 use ballast_protocol::Args;
-use ballast_protocol::slot::key_slot;
-use ballast_storage::Key;
+use smallvec::SmallVec;
 
 use super::context::{Data, Routed};
 use crate::shard::prefetch::AHEAD_MAX;
@@ -15,17 +15,15 @@ pub(super) struct ManyKeys<'a> {
     next: usize,
     /// From one key to the next.
     step: usize,
-    ahead: [Routed; AHEAD_MAX],
-    /// Those of `ahead` that were given out, and those there are.
+    ahead: SmallVec<[Routed; AHEAD_MAX]>,
+    /// Those of `ahead` that were given out.
     given: usize,
-    known: usize,
 }
 
 impl<'a> ManyKeys<'a> {
     /// Each `step`th argument from the first on.
     pub(super) fn new(args: Args<'a>, step: usize) -> ManyKeys<'a> {
-        let ahead = [Routed::NOWHERE; AHEAD_MAX];
-        ManyKeys { args, next: 1, step, ahead, given: 0, known: 0 }
+        ManyKeys { args, next: 1, step, ahead: SmallVec::new(), given: 0 }
     }
 
     /// The position of the next key, of which `cx` knows the slot and the hash then.
@@ -34,27 +32,29 @@ impl<'a> ManyKeys<'a> {
         if at >= self.args.len() {
             return None;
         }
-        if self.given == self.known {
-            self.look_ahead(cx);
+        self.next += self.step;
+        let is_single = at == 1 && self.next >= self.args.len();
+        if is_single {
+            return Some(at);
+        }
+        if self.given == self.ahead.len() {
+            self.look_ahead(cx, at);
         }
         cx.know(self.ahead[self.given]);
         self.given += 1;
-        self.next += self.step;
         Some(at)
     }
 
-    fn look_ahead(&mut self, cx: &Data<'_>) {
+    /// Computes and has loaded what is known of the keys from position `first` on.
+    fn look_ahead(&mut self, cx: &Data<'_>, first: usize) {
         self.given = 0;
-        self.known = 0;
-        let keys = (self.next..self.args.len()).step_by(self.step);
-        for (at, ahead) in keys.zip(&mut self.ahead) {
-            let key = self.args.at(at);
-            let slot = key_slot(key);
-            cx.shard.load_box(slot);
-            *ahead = Routed::of(key, slot, Key::new(key).hash);
-            self.known += 1;
+        self.ahead.clear();
+        for at in (first..self.args.len()).step_by(self.step).take(AHEAD_MAX) {
+            let routed = cx.routed(self.args.at(at));
+            cx.shard.load_box(routed.slot);
+            self.ahead.push(routed);
         }
-        let known = self.ahead[..self.known].iter().map(|of| (of.slot, of.hash));
-        cx.shard.load_keys(cx.caller.db, known);
+        let keys = self.ahead.iter().map(|of| (of.slot, of.hash));
+        cx.shard.load_keys(cx.caller.db, keys);
     }
 }

@@ -271,9 +271,11 @@ impl Connection {
     /// Does what a batch has stopped for, goes on with it to its end, and sends the replies.
     async fn execute_input(&mut self, mut stop: Stop) -> Option<End> {
         loop {
-            if let Stop::Empty { needed } = stop {
-                // Before waiting for others, so that the buffer serves other connections.
-                self.settle_input(needed);
+            // Before waiting for others, so that the buffer serves other connections.
+            match stop {
+                Stop::Empty { needed } => self.settle_input(needed),
+                _ if self.taken == self.filled => self.settle_input(1),
+                _ => {}
             }
             if !self.group.is_empty()
                 && let Err(error) = self.finish_group().await
@@ -294,10 +296,6 @@ impl Connection {
                     }
                 }
                 Stop::Barrier(barrier) => {
-                    if self.taken == self.filled {
-                        // As above: it may have to wait for slots.
-                        self.settle_input(1);
-                    }
                     if let Err(end) = self.pass(*barrier).await {
                         return Some(end);
                     }

@@ -29,14 +29,16 @@ const TIMER_SLACK_NS: u64 = 1_000;
 /// When a shard rests. Written by its thread only.
 #[derive(Default)]
 pub(crate) struct Rest {
-    /// What the shard has done: turns of connections, and messages.
-    work: Counter,
-    /// `work` when the thread last was about to sleep.
-    work_at_park: Counter,
-    /// `work` when this window began.
-    work_at_window: Counter,
-    /// Turns of connections in this window, and how many connections had them.
+    /// Turns of connections.
     turns: Counter,
+    /// Messages of other shards.
+    messages: Counter,
+    /// Both together, when the thread last was about to sleep.
+    work_at_park: Counter,
+    /// Both, when this window began.
+    turns_before: Counter,
+    messages_before: Counter,
+    /// How many connections had turns in this window.
     clients: Counter,
     /// The number of this window.
     window: Counter,
@@ -50,7 +52,6 @@ impl Rest {
     /// A connection has received something; `seen` is the window in which it last did.
     #[inline(always)]
     pub(crate) fn turn(&self, seen: &mut u64) {
-        self.work.add(1);
         self.turns.add(1);
         let window = self.window.value();
         if *seen != window {
@@ -62,16 +63,24 @@ impl Rest {
     /// The shard has something else to do.
     #[inline]
     pub(crate) fn message(&self) {
-        self.work.add(1);
+        self.messages.add(1);
+    }
+
+    fn work(&self) -> u64 {
+        self.turns.value() + self.messages.value()
+    }
+
+    fn turns_in_window(&self) -> u64 {
+        self.turns.value() - self.turns_before.value()
     }
 
     /// The thread is about to sleep: unless it has only just rested, lets the task look whether it
     /// should.
     pub(crate) fn before_park(&self) {
-        let work = self.work.value();
+        let work = self.work();
         if work != self.work_at_park.value() {
             self.work_at_park.set(work);
-            if self.length_us.value() > 0 || self.turns.value() >= WINDOW_TURNS {
+            if self.length_us.value() > 0 || self.turns_in_window() >= WINDOW_TURNS {
                 self.due.notify_one();
             }
         }
@@ -79,15 +88,13 @@ impl Rest {
 
     /// Reconsiders the length after a window that took `elapsed_us`; it is `max_us` at most.
     fn adapt(&self, elapsed_us: u64, max_us: u64) {
-        let load = Load {
-            elapsed_us,
-            turns: self.turns.value(),
-            clients: self.clients.value(),
-            work: self.work.value() - self.work_at_window.value(),
-        };
+        let turns = self.turns_in_window();
+        let messages = self.messages.value() - self.messages_before.value();
+        let load =
+            Load { elapsed_us, turns, clients: self.clients.value(), work: turns + messages };
         self.length_us.set(load.rest_us(max_us));
-        self.work_at_window.set(self.work.value());
-        self.turns.set(0);
+        self.turns_before.set(self.turns.value());
+        self.messages_before.set(self.messages.value());
         self.clients.set(0);
         self.window.add(1);
     }
@@ -129,13 +136,13 @@ pub(crate) async fn rest(shard: Rc<Shard>) {
     loop {
         rest.due.notified().await;
         let elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if rest.turns.value() >= WINDOW_TURNS || elapsed_us >= WINDOW_USEC_MAX {
+        if rest.turns_in_window() >= WINDOW_TURNS || elapsed_us >= WINDOW_USEC_MAX {
             began = Instant::now();
             rest.adapt(elapsed_us, shard.state().config.coalesce_us);
         }
         behind_others().await;
         let length_us = rest.length_us.value();
-        if length_us > 0 && rest.work.value() == rest.work_at_park.value() {
+        if length_us > 0 && rest.work() == rest.work_at_park.value() {
             shard.shared.counters[shard.id.index()].rests.add(1);
             std::thread::sleep(Duration::from_micros(length_us));
         }

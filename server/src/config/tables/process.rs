@@ -7,7 +7,7 @@ use crate::config::value::Value;
 /// More shard threads than this no machine needs.
 const SHARDS_MAX: i64 = 1024;
 
-/// Longer rests would be felt, by few clients too.
+/// Longer rests would be felt.
 const COALESCE_USEC_MAX: i64 = 1_000;
 
 /// Bounds that Redis applies to `hz` without an error.
