@@ -1,5 +1,5 @@
-//! Periodic work of a shard: expiry, freeing in slices, figures for `INFO`. Each slice is short,
-//! so that connections get their turn in between.
+//! Periodic work of a shard: expiry, freeing in slices, unused memory back to the system, figures
+//! for `INFO`. Each slice is short, so that connections get their turn in between.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ballast_protocol::slot::SLOTS;
-use ballast_storage::Key;
+use ballast_storage::{Key, memory};
 
 use super::ShardState;
 use super::latency::Event;
@@ -71,7 +71,8 @@ impl ShardState {
         let expiring = self.expire_slice();
         self.statistics.latency.took(Event::ExpireCycle, started.elapsed(), self.now_ms);
         let freeing = self.free_slice();
-        self.cron.busy = expiring || freeing;
+        let returning = memory::return_unused(self.now_ms.unsigned_abs());
+        self.cron.busy = expiring || freeing || returning;
         self.cron.busy
     }
 

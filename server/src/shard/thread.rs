@@ -45,7 +45,10 @@ pub(crate) fn spawn(
         };
         drop(ready);
         runtime.block_on(run(shard));
-        // Dropping the runtime closes the connections that are left.
+        // Closes the connections that are left; the slots go with the last of its tasks.
+        drop(runtime);
+        // The program may go on without this server.
+        ballast_storage::memory::purge();
     })
 }
 

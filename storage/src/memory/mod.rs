@@ -256,7 +256,14 @@ pub fn reset_peak() {
 pub fn purge() {
     // SAFETY: touches only free memory of the calling thread's heap.
     unsafe { mi_collect(true) }
-    runs::purge();
+    index_apart(|| runs::purge(assigned_thread()));
+}
+
+/// Gives a slice of the memory that this thread's segments have left unused for a second back to
+/// the system; whether there is more to give back now. For the periodic work of a thread whose
+/// tables come and go; `now_ms` is the time by its clock in milliseconds.
+pub fn return_unused(now_ms: u64) -> bool {
+    index_apart(|| runs::return_unused(assigned_thread(), now_ms))
 }
 
 /// Bytes of [`used_bytes`] that the allocator itself needs to know where segments are.

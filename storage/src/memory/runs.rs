@@ -4,8 +4,14 @@
 //! A general allocator keeps a page for blocks of one size. Segments change their size as they
 //! grow, those of all slots at about the same time, and leave such pages partly filled: resident
 //! memory was 1.32 times what was in use at 1 GiB. Here one size uses what another has given
-//! back, and what nobody uses goes back to the system page by page. A block costs more to take
-//! than from a general allocator; values, which come and go with each command, have theirs there.
+//! back, and what nobody has used for a second goes back to the system page by page. A block costs
+//! more to take than from a general allocator; values, which come and go with each command, have
+//! theirs there.
+//!
+//! Pages never go back from within a command. Taking them from a process interrupts all its
+//! threads and waits for them, which takes milliseconds where a virtual processor is not running;
+//! and while a table grows, what it gives back now it takes again a moment later. So the shards'
+//! periodic work returns what was free *all* the time since it last looked.
 //!
 //! Each thread takes blocks from an arena of its own; a block returns to the arena it came from,
 //! whichever thread frees it, since slots move between threads. So the lock of an arena is hardly
@@ -37,12 +43,18 @@ const HEADER_UNITS: usize = 1;
 /// The tag of a run in use; free ones have their length.
 const USED: u16 = 0;
 
-/// Of free memory so much stays resident: a part of what is in use…
+/// Of free memory that nobody needs so much stays resident: a part of what is in use…
 const RESIDENT_PART: usize = 32;
 /// … and no less than this.
 const RESIDENT_UNITS_MIN: usize = (1 << 20) / UNIT;
-/// Runs given back to the system in one call, so that it stays short.
-const RETURNED_AT_ONCE: usize = 16;
+/// Beyond this multiple of that, free memory goes back even if it was in use a moment ago.
+const RESIDENT_FACTOR_MAX: usize = 3;
+/// How long memory must have been free to count as unused, in milliseconds.
+const UNUSED_MS: u64 = 1000;
+/// One slice of giving back ends after so many units, …
+const RETURNED_UNITS: usize = (1 << 20) / UNIT;
+/// … or so many runs.
+const RETURNED_RUNS: usize = 8;
 
 static ALL: [Mutex<Arena>; ARENAS] = [const { Mutex::new(Arena::new()) }; ARENAS];
 
@@ -80,9 +92,17 @@ pub(super) unsafe fn release(block: NonNull<u8>, size: usize) {
         .give(Run { chunk: header.chunk, start: unit as u16 }, size / UNIT);
 }
 
-/// Gives what is free back to the system (`MEMORY PURGE`).
-pub(super) fn purge() {
-    ALL.iter().for_each(|arena| arena.lock().return_down_to(0, usize::MAX));
+/// Gives all that is free in the `thread`th thread's arena back to the system (`MEMORY PURGE`).
+pub(super) fn purge(thread: usize) {
+    ALL[thread % ARENAS].lock().purge();
+}
+
+/// Gives a slice of what the `thread`th thread's arena has not used for a while back to the
+/// system; whether more is to go now.
+pub(super) fn return_unused(thread: usize, now_ms: u64) -> bool {
+    let mut arena = ALL[thread % ARENAS].lock();
+    arena.look(now_ms);
+    arena.return_slice()
 }
 
 /// Where a run begins.
@@ -101,6 +121,11 @@ struct Arena {
     resident: BTreeMap<(u16, Run), u16>,
     resident_units: usize,
     used_units: usize,
+    /// The fewest units that were resident and free since `looked_ms`: what nobody needed.
+    unused_units: usize,
+    looked_ms: u64,
+    /// Units that are to go back to the system.
+    owed_units: usize,
 }
 
 struct Chunk {
@@ -119,6 +144,9 @@ impl Arena {
             resident: BTreeMap::new(),
             resident_units: 0,
             used_units: 0,
+            unused_units: 0,
+            looked_ms: 0,
+            owed_units: 0,
         }
     }
 
@@ -138,6 +166,7 @@ impl Arena {
         let chunk = &mut self.chunks[run.chunk as usize];
         chunk.mark(run.start, units as u16, USED);
         self.used_units += units;
+        self.unused_units = self.unused_units.min(self.resident_units);
         // SAFETY: inside the chunk.
         Some(unsafe { chunk.base.add(usize::from(run.start) * UNIT) })
     }
@@ -160,10 +189,6 @@ impl Arena {
             len += before;
         }
         self.note(len, Run { start, ..run }, resident);
-        let kept = (self.used_units / RESIDENT_PART).max(RESIDENT_UNITS_MIN);
-        if self.resident_units > kept {
-            self.return_down_to(kept, RETURNED_AT_ONCE);
-        }
     }
 
     /// Enters a free run.
@@ -186,24 +211,55 @@ impl Arena {
         resident.unwrap_or(if pages(len, run).is_none() { len } else { 0 })
     }
 
-    /// Gives free pages back to the system, longest runs first, until so many units may be
-    /// resident or `runs` runs have been dealt with.
-    fn return_down_to(&mut self, kept: usize, runs: usize) {
-        for _ in 0..runs {
-            if self.resident_units <= kept {
-                return;
-            }
-            let Some(((len, run), resident)) = self.resident.pop_last() else { return };
-            self.resident_units -= usize::from(resident);
-            let (first, count) = pages(len, run).expect("only such are entered");
-            let base = self.chunks[run.chunk as usize].base;
-            // SAFETY: whole pages inside a free run, whose contents nobody wants; an error
-            // leaves them resident, which costs memory only.
-            unsafe {
-                let at = base.as_ptr().add(first * PAGE);
-                libc::madvise(at.cast(), count * PAGE, libc::MADV_DONTNEED);
-            }
+    /// Decides how much is to go back: what was unused since the last look, if that is long
+    /// enough ago, and at once what is too much in any case.
+    fn look(&mut self, now_ms: u64) {
+        let kept = (self.used_units / RESIDENT_PART).max(RESIDENT_UNITS_MIN);
+        if now_ms.abs_diff(self.looked_ms) >= UNUSED_MS {
+            self.owed_units = self.unused_units.saturating_sub(kept);
+            self.unused_units = self.resident_units;
+            self.looked_ms = now_ms;
         }
+        let too_much = self.resident_units.saturating_sub(kept * RESIDENT_FACTOR_MAX);
+        self.owed_units = self.owed_units.max(too_much);
+    }
+
+    /// Gives some of what is owed back to the system, longest runs first; whether some is left.
+    fn return_slice(&mut self) -> bool {
+        let end = self.owed_units.saturating_sub(RETURNED_UNITS);
+        for _ in 0..RETURNED_RUNS {
+            if self.owed_units <= end {
+                break;
+            }
+            let returned = self.return_longest();
+            // None: all that is free has been taken meanwhile.
+            self.owed_units = returned.map_or(0, |units| self.owed_units.saturating_sub(units));
+        }
+        self.unused_units = self.unused_units.min(self.resident_units);
+        self.owed_units > 0
+    }
+
+    /// Gives all free pages back.
+    fn purge(&mut self) {
+        while self.return_longest().is_some() {}
+        (self.unused_units, self.owed_units) = (0, 0);
+    }
+
+    /// Gives the pages of the longest run that has some back to the system. Answers how many
+    /// units of them may have been resident.
+    fn return_longest(&mut self) -> Option<usize> {
+        let ((len, run), resident) = self.resident.pop_last()?;
+        let resident = usize::from(resident);
+        self.resident_units -= resident;
+        let (first, count) = pages(len, run).expect("only such are entered");
+        let base = self.chunks[run.chunk as usize].base;
+        // SAFETY: whole pages inside a free run, whose contents nobody wants; an error leaves
+        // them resident, which costs memory only.
+        unsafe {
+            let at = base.as_ptr().add(first * PAGE);
+            libc::madvise(at.cast(), count * PAGE, libc::MADV_DONTNEED);
+        }
+        Some(resident)
     }
 
     #[cold]
@@ -339,9 +395,59 @@ mod tests {
             }
             arena.check(&BTreeMap::new());
             prop_assert_eq!((arena.used_units, arena.free.len()), (0, arena.chunks.len()));
-            arena.return_down_to(0, usize::MAX);
+            arena.purge();
             prop_assert_eq!(arena.resident_units, 0);
         }
+    }
+
+    /// Blocks of 32 KiB.
+    const LARGE: usize = (32 << 10) / UNIT;
+
+    /// An arena that has just got this many large blocks back, and their pages.
+    fn emptied(blocks: usize) -> Arena {
+        let mut arena = Arena::new();
+        let taken: Vec<_> = (0..blocks).map(|_| arena.take(LARGE, 0).expect("memory")).collect();
+        arena.look(UNUSED_MS);
+        for block in taken {
+            let run = run_of(&arena, block);
+            arena.give(run, LARGE);
+        }
+        arena
+    }
+
+    #[test]
+    fn what_was_free_for_a_second_goes_back_in_slices() {
+        let mut arena = emptied(80);
+        let free = 80 * LARGE;
+        assert_eq!(arena.resident_units, free);
+        arena.look(UNUSED_MS + 100);
+        assert!(!arena.return_slice(), "it was in use a moment ago");
+        // A second later all was free since then, but for what was needed in between.
+        arena.look(2 * UNUSED_MS);
+        assert!(!arena.return_slice());
+        let block = arena.take(LARGE, 0).expect("memory");
+        let run = run_of(&arena, block);
+        arena.give(run, LARGE);
+        arena.look(3 * UNUSED_MS);
+        let mut slices = 1;
+        while arena.return_slice() {
+            slices += 1;
+        }
+        assert!(arena.resident_units < free && slices <= 2);
+        assert_eq!(arena.owed_units, 0);
+    }
+
+    #[test]
+    fn far_too_much_free_memory_goes_back_at_once() {
+        let mut arena = emptied(1000);
+        let mut before = arena.resident_units;
+        assert_eq!(before, 1000 * LARGE);
+        arena.look(UNUSED_MS + 100);
+        while arena.return_slice() {
+            assert!(arena.resident_units < before, "each slice gets on");
+            before = arena.resident_units;
+        }
+        assert!(arena.resident_units <= RESIDENT_UNITS_MIN * RESIDENT_FACTOR_MAX);
     }
 
     #[test]
