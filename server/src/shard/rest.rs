@@ -19,10 +19,10 @@ const WINDOW_TURNS: u64 = 512;
 const WINDOW_USEC_MAX: u64 = 20_000;
 /// A rest may take this part of the time between two requests of a client.
 const OF_ROUND: u64 = 5;
-/// What a rest has to bring, in turns and messages.
-const WORK_MIN: u64 = 6;
-/// A shorter rest is not worth its timer.
-const USEC_MIN: u64 = 20;
+/// What a rest has to bring, in turns and messages: so much costs about what its timer does.
+const WORK_MIN: u64 = 2;
+/// A shorter rest would be one for few clients, who notice it.
+const USEC_MIN: u64 = 60;
 /// How exactly a rest ends; the usual precision of a thread's timers is as long as a rest.
 const TIMER_SLACK_NS: u64 = 1_000;
 
@@ -186,8 +186,9 @@ mod tests {
     #[test]
     fn few_clients_or_a_slow_load_have_none() {
         assert_eq!(rest_us(500, 1, 15_000, 100), 0, "one client that waits for each reply");
-        assert_eq!(rest_us(500, 8, 4_000, 100), 0, "a rest of 12 µs is not worth it");
-        assert_eq!(rest_us(500, 50, 10_000, 100), 0, "five requests in a rest");
+        assert_eq!(rest_us(500, 30, 4_000, 100), 0, "their round has no time for a rest");
+        assert_eq!(rest_us(500, 50, 20_000, 100), 100, "two requests in a rest");
+        assert_eq!(rest_us(500, 50, 30_000, 100), 0, "less");
         assert_eq!(rest_us(0, 0, 0, 100), 0);
         assert_eq!(rest_us(u64::MAX, u64::MAX, u64::MAX, 100), 0);
     }
