@@ -9,7 +9,7 @@
 //! theirs there.
 //!
 //! Pages never go back from within a command. Taking them from a process interrupts all its
-//! threads and waits for them, which takes milliseconds where a virtual processor is not running;
+//! threads and waits for them, which was seen to take milliseconds on a virtual machine;
 //! and while a table grows, what it gives back now it takes again a moment later. So the shards'
 //! periodic work returns what was free *all* the time since it last looked.
 //!
