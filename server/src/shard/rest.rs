@@ -19,7 +19,7 @@ const WINDOW_TURNS: u64 = 512;
 const WINDOW_USEC_MAX: u64 = 20_000;
 /// A rest may take this part of the time between two requests of a client.
 const OF_ROUND: u64 = 5;
-/// What a rest has to bring, in turns and messages: so much costs about what its timer does.
+/// What a rest has to bring, in turns and messages: to be woken for less is cheaper than its timer.
 const WORK_MIN: u64 = 2;
 /// A shorter rest would be one for few clients, who notice it.
 const USEC_MIN: u64 = 60;

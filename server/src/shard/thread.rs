@@ -47,7 +47,7 @@ pub(crate) fn spawn(
         runtime.block_on(run(shard));
         // Closes the connections that are left; the slots go with the last of its tasks.
         drop(runtime);
-        // The program may go on without this server.
+        // The program may go on without this server. The last shard to end gives back all of it.
         ballast_storage::memory::purge();
     })
 }

@@ -252,11 +252,12 @@ pub fn reset_peak() {
     PEAK.store(0, Ordering::Relaxed);
 }
 
-/// Gives pages that this thread has freed back to the system (`MEMORY PURGE`).
+/// Gives pages back to the system (`MEMORY PURGE`): those that this thread has freed, and those of
+/// all threads' segments.
 pub fn purge() {
     // SAFETY: touches only free memory of the calling thread's heap.
     unsafe { mi_collect(true) }
-    index_apart(|| runs::purge(assigned_thread()));
+    index_apart(runs::purge);
 }
 
 /// Gives a slice of the memory that this thread's segments have left unused for a second back to
