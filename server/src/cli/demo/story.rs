@@ -61,7 +61,7 @@ pub(super) struct Lengths {
     pub(super) uneven_ms: u64,
     /// Level at least this long.
     pub(super) level_ms: u64,
-    /// The end, once it is level. 0: never.
+    /// The end, when it is level then, or as soon as it is again. 0: never.
     pub(super) total_ms: u64,
     /// The end in any case. 0: never.
     pub(super) give_up_ms: u64,
@@ -102,13 +102,13 @@ impl Story {
     pub(super) fn step(&mut self, facts: Facts) -> Option<Scene> {
         let lasted_ms = facts.at_ms.saturating_sub(self.since_ms);
         let Lengths { uneven_ms, level_ms, total_ms, give_up_ms } = self.lengths;
+        let over = total_ms > 0 && facts.at_ms >= total_ms;
         let next = match self.scene {
             Scene::Filling if facts.filled => Scene::Uneven,
             Scene::Uneven if facts.uneven && lasted_ms >= uneven_ms => Scene::Levelling,
             Scene::Levelling if facts.level && facts.quiet => Scene::Level,
-            Scene::Level if total_ms > 0 && facts.at_ms >= total_ms && lasted_ms >= level_ms => {
-                Scene::Done
-            }
+            // Pages that were evicted come back: it may drift out of band and be levelled again.
+            Scene::Level if facts.level && lasted_ms >= level_ms && over => Scene::Done,
             scene => scene,
         };
         let next = if give_up_ms > 0 && facts.at_ms >= give_up_ms { Scene::Done } else { next };
@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(story.step(Facts { quiet: false, ..facts(41_000) }), None);
         assert_eq!(story.step(facts(41_000)), Some(Scene::Level));
         assert_eq!(story.step(facts(43_000)), None);
+        assert_eq!(story.step(Facts { level: false, ..facts(44_000) }), None, "it ends level");
         assert_eq!(story.step(facts(44_000)), Some(Scene::Done));
     }
 
