@@ -71,8 +71,8 @@ impl ShardState {
         let expiring = self.expire_slice();
         self.statistics.latency.took(Event::ExpireCycle, started.elapsed(), self.now_ms);
         let freeing = self.free_slice();
-        let returning = memory::return_unused(self.now_ms.unsigned_abs());
-        self.cron.busy = expiring || freeing || returning;
+        memory::return_unused(self.now_ms.unsigned_abs());
+        self.cron.busy = expiring || freeing;
         self.cron.busy
     }
 

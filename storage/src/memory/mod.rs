@@ -9,6 +9,7 @@
 //! true by moving whenever the size class changes (mimalloc alone would keep a block that is up
 //! to twice too large).
 
+mod pages;
 mod runs;
 
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
@@ -260,12 +261,23 @@ pub fn purge() {
     index_apart(runs::purge);
 }
 
-/// Gives a slice of the memory that this thread's segments have left unused for a second back to
-/// the system; whether there is more to give back now. For the periodic work of a thread whose
-/// tables come and go; `now_ms` is the time by its clock in milliseconds.
-pub fn return_unused(now_ms: u64) -> bool {
-    index_apart(|| runs::return_unused(assigned_thread(), now_ms))
+/// Has memory that was left unused for a second go back to the system: what this thread's segments
+/// have left, and what is free elsewhere. For the periodic work of a thread whose tables come and
+/// go; `now_ms` is the time by its clock in milliseconds. A thread that gives way to all others
+/// does it, and from the first call on nothing else but [`purge`] gives pages back.
+pub fn return_unused(now_ms: u64) {
+    let thread = assigned_thread();
+    if index_apart(|| runs::look(thread, now_ms)) {
+        pages::give_back(thread % runs::ARENAS);
+    }
+    if now_ms.abs_diff(COLLECTED_MS.load(Ordering::Relaxed)) >= runs::UNUSED_MS {
+        COLLECTED_MS.store(now_ms, Ordering::Relaxed);
+        pages::collect();
+    }
 }
+
+/// When what is free outside of segments was last to go back, by the clock of who said so.
+static COLLECTED_MS: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of [`used_bytes`] that the allocator itself needs to know where segments are.
 pub fn index_bytes() -> u64 {

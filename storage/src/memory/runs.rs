@@ -26,19 +26,23 @@ use std::ptr::{self, NonNull};
 
 use parking_lot::Mutex;
 
+use super::pages;
+
 /// Block sizes are multiples of this; so are the allocator's size classes from [`BLOCK_MIN`] on.
 const UNIT: usize = 512;
 const CHUNK: usize = 4 << 20;
 const UNITS: usize = CHUNK / UNIT;
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 /// The smallest block that is taken from here.
 const BLOCK_MIN: usize = 2 << 10;
 /// The largest block that is taken from here.
 const BLOCK_MAX: usize = 64 << 10;
 /// Arenas; threads beyond that share.
-const ARENAS: usize = 64;
+pub(super) const ARENAS: usize = 64;
 /// The first unit of a chunk says whose it is.
 const HEADER_UNITS: usize = 1;
+/// What is left of a chunk.
+const CHUNK_RUN: u16 = (UNITS - HEADER_UNITS) as u16;
 
 /// The tag of a run in use; free ones have their length.
 const USED: u16 = 0;
@@ -47,14 +51,12 @@ const USED: u16 = 0;
 const RESIDENT_PART: usize = 32;
 /// … and no less than this.
 const RESIDENT_UNITS_MIN: usize = (1 << 20) / UNIT;
+/// An arena with so much in use has its next chunk prepared, and keeps the one it cuts from.
+const AHEAD_UNITS_MIN: usize = 4 * UNITS;
 /// Beyond this multiple of that, free memory goes back even if it was in use a moment ago.
 const RESIDENT_FACTOR_MAX: usize = 3;
 /// How long memory must have been free to count as unused, in milliseconds.
-const UNUSED_MS: u64 = 1000;
-/// One slice of giving back ends after so many units, …
-const RETURNED_UNITS: usize = (1 << 20) / UNIT;
-/// … or so many runs.
-const RETURNED_RUNS: usize = 8;
+pub(super) const UNUSED_MS: u64 = 1000;
 
 static ALL: [Mutex<Arena>; ARENAS] = [const { Mutex::new(Arena::new()) }; ARENAS];
 
@@ -74,8 +76,30 @@ pub(super) const fn serves(size: usize) -> bool {
 /// has no memory.
 pub(super) fn allocate(size: usize, thread: usize) -> Option<NonNull<u8>> {
     debug_assert!(serves(size) && size.is_multiple_of(UNIT));
-    let arena = thread % ARENAS;
-    ALL[arena].lock().take(size / UNIT, arena)
+    let number = thread % ARENAS;
+    let mut arena = ALL[number].lock();
+    let chunks = arena.chunks.len();
+    let block = arena.take(size / UNIT, number);
+    if arena.chunks.len() > chunks && arena.is_large() {
+        drop(arena);
+        pages::prepare(number);
+    }
+    block
+}
+
+/// Gives an arena a chunk for when it next needs one, and makes it resident.
+pub(super) fn place_ahead(number: usize) {
+    let arena = &ALL[number];
+    // Only the one thread that is here ever places one.
+    if arena.lock().ahead.is_some() {
+        return;
+    }
+    let Some(chunk) = super::index_apart(|| Chunk::map(number)) else { return };
+    let (base, tags) = (chunk.base.as_ptr(), chunk.tags.as_ptr());
+    // It can be taken at once: what is in it already stays as it is.
+    arena.lock().ahead = Some(chunk);
+    pages::populate(tags.cast(), UNITS * size_of::<u16>());
+    pages::populate(base, CHUNK);
 }
 
 /// Gives a block back.
@@ -87,28 +111,53 @@ pub(super) unsafe fn release(block: NonNull<u8>, size: usize) {
     // SAFETY: the block lies in a chunk, which begins with its header and is never unmapped.
     let header = unsafe { &*start.cast::<Header>() };
     let unit = (block.as_ptr().addr() - start.addr()) / UNIT;
-    ALL[header.arena as usize]
-        .lock()
-        .give(Run { chunk: header.chunk, start: unit as u16 }, size / UNIT);
+    ALL[header.arena as usize].lock().give(
+        Run { chunk: header.chunk, start: unit as u16 },
+        size / UNIT,
+        size / UNIT,
+    );
 }
 
 /// Gives all that is free back to the system (`MEMORY PURGE`): of every thread, since one that has
-/// ended may have left blocks in slots of another. Others' locks are held for a run at a time.
+/// ended may have left blocks in slots of another.
 pub(super) fn purge() {
     for arena in &ALL {
-        let runs = arena.lock().resident.len();
+        let runs = {
+            let mut arena = arena.lock();
+            arena.take_in_ahead();
+            arena.resident.len()
+        };
         for _ in 0..runs {
-            arena.lock().return_longest();
+            return_run(arena, Arena::longest);
         }
     }
 }
 
-/// Gives a slice of what the `thread`th thread's arena has not used for a while back to the
-/// system; whether more is to go now.
-pub(super) fn return_unused(thread: usize, now_ms: u64) -> bool {
+/// Decides what is to go back to the system of the `thread`th thread's arena; whether there is
+/// something.
+pub(super) fn look(thread: usize, now_ms: u64) -> bool {
     let mut arena = ALL[thread % ARENAS].lock();
     arena.look(now_ms);
-    arena.return_slice()
+    arena.owed_units > 0
+}
+
+/// Gives the longest run that an arena owes back to the system; false if it owes nothing.
+pub(super) fn return_longest(number: usize) -> bool {
+    return_run(&ALL[number], Arena::longest_owed)
+}
+
+/// Gives the pages of a free run back to the system: nobody waits for the arena's lock meanwhile.
+fn return_run(arena: &Mutex<Arena>, choose: impl FnOnce(&mut Arena) -> Option<(u16, Run)>) -> bool {
+    let taken = {
+        let mut arena = arena.lock();
+        choose(&mut arena).map(|(len, run)| arena.take_out(len, run))
+    };
+    let Some((run, units, Pages { start, bytes })) = taken else { return false };
+    // SAFETY: whole pages inside a run that is taken out, whose contents nobody wants; an error
+    // leaves them resident, which costs memory only.
+    unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
+    super::index_apart(|| arena.lock().give(run, units, 0));
+    true
 }
 
 /// Where a run begins.
@@ -121,6 +170,8 @@ struct Run {
 /// What one thread allocates from.
 struct Arena {
     chunks: Vec<Chunk>,
+    /// The next chunk, which is resident or soon will be.
+    ahead: Option<Chunk>,
     /// Free runs by length.
     free: BTreeSet<(u16, Run)>,
     /// Those that hold whole pages, some of which are resident: how many units may be.
@@ -132,6 +183,12 @@ struct Arena {
     looked_ms: u64,
     /// Units that are to go back to the system.
     owed_units: usize,
+}
+
+/// Whole pages of a chunk.
+struct Pages {
+    start: NonNull<u8>,
+    bytes: usize,
 }
 
 struct Chunk {
@@ -146,6 +203,7 @@ impl Arena {
     const fn new() -> Arena {
         Arena {
             chunks: Vec::new(),
+            ahead: None,
             free: BTreeSet::new(),
             resident: BTreeMap::new(),
             resident_units: 0,
@@ -161,7 +219,7 @@ impl Arena {
         let shortest = (units as u16, Run { chunk: 0, start: 0 });
         let (len, run) = match self.free.range(shortest..).next() {
             Some(found) => *found,
-            None => self.add_chunk(arena)?,
+            None => self.grow(arena)?,
         };
         let resident = self.forget(len, run);
         let rest = len - units as u16;
@@ -177,11 +235,11 @@ impl Arena {
         Some(unsafe { chunk.base.add(usize::from(run.start) * UNIT) })
     }
 
-    /// Takes a run back.
-    fn give(&mut self, run: Run, units: usize) {
+    /// Takes a run back, of which `resident` units may be resident.
+    fn give(&mut self, run: Run, units: usize, resident: usize) {
         self.used_units -= units;
         let (mut start, mut len) = (run.start, units as u16);
-        let mut resident = len;
+        let mut resident = resident as u16;
         let tags = &self.chunks[run.chunk as usize].tags;
         let before = tags[usize::from(start) - 1];
         let after = tags.get(usize::from(start + len)).copied().unwrap_or(USED);
@@ -201,7 +259,7 @@ impl Arena {
     fn note(&mut self, len: u16, run: Run, resident: u16) {
         self.chunks[run.chunk as usize].mark(run.start, len, len);
         self.free.insert((len, run));
-        if resident > 0 && pages(len, run).is_some() {
+        if resident > 0 && pages_of(len, run).is_some() {
             self.resident.insert((len, run), resident);
             self.resident_units += usize::from(resident);
         }
@@ -214,13 +272,19 @@ impl Arena {
         let resident = self.resident.remove(&(len, run));
         self.resident_units -= usize::from(resident.unwrap_or(0));
         // What is too short for a whole page never goes back to the system by itself.
-        resident.unwrap_or(if pages(len, run).is_none() { len } else { 0 })
+        resident.unwrap_or(if pages_of(len, run).is_none() { len } else { 0 })
     }
 
     /// Decides how much is to go back: what was unused since the last look, if that is long
     /// enough ago, and at once what is too much in any case.
     fn look(&mut self, now_ms: u64) {
-        let kept = (self.used_units / RESIDENT_PART).max(RESIDENT_UNITS_MIN);
+        let least = if self.is_large() {
+            UNITS
+        } else {
+            self.take_in_ahead();
+            RESIDENT_UNITS_MIN
+        };
+        let kept = (self.used_units / RESIDENT_PART).max(least);
         if now_ms.abs_diff(self.looked_ms) >= UNUSED_MS {
             self.owed_units = self.unused_units.saturating_sub(kept);
             self.unused_units = self.resident_units;
@@ -230,53 +294,72 @@ impl Arena {
         self.owed_units = self.owed_units.max(too_much);
     }
 
-    /// Gives some of what is owed back to the system, longest runs first; whether some is left.
-    fn return_slice(&mut self) -> bool {
-        let end = self.owed_units.saturating_sub(RETURNED_UNITS);
-        for _ in 0..RETURNED_RUNS {
-            if self.owed_units <= end {
-                break;
-            }
-            let returned = self.return_longest();
-            // None: all that is free has been taken meanwhile.
-            self.owed_units = returned.map_or(0, |units| self.owed_units.saturating_sub(units));
-        }
-        self.owed_units > 0
+    /// The longest run with pages to give back.
+    fn longest(&mut self) -> Option<(u16, Run)> {
+        self.resident.last_key_value().map(|(run, _)| *run)
     }
 
-    /// Gives the pages of the longest run that has some back to the system. Answers how many
-    /// units of them may have been resident.
-    fn return_longest(&mut self) -> Option<usize> {
-        let ((len, run), resident) = self.resident.pop_last()?;
-        let resident = usize::from(resident);
-        self.resident_units -= resident;
+    /// The longest run with pages to give back, while some are owed. Of a large arena those in the
+    /// newest chunk stay: they were prepared, and are needed next.
+    fn longest_owed(&mut self) -> Option<(u16, Run)> {
+        let newest = self.chunks.len().saturating_sub(1) as u32;
+        let spared = self.is_large().then_some(newest);
+        let mut longest_first = self.resident.keys().rev();
+        let longest = longest_first.find(|(_, run)| Some(run.chunk) != spared).copied();
+        // None: what was free has been taken meanwhile.
+        self.owed_units = if longest.is_some() { self.owed_units } else { 0 };
+        longest.filter(|_| self.owed_units > 0)
+    }
+
+    /// Takes a free run out to give its pages back.
+    fn take_out(&mut self, len: u16, run: Run) -> (Run, usize, Pages) {
+        let resident = self.forget(len, run);
+        self.owed_units = self.owed_units.saturating_sub(usize::from(resident));
         self.unused_units = self.unused_units.min(self.resident_units);
-        let (first, count) = pages(len, run).expect("only such are entered");
-        let base = self.chunks[run.chunk as usize].base;
-        // SAFETY: whole pages inside a free run, whose contents nobody wants; an error leaves
-        // them resident, which costs memory only.
-        unsafe {
-            let at = base.as_ptr().add(first * PAGE);
-            libc::madvise(at.cast(), count * PAGE, libc::MADV_DONTNEED);
-        }
-        Some(resident)
+        self.used_units += usize::from(len);
+        let chunk = &mut self.chunks[run.chunk as usize];
+        chunk.mark(run.start, len, USED);
+        let (first, count) = pages_of(len, run).expect("only such are entered");
+        // SAFETY: inside the chunk.
+        let start = unsafe { chunk.base.add(first * PAGE) };
+        (run, usize::from(len), Pages { start, bytes: count * PAGE })
     }
 
+    /// Enters the chunk that was prepared, or else a fresh one, as a free run.
     #[cold]
-    fn add_chunk(&mut self, arena: usize) -> Option<(u16, Run)> {
-        let base = map_chunk()?;
-        let chunk = u32::try_from(self.chunks.len()).ok()?;
-        let header = Header { arena: arena as u32, chunk };
-        // SAFETY: the chunk is ours, writable, and aligned to its size.
-        unsafe { base.cast::<Header>().write(header) };
-        self.chunks.push(Chunk { base, tags: vec![USED; UNITS].into() });
-        let (len, run) = ((UNITS - HEADER_UNITS) as u16, Run { chunk, start: HEADER_UNITS as u16 });
-        self.note(len, run, 0);
-        Some((len, run))
+    fn grow(&mut self, arena: usize) -> Option<(u16, Run)> {
+        self.take_in_ahead().or_else(|| self.add(Chunk::map(arena)?, 0))
+    }
+
+    fn take_in_ahead(&mut self) -> Option<(u16, Run)> {
+        let chunk = self.ahead.take()?;
+        self.add(chunk, CHUNK_RUN)
+    }
+
+    fn add(&mut self, chunk: Chunk, resident: u16) -> Option<(u16, Run)> {
+        let number = u32::try_from(self.chunks.len()).ok()?;
+        // SAFETY: a chunk begins with its header, which nobody else looks at before it is in use.
+        unsafe { (*chunk.base.cast::<Header>().as_ptr()).chunk = number };
+        self.chunks.push(chunk);
+        let run = Run { chunk: number, start: HEADER_UNITS as u16 };
+        self.note(CHUNK_RUN, run, resident);
+        Some((CHUNK_RUN, run))
+    }
+
+    /// Whether it is worth its while to hold a chunk ready.
+    fn is_large(&self) -> bool {
+        self.used_units >= AHEAD_UNITS_MIN
     }
 }
 
 impl Chunk {
+    fn map(arena: usize) -> Option<Chunk> {
+        let base = map_chunk()?;
+        // SAFETY: the chunk is ours, writable, and aligned to its size.
+        unsafe { base.cast::<Header>().write(Header { arena: arena as u32, chunk: 0 }) };
+        Some(Chunk { base, tags: vec![USED; UNITS].into() })
+    }
+
     /// Tags the ends of a run.
     fn mark(&mut self, start: u16, len: u16, tag: u16) {
         self.tags[usize::from(start)] = tag;
@@ -285,7 +368,7 @@ impl Chunk {
 }
 
 /// First and number of the pages that lie wholly inside a run.
-fn pages(len: u16, run: Run) -> Option<(usize, usize)> {
+fn pages_of(len: u16, run: Run) -> Option<(usize, usize)> {
     let start = usize::from(run.start) * UNIT;
     let end = start + usize::from(len) * UNIT;
     let (first, last) = (start.div_ceil(PAGE), end / PAGE);
@@ -384,20 +467,28 @@ mod tests {
                     };
                     prop_assert!(bytes.iter().all(|byte| *byte == mark), "nobody else wrote it");
                     let run = run_of(&arena, block);
-                    arena.give(run, units);
+                    arena.give(run, units, units);
                 }
             }
             let used = blocks.iter().map(|(block, units, _)| (run_of(&arena, *block), *units));
             arena.check(&used.collect());
             for (block, units, _) in blocks {
                 let run = run_of(&arena, block);
-                arena.give(run, units);
+                arena.give(run, units, units);
             }
             arena.check(&BTreeMap::new());
             prop_assert_eq!((arena.used_units, arena.free.len()), (0, arena.chunks.len()));
-            while arena.return_longest().is_some() {}
-            prop_assert_eq!(arena.resident_units, 0);
+            while return_in(&mut arena, Arena::longest) {}
+            arena.check(&BTreeMap::new());
+            prop_assert_eq!((arena.used_units, arena.resident_units), (0, 0));
         }
+    }
+
+    fn return_in(arena: &mut Arena, choose: impl FnOnce(&mut Arena) -> Option<(u16, Run)>) -> bool {
+        let locked = Mutex::new(std::mem::replace(arena, Arena::new()));
+        let returned = return_run(&locked, choose);
+        *arena = locked.into_inner();
+        returned
     }
 
     /// Blocks of 32 KiB.
@@ -410,31 +501,29 @@ mod tests {
         arena.look(UNUSED_MS);
         for block in taken {
             let run = run_of(&arena, block);
-            arena.give(run, LARGE);
+            arena.give(run, LARGE, LARGE);
         }
         arena
     }
 
     #[test]
-    fn what_was_free_for_a_second_goes_back_in_slices() {
+    fn what_was_free_for_a_second_goes_back() {
         let mut arena = emptied(80);
         let free = 80 * LARGE;
         assert_eq!(arena.resident_units, free);
         arena.look(UNUSED_MS + 100);
-        assert!(!arena.return_slice(), "it was in use a moment ago");
+        assert!(!return_in(&mut arena, Arena::longest_owed), "it was in use a moment ago");
         // A second later all was free since then, but for what was needed in between.
         arena.look(2 * UNUSED_MS);
-        assert!(!arena.return_slice());
+        assert!(!return_in(&mut arena, Arena::longest_owed));
         let block = arena.take(LARGE, 0).expect("memory");
         let run = run_of(&arena, block);
-        arena.give(run, LARGE);
+        arena.give(run, LARGE, LARGE);
         arena.look(3 * UNUSED_MS);
-        let mut slices = 1;
-        while arena.return_slice() {
-            slices += 1;
-        }
-        assert!(arena.resident_units < free && slices <= 2);
-        assert_eq!(arena.owed_units, 0);
+        while return_in(&mut arena, Arena::longest_owed) {}
+        assert!(arena.resident_units < free);
+        assert_eq!((arena.owed_units, arena.used_units), (0, 0));
+        arena.check(&BTreeMap::new());
     }
 
     #[test]
@@ -443,11 +532,43 @@ mod tests {
         let mut before = arena.resident_units;
         assert_eq!(before, 1000 * LARGE);
         arena.look(UNUSED_MS + 100);
-        while arena.return_slice() {
-            assert!(arena.resident_units < before, "each slice gets on");
+        while return_in(&mut arena, Arena::longest_owed) {
+            assert!(arena.resident_units < before, "each step gets on");
             before = arena.resident_units;
         }
         assert!(arena.resident_units <= RESIDENT_UNITS_MIN * RESIDENT_FACTOR_MAX);
+    }
+
+    #[test]
+    fn a_large_arena_takes_its_next_chunk_from_what_was_prepared_and_keeps_it() {
+        let mut arena = Arena::new();
+        let mut taken = Vec::new();
+        while !arena.is_large() {
+            taken.push(arena.take(LARGE, 0).expect("memory"));
+        }
+        arena.ahead = Chunk::map(0);
+        let prepared = arena.ahead.as_ref().expect("memory").base;
+        while arena.ahead.is_some() {
+            taken.push(arena.take(LARGE, 0).expect("memory"));
+        }
+        assert_eq!(arena.chunks.last().map(|chunk| chunk.base), Some(prepared));
+        let left = usize::from(CHUNK_RUN) - LARGE;
+        assert_eq!(arena.resident_units, left, "as far as we know it is resident");
+        for at in [1, 2, 3] {
+            arena.look(at * UNUSED_MS);
+            assert!(!return_in(&mut arena, Arena::longest_owed));
+        }
+        // An arena that has become small prepares nothing, and nothing is spared.
+        arena.ahead = Chunk::map(0);
+        for block in taken {
+            let run = run_of(&arena, block);
+            arena.give(run, LARGE, LARGE);
+        }
+        arena.look(4 * UNUSED_MS);
+        assert!(arena.ahead.is_none());
+        while return_in(&mut arena, Arena::longest_owed) {}
+        assert!(arena.resident_units <= RESIDENT_UNITS_MIN * RESIDENT_FACTOR_MAX);
+        arena.check(&BTreeMap::new());
     }
 
     #[test]
