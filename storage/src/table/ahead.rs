@@ -38,14 +38,27 @@ impl Ahead<'_> {
         }
     }
 
-    /// Asks for the first 128 bytes of the entry, if there is one that looks like the key's.
+    /// Asks for the first 128 bytes of the entry that looks like the key's, or of the place that a
+    /// new one would get.
     #[inline(always)]
     pub fn load_entry(&self) {
-        if let Some(segment) = self.segment
-            && let Some(entry) = segment.likely_entry(self.hash)
-        {
-            prefetch(entry);
-            prefetch(entry.wrapping_add(64));
+        if let Some(segment) = self.segment {
+            match segment.likely_entry(self.hash) {
+                Some(entry) => load_two(entry),
+                None => load_next(segment),
+            }
         }
     }
+}
+
+#[inline(always)]
+fn load_two(lines: *const u8) {
+    prefetch(lines);
+    prefetch(lines.wrapping_add(64));
+}
+
+/// Apart, so that nothing of it is computed for keys that are there.
+#[inline(never)]
+fn load_next(segment: RawSegment) {
+    load_two(segment.next_entry());
 }

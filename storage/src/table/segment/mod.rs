@@ -236,6 +236,12 @@ impl RawSegment {
         self.cell_ptr(self.home(tag_of(hash, self.depth()))).cast()
     }
 
+    /// Where the next entry goes.
+    #[inline]
+    pub(super) fn next_entry(self) -> *const u8 {
+        self.as_ptr().wrapping_add(self.head().end as usize)
+    }
+
     /// The address of the first entry with the tag of a hash.
     #[inline(always)]
     pub(super) fn likely_entry(self, hash: u64) -> Option<*const u8> {
