@@ -10,8 +10,9 @@
 //!
 //! Pages never go back from within a command: single calls for that were seen to take over two
 //! milliseconds, and while a table grows, what it gives back now it takes again a moment later. So
-//! the shards' periodic work returns what was free *all* the time since it last looked, and sooner
-//! only what is far too much.
+//! the shards' periodic work decides: what was free *all* the time since it last looked goes back,
+//! and sooner only what is far too much. The thread of [`pages`] does it, and makes the next chunk
+//! of a large arena resident before it is needed.
 //!
 //! Each thread takes blocks from an arena of its own; a block returns to the arena it came from,
 //! whichever thread frees it, since slots move between threads. So the lock of an arena is hardly
@@ -143,7 +144,7 @@ pub(super) fn look(thread: usize, now_ms: u64) -> bool {
 
 /// Gives the longest run that an arena owes back to the system; false if it owes nothing.
 pub(super) fn return_longest(number: usize) -> bool {
-    return_run(&ALL[number], Arena::longest_owed)
+    super::index_apart(|| return_run(&ALL[number], Arena::longest_owed))
 }
 
 /// Gives the pages of a free run back to the system: nobody waits for the arena's lock meanwhile.
@@ -156,7 +157,7 @@ fn return_run(arena: &Mutex<Arena>, choose: impl FnOnce(&mut Arena) -> Option<(u
     // SAFETY: whole pages inside a run that is taken out, whose contents nobody wants; an error
     // leaves them resident, which costs memory only.
     unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
-    super::index_apart(|| arena.lock().give(run, units, 0));
+    arena.lock().give(run, units, 0);
     true
 }
 
@@ -583,6 +584,23 @@ mod tests {
         .join()
         .expect("no panic");
         assert!(ALL[7].lock().used_units < 32, "it came back");
+    }
+
+    #[test]
+    fn what_the_index_takes_and_gives_is_counted_as_the_index_only() {
+        // The last but one arena, which the threads of other tests do not come to.
+        let thread = ARENAS - 2;
+        super::super::index_apart(|| {
+            let blocks: Vec<_> = (0..100).map(|_| allocate(64 << 10, thread)).collect();
+            for block in blocks.into_iter().step_by(2) {
+                // SAFETY: given back once.
+                unsafe { release(block.expect("memory"), 64 << 10) }
+            }
+            assert!(look(thread, 0), "far too much is free");
+        });
+        let before = super::super::thread_used_bytes();
+        while return_longest(thread) {}
+        assert_eq!(super::super::thread_used_bytes(), before);
     }
 
     #[test]
