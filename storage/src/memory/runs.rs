@@ -587,23 +587,6 @@ mod tests {
     }
 
     #[test]
-    fn what_the_index_takes_and_gives_is_counted_as_the_index_only() {
-        // The last but one arena, which the threads of other tests do not come to.
-        let thread = ARENAS - 2;
-        super::super::index_apart(|| {
-            let blocks: Vec<_> = (0..100).map(|_| allocate(64 << 10, thread)).collect();
-            for block in blocks.into_iter().step_by(2) {
-                // SAFETY: given back once.
-                unsafe { release(block.expect("memory"), 64 << 10) }
-            }
-            assert!(look(thread, 0), "far too much is free");
-        });
-        let before = super::super::thread_used_bytes();
-        while return_longest(thread) {}
-        assert_eq!(super::super::thread_used_bytes(), before);
-    }
-
-    #[test]
     fn a_purge_reaches_what_an_ended_thread_has_left() {
         // The last arena, which the threads of other tests do not come to.
         let block = allocate(64 << 10, ARENAS - 1).expect("memory");
