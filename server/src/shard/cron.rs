@@ -1,4 +1,4 @@
-//! Periodic work of a shard: expiry, freeing in slices, unused memory back to the system, figures
+//! Periodic work of a shard: expiry, freeing in slices, what memory goes back to the system, figures
 //! for `INFO`. Each slice is short, so that connections get their turn in between.
 
 use std::fs::File;
