@@ -1,5 +1,5 @@
-//! Periodic work of a shard: expiry, freeing in slices, what memory goes back to the system, figures
-//! for `INFO`. Each slice is short, so that connections get their turn in between.
+//! Periodic work of a shard: expiry, freeing in slices, what memory goes back to the system, and
+//! figures for `INFO`. Each slice is short, so that connections get their turn in between.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
