@@ -343,7 +343,10 @@ impl Keyspace {
     ) -> Option<Removed> {
         match value {
             OwnedValue::Int(int) => self.set_int(key, int, expiry, aux),
-            OwnedValue::Str(bytes) => self.set_string(key, &bytes, expiry, aux),
+            OwnedValue::Str(bytes) => self.set_text(key, &bytes, expiry, aux),
+            OwnedValue::Raw(bytes) => {
+                self.set_entry(key, NewEntry { tag: tag::RAW, aux, expiry, payload: &bytes })
+            }
             OwnedValue::Collection(value) => self.insert_collection(key, value, expiry, aux),
         }
     }
@@ -366,7 +369,7 @@ impl Keyspace {
             // SAFETY: the entry is removed next.
             let value = match unsafe { Collection::of_entry(entry) } {
                 Some(value) => OwnedValue::Collection(value),
-                None => OwnedValue::copy_of(value_of(entry)),
+                None => OwnedValue::copy_of(entry),
             };
             (value, entry.expiry())
         })
@@ -374,7 +377,7 @@ impl Keyspace {
 
     /// A copy of a key's value.
     pub fn clone_value(&self, key: &Key<'_>) -> Option<OwnedValue> {
-        self.find(key).map(OwnedValue::copy_of)
+        self.table.find(key.hash, key.bytes).map(OwnedValue::copy_of)
     }
 
     /// Calls `f` with about `count` keys from `cursor` on and returns the cursor to go on with

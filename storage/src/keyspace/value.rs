@@ -1,6 +1,7 @@
 //! Keys and values as the keyspace takes and returns them.
 
-use crate::table::hash_key;
+use super::held::{tag, value_of};
+use crate::table::{EntryRef, hash_key};
 use crate::types::{Hash, HashRef, List, ListRef, Set, SetRef, ZSet, ZSetRef};
 
 /// A value to read.
@@ -101,8 +102,10 @@ pub enum Collection {
 pub enum OwnedValue {
     /// An integer.
     Int(i64),
-    /// A string.
+    /// A string, which stays as it is spelled, also if it is an integer.
     Str(Vec<u8>),
+    /// A string that reports `raw` whatever its length.
+    Raw(Vec<u8>),
     /// Anything else.
     Collection(Collection),
 }
@@ -153,10 +156,13 @@ impl Collection {
 }
 
 impl OwnedValue {
-    /// A copy that owns its memory.
-    pub fn copy_of(value: Value<'_>) -> OwnedValue {
-        OwnedValue::Collection(match value {
+    /// A copy of an entry's value that owns its memory.
+    pub(super) fn copy_of(entry: EntryRef<'_>) -> OwnedValue {
+        OwnedValue::Collection(match value_of(entry) {
             Value::Int(int) => return OwnedValue::Int(int),
+            Value::Str(bytes) if entry.tag() == tag::RAW => {
+                return OwnedValue::Raw(bytes.to_vec());
+            }
             Value::Str(bytes) => return OwnedValue::Str(bytes.to_vec()),
             Value::List(list) => Collection::List(list.to_owned()),
             Value::Hash(hash) => Collection::Hash(hash.to_owned()),

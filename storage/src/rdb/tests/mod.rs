@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::{Input, Malformed, read_value, write_value};
 use crate::keyspace::{Collection, Key, Keyspace, OwnedValue, Value};
-use crate::types::{Element, Hash, Limits, List, Set, ZSet};
+use crate::types::{Element, Hash, Limits, List, Set, ZSet, canonical_int};
 
 /// A value without its representation.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +43,13 @@ impl Model {
     /// Made by the operations that commands use.
     fn build(&self, limits: &Limits) -> OwnedValue {
         OwnedValue::Collection(match self {
-            Model::String(bytes) => return OwnedValue::Str(bytes.clone()),
+            // As SET keeps it.
+            Model::String(bytes) => {
+                return match canonical_int(bytes) {
+                    Some(int) => OwnedValue::Int(int),
+                    None => OwnedValue::Str(bytes.clone()),
+                };
+            }
             Model::List(elements) => {
                 let mut list = List::new();
                 elements.iter().for_each(|element| list.push_back(element, limits));
