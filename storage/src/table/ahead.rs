@@ -43,22 +43,9 @@ impl Ahead<'_> {
     #[inline(always)]
     pub fn load_entry(&self) {
         if let Some(segment) = self.segment {
-            match segment.likely_entry(self.hash) {
-                Some(entry) => load_two(entry),
-                None => load_next(segment),
-            }
+            let entry = segment.likely_entry(self.hash).unwrap_or_else(|| segment.next_entry());
+            prefetch(entry);
+            prefetch(entry.wrapping_add(64));
         }
     }
-}
-
-#[inline(always)]
-fn load_two(lines: *const u8) {
-    prefetch(lines);
-    prefetch(lines.wrapping_add(64));
-}
-
-/// Apart, so that nothing of it is computed for keys that are there.
-#[inline(never)]
-fn load_next(segment: RawSegment) {
-    load_two(segment.next_entry());
 }
