@@ -14,8 +14,11 @@ use libmimalloc_sys::{mi_collect, mi_option_set, mi_option_t};
 
 use super::runs::{self, ARENAS};
 
-/// What is made resident in one call: a thread that is due on this processor waits that long.
+/// What is made resident in one call, …
 const SLICE: usize = 64 << 10;
+/// … and what is given back in one, which is quicker. After each, threads that are due on this
+/// processor have their turn: without that the scheduler may let this one run on for milliseconds.
+const SLICE_BACK: usize = 256 << 10;
 
 /// mimalloc's `purge_delay`, milliseconds: within commands it gives pages back when that is over.
 /// The binding does not name it.
@@ -106,9 +109,23 @@ pub(super) fn populate(start: *const u8, bytes: usize) {
         if unsafe { libc::madvise(at.cast_mut().cast(), len, libc::MADV_POPULATE_WRITE) } != 0 {
             return;
         }
+        std::thread::yield_now();
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (start, bytes);
+}
+
+/// Gives whole pages back to the system. An error leaves them resident, which costs memory only.
+///
+/// # Safety
+/// Nobody wants what is in them.
+pub(super) unsafe fn discard(start: *mut u8, bytes: usize) {
+    for from in (0..bytes).step_by(SLICE_BACK) {
+        let (at, len) = (start.wrapping_add(from), SLICE_BACK.min(bytes - from));
+        // SAFETY: by the caller's promise.
+        unsafe { libc::madvise(at.cast(), len, libc::MADV_DONTNEED) };
+        std::thread::yield_now();
+    }
 }
 
 /// Puts the calling thread behind all others: it never interrupts them. What the system refuses

@@ -154,9 +154,8 @@ fn return_run(arena: &Mutex<Arena>, choose: impl FnOnce(&mut Arena) -> Option<(u
         choose(&mut arena).map(|(len, run)| arena.take_out(len, run))
     };
     let Some((run, units, Pages { start, bytes })) = taken else { return false };
-    // SAFETY: whole pages inside a run that is taken out, whose contents nobody wants; an error
-    // leaves them resident, which costs memory only.
-    unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
+    // SAFETY: inside a run that is taken out, whose contents nobody wants.
+    unsafe { pages::discard(start.as_ptr(), bytes) };
     arena.lock().give(run, units, 0);
     true
 }
