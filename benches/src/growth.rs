@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         "p50",
         "p99",
         "p99.9",
-        "(of a round)",
+        "median round",
         "p99.99",
         "max",
         "ran over 1 ms",
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             for round in 0..ROUNDS {
                 let [start, end] = [round, round + 1].map(|part| options.keys * part / ROUNDS);
                 new.round(&mut client, options.rate, start..end, name)?;
-                // Those that there are by now, in another order.
+                // As many of those that there are by now, in another order.
                 let scattered = |number: u64| name(number.wrapping_mul(STEP) % end);
                 existing.round(&mut client, options.rate, start..end, scattered)?;
             }

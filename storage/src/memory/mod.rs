@@ -191,6 +191,8 @@ static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 /// What the runs' index takes, in no thread's counter.
 static INDEX: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
+/// When what is free outside of segments was last to go back, by the clock of who said so.
+static COLLECTED_MS: AtomicU64 = AtomicU64::new(0);
 
 const UNASSIGNED: usize = usize::MAX;
 
@@ -275,9 +277,6 @@ pub fn return_unused(now_ms: u64) {
         pages::collect();
     }
 }
-
-/// When what is free outside of segments was last to go back, by the clock of who said so.
-static COLLECTED_MS: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of [`used_bytes`] that the allocator itself needs to know where segments are.
 pub fn index_bytes() -> u64 {

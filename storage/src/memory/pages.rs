@@ -17,7 +17,7 @@ use super::runs::{self, ARENAS};
 /// What is made resident in one call, …
 const SLICE: usize = 64 << 10;
 /// … and what is given back in one, which is quicker. After each, threads that are due on this
-/// processor have their turn: without that the scheduler may let this one run on for milliseconds.
+/// processor have their turn.
 const SLICE_BACK: usize = 256 << 10;
 
 /// mimalloc's `purge_delay`, milliseconds: within commands it gives pages back when that is over.
@@ -34,7 +34,8 @@ static GIVE_BACK: AtomicU64 = AtomicU64::new(0);
 static COLLECT: AtomicBool = AtomicBool::new(false);
 const _: () = assert!(ARENAS <= u64::BITS as usize, "a bit for each arena");
 
-/// None where the system has given no thread: then nothing is prepared, nor given back.
+/// None where the system has given no thread: then nothing is prepared, segments give back at a
+/// purge only, and mimalloc as it does by itself.
 static THREAD: OnceLock<Option<Thread>> = OnceLock::new();
 
 /// Has the next chunk of an arena prepared.
@@ -128,8 +129,8 @@ pub(super) unsafe fn discard(start: *mut u8, bytes: usize) {
     }
 }
 
-/// Puts the calling thread behind all others: it never interrupts them. What the system refuses
-/// stays as it is.
+/// Puts the calling thread behind all others: it does not interrupt them when it wakes. What the
+/// system refuses stays as it is.
 fn give_way() {
     #[cfg(target_os = "linux")]
     // SAFETY: changes how this thread is scheduled only.

@@ -278,12 +278,11 @@ impl Arena {
     /// Decides how much is to go back: what was unused since the last look, if that is long
     /// enough ago, and at once what is too much in any case.
     fn look(&mut self, now_ms: u64) {
-        let least = if self.is_large() {
-            UNITS
-        } else {
+        if !self.is_large() {
+            // What was prepared for it goes the way of all that is free.
             self.take_in_ahead();
-            RESIDENT_UNITS_MIN
-        };
+        }
+        let least = if self.is_large() { UNITS } else { RESIDENT_UNITS_MIN };
         let kept = (self.used_units / RESIDENT_PART).max(least);
         if now_ms.abs_diff(self.looked_ms) >= UNUSED_MS {
             self.owed_units = self.unused_units.saturating_sub(kept);
@@ -302,13 +301,18 @@ impl Arena {
     /// The longest run with pages to give back, while some are owed. Of a large arena those in the
     /// newest chunk stay: they were prepared, and are needed next.
     fn longest_owed(&mut self) -> Option<(u16, Run)> {
+        if self.owed_units == 0 {
+            return None;
+        }
         let newest = self.chunks.len().saturating_sub(1) as u32;
         let spared = self.is_large().then_some(newest);
         let mut longest_first = self.resident.keys().rev();
         let longest = longest_first.find(|(_, run)| Some(run.chunk) != spared).copied();
-        // None: what was free has been taken meanwhile.
-        self.owed_units = if longest.is_some() { self.owed_units } else { 0 };
-        longest.filter(|_| self.owed_units > 0)
+        if longest.is_none() {
+            // What was free has been taken meanwhile, or is spared.
+            self.owed_units = 0;
+        }
+        longest
     }
 
     /// Takes a free run out to give its pages back.
