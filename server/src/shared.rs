@@ -11,7 +11,9 @@ use crate::config::Config;
 use crate::connection::follow::Places;
 use crate::log::Log;
 use crate::router::Router;
+use crate::shard::ShardState;
 use crate::shard::counters::ShardCounters;
+use crate::shard::home::Home;
 use crate::shard::mailbox::Mailbox;
 use crate::shard::message::Message;
 
@@ -21,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     /// One per shard.
     pub(crate) mailboxes: Vec<Mailbox<Message>>,
+    /// The states of the shards.
+    pub(crate) homes: Vec<Arc<Home<ShardState>>>,
     /// One per shard.
     pub(crate) counters: Vec<Arc<ShardCounters>>,
     /// Room for connections of other shards, one per shard.
@@ -78,6 +82,7 @@ impl Shared {
         Shared {
             router: Router::new(shards),
             mailboxes: (0..shards).map(|_| Mailbox::new()).collect(),
+            homes: (0..shards).map(|_| Arc::default()).collect(),
             counters: (0..shards).map(|_| Arc::default()).collect(),
             places: (0..shards).map(|_| Places::default()).collect(),
             clients: Clients::default(),

@@ -4,4 +4,4 @@
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
 
 pub(crate) use crossbeam::queue::SegQueue;
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, MutexGuard};

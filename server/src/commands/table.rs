@@ -227,6 +227,13 @@ impl Command {
         self.flags & flags == flags
     }
 
+    /// Whether it takes a moment only, whatever its arguments and its key: with few exceptions,
+    /// such as the freeing of what is overwritten.
+    #[inline(always)]
+    pub(crate) fn is_quick(&self) -> bool {
+        self.flags & (flag::FAST | flag::SAMPLED) != 0
+    }
+
     /// Whether `count` arguments, the name among them, are allowed.
     #[inline(always)]
     pub(crate) fn arity_ok(&self, count: usize) -> bool {

@@ -86,9 +86,9 @@ pub(super) fn run_plain(
 }
 
 /// Looks at the command in these bytes and has its look-up foreseen, unless they are not one plain
-/// command on a key that is here. Its arguments are left in `ranges`.
+/// command on a key that is here, or one that is quick. Its arguments are left in `ranges`.
 #[inline(always)]
-pub(super) fn foresee(
+pub(crate) fn foresee(
     state: &mut ShardState,
     db: u8,
     bytes: &[u8],
@@ -101,11 +101,59 @@ pub(super) fn foresee(
     std::mem::swap(&mut ahead.ranges, ranges);
     state.ahead = Some(ahead);
     let planned = planned.filter(|planned| planned.bytes as usize == bytes.len())?;
-    state.has(planned.slot).then(|| state.foresee(db, planned.slot, planned.hash))?;
+    if !state.has(planned.slot) && !planned.command.is_quick() {
+        return None;
+    }
+    state.foresee(db, planned.slot, planned.hash);
     Some(planned)
 }
 
 impl Planned {
+    /// Executes the only command of a batch: where its slot is, if that is possible now.
+    #[inline(always)]
+    pub(super) fn execute_alone(
+        &self,
+        state: &mut ShardState,
+        caller: Caller,
+        group: &mut Group,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) {
+        if state.has(self.slot) || !self.execute_on_behalf(state, caller, group, args, reply) {
+            self.execute(state, caller, group, args, reply);
+        }
+    }
+
+    /// Executes it on the shard of its slot, if that is not busy and the command is quick.
+    #[inline(never)]
+    fn execute_on_behalf(
+        &self,
+        state: &mut ShardState,
+        caller: Caller,
+        group: &mut Group,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> bool {
+        let owner = state.shared.router.owner(self.slot);
+        let routed = Routed::hashed(args, self.slot, self.hash);
+        let now_ms = state.now_ms;
+        let work = |other: &mut ShardState| {
+            if !other.has(self.slot) {
+                return false;
+            }
+            other.begin_batch_at(caller.client, now_ms);
+            other.execute_routed(self.command, routed, args, caller, reply);
+            other.serve_ready();
+            true
+        };
+        if !self.command.is_quick() || state.on_behalf(owner, work) != Some(true) {
+            return false;
+        }
+        state.counters.commands_elsewhere.add(1);
+        group.on_behalf = Some(owner);
+        true
+    }
+
     /// Executes it, or collects it for the shard where its slot is.
     #[inline(always)]
     pub(super) fn execute(

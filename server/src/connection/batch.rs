@@ -63,6 +63,8 @@ pub(crate) struct Group {
     pub(crate) order: Vec<Place>,
     /// Replies of commands that ran here meanwhile.
     pub(crate) local: Vec<u8>,
+    /// The shard on which the only command of a batch was executed without sending it there.
+    pub(crate) on_behalf: Option<ShardId>,
 }
 
 /// Where the next reply is.
@@ -169,19 +171,16 @@ pub(crate) fn run_foreseen(
         return run(state, session, group, input, reply);
     }
     let args = Args::new(input.bytes, input.ranges);
-    planned.execute(state, session.caller(), group, args, reply);
+    planned.execute_alone(state, session.caller(), group, args, reply);
     *input.taken = input.bytes.len();
     Stop::Empty { needed: 1 }
 }
 
-/// Begins a batch: reads the clock, takes over a changed configuration, has room for replies.
+/// Begins a batch: reads the clock, takes over a changed configuration.
 #[inline(always)]
 fn begin(state: &mut ShardState, session: &Session, reply: &mut Reply) {
     state.begin_batch(session.client.id);
     session.client.last_ms.store(state.now_ms, Relaxed);
-    if reply.capacity() == 0 {
-        reply.reuse(state.take_reply_buffer());
-    }
     reply.set_protocol(session.protocol);
 }
 

@@ -54,14 +54,18 @@ impl Follow {
     /// others may have been written.
     pub(super) fn turn(&mut self, group: &Group, has_replies: bool) {
         match &group.outgoing[..] {
-            [(to, _)] if group.local.is_empty() && !has_replies => {
-                if self.to != Some(*to) {
-                    *self = Follow { to: Some(*to), turns: 0 };
-                }
-                self.turns = (self.turns + 1).min(TURNS);
-            }
+            [(to, _)] if group.local.is_empty() && !has_replies => self.turn_for(*to),
             _ => self.step_back(),
         }
+    }
+
+    /// A turn whose commands were all for this shard.
+    #[inline]
+    pub(super) fn turn_for(&mut self, to: ShardId) {
+        if self.to != Some(to) {
+            *self = Follow { to: Some(to), turns: 0 };
+        }
+        self.turns = (self.turns + 1).min(TURNS);
     }
 
     /// A turn whose commands were for slots that are here, at least one of them.

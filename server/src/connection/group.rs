@@ -42,13 +42,18 @@ pub(crate) enum More {
 }
 
 impl Group {
-    /// Sends the batches to their shards.
+    /// Sends the batches to their shards, or has them executed there on behalf of the thread.
     pub(crate) fn send(&mut self, state: &mut ShardState) -> UnderWay {
         self.settle(state);
         let mut parts = SmallVec::new();
-        for (to, batch) in self.outgoing.drain(..) {
-            parts.push(Part::Away(batch.token));
-            state.send(to, Message::Batch(batch));
+        for (to, mut batch) in self.outgoing.drain(..) {
+            if state.run_on_behalf(to, &mut batch) {
+                state.waits.close(batch.token);
+                parts.push(Part::Home(batch));
+            } else {
+                parts.push(Part::Away(batch.token));
+                state.send(to, Message::Batch(batch));
+            }
         }
         let taken = SmallVec::from_elem(0, parts.len());
         UnderWay { parts, taken, local: 0, places: 0 }

@@ -45,6 +45,8 @@ pub(crate) struct Accepted {
 
 /// Replies are sent before a batch goes on when there are so many bytes of them.
 pub(crate) const REPLY_BYTES: usize = 256 << 10;
+/// No configuration allows a client less than this many bytes of a query.
+const QUERY_BUFFER_LIMIT_MIN: usize = 1 << 20;
 /// The most that one read of a long argument may bring.
 const READ_BYTES_MAX: usize = 1 << 20;
 
@@ -148,9 +150,7 @@ impl Connection {
     /// what their look-ups will read is loaded for all of them together.
     fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         loop {
-            if self.foreseen.is_some() {
-                self.shard.state().load_foreseen();
-            } else {
+            if self.foreseen.is_none() {
                 match ready!(self.poll_receive(context)) {
                     Ok(true) => {}
                     Ok(false) => return Poll::Ready(Turn::Ended(End::Closed)),
@@ -166,12 +166,21 @@ impl Connection {
                 let (Stop::Empty { needed }, true) = (&stop, self.group.is_empty()) else {
                     return Poll::Ready(Turn::Stopped(stop));
                 };
-                self.follow.step_back();
+                let on_behalf = self.group.on_behalf.take();
+                match on_behalf {
+                    None => self.follow.step_back(),
+                    Some(of) => self.follow.turn_for(of),
+                }
                 self.settle_input(*needed);
                 match self.send_some() {
                     Ok(true) if !self.session.closing => {}
                     Ok(_) => return Poll::Ready(Turn::Stopped(Stop::Flush)),
                     Err(error) => return Poll::Ready(Turn::Ended(End::Failed(error))),
+                }
+                if on_behalf.is_some()
+                    && let Some(to) = self.moves_to()
+                {
+                    return Poll::Ready(Turn::Ended(End::Moves(to)));
                 }
             }
             if (self.filled > 0 || self.session.transaction.is_some())
@@ -223,7 +232,7 @@ impl Connection {
         self.filled += count;
         self.shard.rest.turn(&mut self.seen);
         self.session.client.net_in_bytes.fetch_add(count as u64, Relaxed);
-        self.shard.state().counters.net_in_bytes.add(count as u64);
+        self.shard.counters.net_in_bytes.add(count as u64);
         Poll::Ready(Ok(count > 0))
     }
 
@@ -251,6 +260,9 @@ impl Connection {
     /// Executes what has been received, as far as it goes without waiting.
     #[inline(always)]
     fn execute_batch(&mut self) -> Stop {
+        if self.reply.capacity() == 0 {
+            self.reply.reuse(self.shard.buffers.take_for_reply());
+        }
         let mut state = self.shard.state();
         let mut input = batch::Input {
             bytes: &self.input[..self.filled],
@@ -261,6 +273,7 @@ impl Connection {
         let (session, group) = (&mut self.session, &mut self.group);
         match self.foreseen.take() {
             Some(planned) => {
+                state.load_foreseen();
                 let (state, reply) = (&mut state, &mut self.reply);
                 batch::run_foreseen(state, session, group, &planned, &mut input, reply)
             }
@@ -347,8 +360,11 @@ impl Connection {
     }
 
     fn too_much_input(&mut self) -> Option<End> {
-        let state = self.shard.state();
         let queued = self.session.transaction.as_ref().map_or(0, |open| open.bytes);
+        if self.filled + queued <= QUERY_BUFFER_LIMIT_MIN {
+            return None;
+        }
+        let state = self.shard.state();
         let limit = usize::try_from(state.config.client_query_buffer_limit).unwrap_or(usize::MAX);
         if self.filled + queued <= limit {
             return None;
@@ -380,13 +396,10 @@ impl Connection {
             }
         }
         if self.sent > 0 {
-            let mut state = self.shard.state();
-            state.counters.net_out_bytes.add(self.sent as u64);
+            self.shard.counters.net_out_bytes.add(self.sent as u64);
             self.session.client.net_out_bytes.fetch_add(self.sent as u64, Relaxed);
             self.session.client.output_bytes.store(0, Relaxed);
-            let mut buffer = self.reply.take();
-            buffer.clear();
-            state.give_reply_buffer(buffer);
+            self.shard.buffers.give_from_reply(self.reply.take());
             self.sent = 0;
         }
         Ok(true)

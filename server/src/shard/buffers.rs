@@ -1,4 +1,4 @@
-//! Read buffers that no connection is using: a connection that waits for bytes keeps none.
+//! Buffers that no connection is using: a connection that waits for bytes keeps none.
 
 use std::cell::RefCell;
 
@@ -9,12 +9,15 @@ pub(crate) const SMALL_BYTES: usize = 512;
 /// Spare buffers kept of each kind.
 const SPARE_MAX: usize = 16;
 const SPARE_SMALL_MAX: usize = 512;
+/// Larger buffers for replies are not kept.
+const REPLY_BYTES_MAX: usize = 512 << 10;
 
 /// The spare buffers of a shard.
 #[derive(Default)]
 pub(crate) struct Buffers {
     large: RefCell<Vec<Vec<u8>>>,
     small: RefCell<Vec<Vec<u8>>>,
+    reply: RefCell<Vec<u8>>,
 }
 
 impl Buffers {
@@ -31,6 +34,22 @@ impl Buffers {
         let mut buffer = spare.unwrap_or_else(|| vec![0; SMALL_BYTES]);
         buffer[..bytes.len()].copy_from_slice(bytes);
         buffer
+    }
+
+    /// A buffer for replies.
+    #[inline]
+    pub(crate) fn take_for_reply(&self) -> Vec<u8> {
+        self.reply.take()
+    }
+
+    /// Keeps the memory of replies that are sent for the next ones.
+    #[inline]
+    pub(crate) fn give_from_reply(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.reply.borrow_mut();
+        if buffer.capacity() <= REPLY_BYTES_MAX && buffer.capacity() > spare.capacity() {
+            buffer.clear();
+            *spare = buffer;
+        }
     }
 
     /// Keeps a buffer for the next to need one, if it is of either kind.

@@ -50,6 +50,9 @@ impl ShardCounters {
             &self.unexpected_errors,
             &self.rests,
             &self.followed,
+            &self.on_behalf,
+            &self.commands_elsewhere,
+            &self.borrows,
         ] {
             counter.set(0);
         }
@@ -88,6 +91,8 @@ pub(crate) struct ShardCounters {
     pub(crate) adopted: Counter,
     /// Commands that other shards executed for this one's connections.
     pub(crate) commands_elsewhere: Counter,
+    /// Times that it did something on the state of another shard itself.
+    pub(crate) on_behalf: Counter,
     /// Transactions that needed slots of other shards.
     pub(crate) borrows: Counter,
     /// Bytes of the owned slots, as of its last batch or cron.

@@ -14,7 +14,11 @@ use super::waits::Outcome;
 use crate::commands::context::{BlockOn, Data, Routed};
 use crate::commands::table::{Command, Run, flag};
 use crate::connection::REPLY_BYTES;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ShardId};
+
+/// More commands than this are left to the thread of their shard, though it has to be woken: it
+/// then works beside this one.
+const ON_BEHALF_MAX: usize = 16;
 
 /// A slot number for commands without keys.
 pub(crate) const NO_SLOT: u16 = u16::MAX;
@@ -142,8 +146,15 @@ impl ShardState {
     }
 
     /// Begins a batch of `client`'s commands: reads the clock once for all of them.
+    #[inline]
     pub(crate) fn begin_batch(&mut self, client: ClientId) {
-        self.tick();
+        self.begin_batch_at(client, self.shared.clock.wall_ms());
+    }
+
+    /// [`Self::begin_batch`] at a time that has been read already.
+    #[inline]
+    pub(crate) fn begin_batch_at(&mut self, client: ClientId, now_ms: i64) {
+        self.now_ms = now_ms;
         self.running = client;
         // Not what travels, or is here with a transaction only: cron counts that.
         if self.lent.is_empty() {
@@ -159,7 +170,7 @@ impl ShardState {
     /// commands it counts.
     #[inline(always)]
     fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
-        if command.flags & (flag::FAST | flag::SAMPLED) == 0 {
+        if !command.is_quick() {
             return Some((Instant::now(), 1));
         }
         self.sample = self.sample.wrapping_add(1);
@@ -236,6 +247,16 @@ impl ShardState {
     /// Goes on with a batch of another shard's connection until it is done, or something it
     /// needs is not here.
     pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
+        match self.run_batch(&mut batch).map(|slot| (slot, self.absent(slot))) {
+            Some((slot, Absent::Lent)) => self.park_batch(slot, batch),
+            Some((_, Absent::OnItsWay)) => self.send(self.id, Message::Batch(batch)),
+            Some((_, Absent::Elsewhere)) | None => self.answer_batch(batch),
+        }
+    }
+
+    /// Executes the next commands of a batch: all, or until there are enough replies to be sent, or
+    /// a slot is needed that is not here: that is what it returns.
+    fn run_batch(&mut self, batch: &mut RemoteBatch) -> Option<u16> {
         self.begin_batch(batch.caller.client);
         let mut reply = Reply::new(batch.caller.protocol);
         reply.resume(std::mem::take(&mut batch.replies));
@@ -243,15 +264,10 @@ impl ShardState {
         while let Some(next) = batch.commands.get(batch.done).copied() {
             if !self.has(next.slot) {
                 batch.replies = reply.take();
-                match self.absent(next.slot) {
-                    Absent::Lent => self.park_batch(next.slot, batch),
-                    Absent::OnItsWay => self.send(self.id, Message::Batch(batch)),
-                    Absent::Elsewhere => self.answer_batch(batch),
-                }
-                return;
+                return Some(next.slot);
             }
             if batch.done >= loaded {
-                loaded = self.load_some(&batch);
+                loaded = self.load_some(batch);
             }
             let (args, routed) = (batch.args(batch.done), batch.routed(batch.done));
             self.execute_routed(next.command, routed, args, batch.caller, &mut reply);
@@ -267,7 +283,21 @@ impl ShardState {
             }
         }
         batch.replies = reply.take();
-        self.answer_batch(batch);
+        None
+    }
+
+    /// Has a quick batch of this shard's connection executed on the shard `of` by this
+    /// thread. False: it has to be sent there.
+    pub(crate) fn run_on_behalf(&mut self, of: ShardId, batch: &mut RemoteBatch) -> bool {
+        let is_quick = batch.commands.len() <= ON_BEHALF_MAX
+            && batch.commands.iter().all(|next| next.command.is_quick());
+        if !is_quick {
+            return false;
+        }
+        let ran = self.on_behalf(of, |other| {
+            other.run_batch(batch);
+        });
+        ran.is_some()
     }
 
     /// Has loaded what the next commands of a batch will read; returns for how many of all.

@@ -81,6 +81,12 @@ impl<M> Mailbox<M> {
         self.queue.pop()
     }
 
+    /// Whether no message waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// How many messages wait.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()

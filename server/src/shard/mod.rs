@@ -1,8 +1,8 @@
 //! A shard: one thread, the slots it owns, the connections it serves.
 //!
-//! Everything in [`ShardState`] belongs to one thread. Other threads reach it only through the
-//! mailbox; the tasks of the thread itself borrow it for the length of one batch and never
-//! across an `await`.
+//! Everything in [`ShardState`] belongs to one thread, whose tasks hold it for the length of one
+//! batch and never across an `await`. Other threads reach it through the mailbox; for a quick
+//! command they may find it at [`home`].
 
 pub(crate) mod borrowing;
 pub(crate) mod buffers;
@@ -11,6 +11,7 @@ pub(crate) mod cron;
 pub(crate) mod evict;
 pub(crate) mod execute;
 pub(crate) mod hand_over;
+pub(crate) mod home;
 pub(crate) mod latency;
 pub(crate) mod lending;
 pub(crate) mod mailbox;
@@ -29,7 +30,7 @@ mod protocol;
 #[cfg(test)]
 mod simulation;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ use rand::rngs::SmallRng;
 use self::buffers::Buffers;
 use self::counters::ShardCounters;
 use self::hand_over::HandOverTimes;
+use self::home::{Guard, Home};
 use self::lending::Lent;
 use self::message::{Caller, Message, RemoteBatch, Token};
 use self::prefetch::Foreseen;
@@ -64,8 +66,12 @@ pub(crate) struct Shard {
     pub(crate) id: ShardId,
     /// What all threads of the process share.
     pub(crate) shared: Arc<Shared>,
-    state: RefCell<ShardState>,
-    /// Read buffers that no connection is using.
+    home: Arc<Home<ShardState>>,
+    /// While a task of the thread holds the state.
+    borrowed: RefCell<()>,
+    /// Counters that other threads may read.
+    pub(crate) counters: Arc<ShardCounters>,
+    /// Buffers that no connection is using.
     pub(crate) buffers: Buffers,
     /// When it rests; shared with what its runtime does before it sleeps.
     pub(crate) rest: Arc<Rest>,
@@ -73,14 +79,24 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn new(id: ShardId, shared: Arc<Shared>) -> Shard {
-        let state = RefCell::new(ShardState::new(id, Arc::clone(&shared)));
-        Shard { id, shared, state, buffers: Buffers::default(), rest: Arc::default() }
+        let home = Arc::clone(&shared.homes[id.index()]);
+        home.settle(ShardState::new(id, Arc::clone(&shared)));
+        let counters = Arc::clone(&shared.counters[id.index()]);
+        let (buffers, rest) = (Buffers::default(), Arc::default());
+        Shard { id, shared, home, borrowed: RefCell::default(), counters, buffers, rest }
     }
 
     /// The state, for the length of one batch.
     #[inline]
-    pub(crate) fn state(&self) -> RefMut<'_, ShardState> {
-        self.state.borrow_mut()
+    pub(crate) fn state(&self) -> Guard<'_, ShardState> {
+        self.home.lock(&self.borrowed)
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        // It has its part of what all share, where its home is.
+        self.home.vacate();
     }
 }
 
@@ -143,16 +159,12 @@ pub(crate) struct ShardState {
     /// Spare boxes for batches to other shards.
     #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
     pub(crate) spare_batches: Vec<Box<RemoteBatch>>,
-    /// A spare buffer for replies.
-    spare_reply: Vec<u8>,
     /// The commands that the running batch has looked at but not executed; empty between batches.
     pub(crate) ahead: Option<Box<Ahead>>,
     /// What the commands will read that connections have received and are about to execute.
     pub(crate) foreseen: Foreseen,
 }
 
-/// Larger reply buffers are not kept.
-const SPARE_REPLY_BYTES_MAX: usize = 512 << 10;
 /// Spare batches kept per shard.
 const SPARE_BATCHES_MAX: usize = 64;
 
@@ -190,7 +202,6 @@ impl ShardState {
             sample: 0,
             cron: cron::CronState::default(),
             spare_batches: Vec::new(),
-            spare_reply: Vec::new(),
             ahead: None,
             foreseen: Foreseen::default(),
             shared,
@@ -214,25 +225,24 @@ impl ShardState {
         self.shared.mailboxes[to.index()].push(message);
     }
 
+    /// Does something quick on the state of another shard, if its thread does not use it. What has
+    /// been sent to it comes first: if that is waiting, nothing is done.
+    #[inline]
+    pub(crate) fn on_behalf<R>(
+        &self,
+        of: ShardId,
+        work: impl FnOnce(&mut ShardState) -> R,
+    ) -> Option<R> {
+        let mailbox = &self.shared.mailboxes[of.index()];
+        let visit = |other: &mut ShardState| mailbox.is_empty().then(|| work(other));
+        let done = self.shared.homes[of.index()].visit(visit).flatten();
+        self.counters.on_behalf.add(u64::from(done.is_some()));
+        done
+    }
+
     /// Reads the clocks for the batch that begins.
     pub(crate) fn tick(&mut self) {
         self.now_ms = self.shared.clock.wall_ms();
-    }
-
-    /// A buffer for replies.
-    #[inline]
-    pub(crate) fn take_reply_buffer(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.spare_reply)
-    }
-
-    /// Keeps the memory of replies that are sent for the next ones.
-    #[inline]
-    pub(crate) fn give_reply_buffer(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() <= SPARE_REPLY_BYTES_MAX
-            && buffer.capacity() > self.spare_reply.capacity()
-        {
-            self.spare_reply = buffer;
-        }
     }
 
     /// The command called `name`.

@@ -61,7 +61,7 @@ impl ShardState {
         looks.iter().for_each(Ahead::load_entry);
     }
 
-    /// Foresees the look-up of a key, whose slot's box has been asked for.
+    /// Foresees the look-up of a key, whose slot's box has been asked for if it is here.
     #[inline(always)]
     pub(crate) fn foresee(&mut self, db: u8, slot: u16, hash: u64) {
         self.foreseen.keys.push_back(ForeseenKey { db, slot, hash });
@@ -74,15 +74,40 @@ impl ShardState {
             let mut next = std::mem::take(&mut self.foreseen.keys);
             let count = next.len().min(FORESEEN_MAX);
             let (front, _) = next.as_slices();
-            for few in front[..count.min(front.len())].chunks(AHEAD_MAX) {
-                // They nearly always are of one database; others go without.
-                let db = few[0].db;
-                let keys = few.iter().filter(|key| key.db == db).map(|key| (key.slot, key.hash));
-                self.load_keys(db, keys);
-            }
+            let front = &front[..count.min(front.len())];
+            self.load_all(front);
+            self.load_elsewhere(front);
             next.drain(..count);
             self.foreseen = Foreseen { keys: next, prepared: count };
         }
         self.foreseen.prepared = self.foreseen.prepared.saturating_sub(1);
+    }
+
+    /// Has loaded what the look-ups of those keys will read whose slots are here.
+    #[inline]
+    fn load_all(&self, keys: &[ForeseenKey]) {
+        for few in keys.chunks(AHEAD_MAX) {
+            // They nearly always are of one database; others go without.
+            let db = few[0].db;
+            let keys = few.iter().filter(|key| key.db == db).map(|key| (key.slot, key.hash));
+            self.load_keys(db, keys);
+        }
+    }
+
+    /// The same for the keys of other shards, where their threads allow it.
+    #[inline]
+    fn load_elsewhere(&self, keys: &[ForeseenKey]) {
+        let mut done = self.id;
+        for key in keys.iter().filter(|key| !self.has(key.slot)) {
+            let owner = self.shared.router.owner(key.slot);
+            // With more shards than two, the keys of one may be loaded twice: it does no harm.
+            if owner != done {
+                done = owner;
+                self.shared.homes[owner.index()].visit(|other| {
+                    keys.iter().for_each(|key| other.load_box(key.slot));
+                    other.load_all(keys);
+                });
+            }
+        }
     }
 }

@@ -5,16 +5,20 @@
 
 #![allow(clippy::duplicate_mod, reason = "the same source over other atomics")]
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use shuttle::future::block_on;
 use shuttle::thread;
 
+use self::home::Home;
 use self::mailbox::Mailbox;
 use self::router::Router;
 use crate::ids::ShardId;
 
+#[path = "home.rs"]
+mod home;
 #[allow(dead_code, reason = "some of it is for INFO only")]
 #[path = "mailbox.rs"]
 mod mailbox;
@@ -26,6 +30,7 @@ mod router;
 mod sync {
     use std::collections::VecDeque;
 
+    pub(super) use shuttle::sync::MutexGuard;
     pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
 
     #[derive(Debug)]
@@ -38,6 +43,10 @@ mod sync {
 
         pub(super) fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
             self.0.lock().expect("nobody panics with it")
+        }
+
+        pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
         }
     }
 
@@ -89,6 +98,8 @@ enum Message {
     Adopt(usize, Box),
     Borrow(Borrow),
     Return(Vec<(usize, Box)>),
+    /// One command for slot 0, to which there is no answer.
+    Note(u32),
     /// Hand this slot over, if it is here.
     HandOver(usize, usize),
     /// A transaction of this shard is over.
@@ -110,13 +121,15 @@ const CLIENT: usize = 2;
 struct Shared {
     router: Router,
     mailboxes: [Mailbox<Message>; 3],
+    homes: [Home<Shard>; 2],
 }
 
 impl Shared {
     /// Each of two shards has one slot.
     fn new() -> Arc<Shared> {
         let router = Router::with_owners((0..2).map(ShardId));
-        Arc::new(Shared { router, mailboxes: [Mailbox::new(), Mailbox::new(), Mailbox::new()] })
+        let mailboxes = [Mailbox::new(), Mailbox::new(), Mailbox::new()];
+        Arc::new(Shared { router, mailboxes, homes: [Home::default(), Home::default()] })
     }
 
     fn owner(&self, slot: usize) -> usize {
@@ -130,6 +143,35 @@ impl Shared {
     fn receive(&self, at: usize) -> Message {
         block_on(self.mailboxes[at].wait());
         self.mailboxes[at].pop().expect("it has waited for one")
+    }
+
+    /// A connection's commands for slot 0: executed on behalf of its owner, or sent there. Whether
+    /// all are done.
+    fn execute(&self, owner: usize, mut batch: VecDeque<u32>) -> bool {
+        let run = |shard: &mut Shard| {
+            self.mailboxes[owner].is_empty().then(|| shard.run_batch(&mut batch));
+        };
+        self.homes[owner].visit(run);
+        let is_done = batch.is_empty();
+        if !is_done {
+            self.send(owner, Message::Batch(batch));
+        }
+        is_done
+    }
+
+    /// Sends on what comes back of `open` batches, until all are done. Returns how many
+    /// transactions were over meanwhile.
+    fn finish(&self, mut open: usize) -> usize {
+        let mut transactions = 0;
+        while open > 0 {
+            match self.receive(CLIENT) {
+                Message::BatchDone(left) if left.is_empty() => open -= 1,
+                Message::BatchDone(left) => open -= usize::from(self.execute(self.owner(0), left)),
+                Message::Done => transactions += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        transactions
     }
 }
 
@@ -148,20 +190,31 @@ impl Shard {
         thread::spawn(move || {
             let mut slots = [None, None];
             slots[id] = Some(Box::new());
-            let mut shard =
-                Shard { id, shared: Arc::clone(&shared), parked: 0, slots, lent: [None, None] };
-            loop {
-                match shared.receive(id) {
-                    Message::Stop => return shard.slots,
-                    message => shard.handle(message),
+            let (home, borrowed) = (&shared.homes[id], RefCell::default());
+            let all = Arc::clone(&shared);
+            home.settle(Shard { id, shared: all, parked: 0, slots, lent: [None, None] });
+            let slots = loop {
+                block_on(shared.mailboxes[id].wait());
+                let mut shard = home.lock(&borrowed);
+                match shared.mailboxes[id].pop() {
+                    None => {}
+                    Some(Message::Stop) => break std::mem::take(&mut shard.slots),
+                    Some(message) => shard.handle(message),
                 }
-            }
+            };
+            home.vacate();
+            slots
         })
     }
 
     fn handle(&mut self, message: Message) {
         match message {
             Message::Batch(batch) => self.batch(batch),
+            Message::Note(command) => {
+                if !self.run_batch(&mut [command].into()) {
+                    self.wait_for(0, Message::Note(command));
+                }
+            }
             Message::Borrow(borrow) => self.borrow(borrow),
             Message::Adopt(slot, boxed) => {
                 assert!(self.slots[slot].is_none() && self.lent[slot].is_none());
@@ -193,14 +246,20 @@ impl Shard {
     }
 
     fn batch(&mut self, mut batch: VecDeque<u32>) {
-        let Some(boxed) = &mut self.slots[0] else {
+        if !self.run_batch(&mut batch) {
             if self.lent[0].is_none() && self.shared.owner(0) != self.id {
                 return self.shared.send(CLIENT, Message::BatchDone(batch));
             }
             return self.wait_for(0, Message::Batch(batch));
-        };
-        boxed.extend(batch.drain(..));
+        }
         self.shared.send(CLIENT, Message::BatchDone(batch));
+    }
+
+    /// Executes the commands if their slot is here.
+    fn run_batch(&mut self, batch: &mut VecDeque<u32>) -> bool {
+        let Some(boxed) = &mut self.slots[0] else { return false };
+        boxed.extend(batch.drain(..));
+        true
     }
 
     fn borrow(&mut self, mut borrow: Borrow) {
@@ -267,24 +326,41 @@ fn commands_never_overtake_each_other_across_a_hand_over() {
         // Two commands of one connection, each routed by itself, as a batch is grouped; then one
         // message if the router did not stand still.
         let owners = [shared.owner(0), shared.owner(0)];
-        let mut open = 1;
-        if owners[0] == owners[1] || owners.iter().any(|owner| shared.owner(0) != *owner) {
-            shared.send(owners[0], Message::Batch([1, 2].into()));
+        let is_settled =
+            owners[0] != owners[1] && owners.iter().all(|owner| shared.owner(0) == *owner);
+        let batches: Vec<(usize, VecDeque<u32>)> = if is_settled {
+            vec![(owners[0], [1].into()), (owners[1], [2].into())]
         } else {
-            shared.send(owners[0], Message::Batch([1].into()));
-            shared.send(owners[1], Message::Batch([2].into()));
-            open = 2;
-        }
-        while open > 0 {
-            match shared.receive(CLIENT) {
-                Message::BatchDone(left) if left.is_empty() => open -= 1,
-                Message::BatchDone(left) => shared.send(shared.owner(0), Message::Batch(left)),
-                other => panic!("{other:?}"),
-            }
-        }
+            vec![(owners[0], [1, 2].into())]
+        };
+        let sent = batches.into_iter().filter(|(to, batch)| !shared.execute(*to, batch.clone()));
+        assert_eq!(shared.finish(sent.count()), 0);
         // A hand-over may still be on its way: it arrives ahead of what is sent behind it.
         let [boxed, _] = stop_settled(&shared, shards);
         assert_eq!(boxed, [1, 2]);
+    });
+}
+
+#[test]
+fn whoever_acts_on_behalf_of_a_shard_does_not_overtake_what_it_has_sent() {
+    explore(|| {
+        let shared = Shared::new();
+        shared.send(1, Message::Borrow(Borrow { origin: 1, got: Vec::new() }));
+        let shards = [0, 1].map(|id| Shard::spawn(id, &shared));
+        let mut transactions = 0;
+        for number in 1..4 {
+            shared.send(0, Message::Note(2 * number - 1));
+            let is_done = shared.execute(0, [2 * number].into());
+            transactions += shared.finish(usize::from(!is_done));
+        }
+        if transactions == 0 {
+            assert!(matches!(shared.receive(CLIENT), Message::Done));
+        }
+        let [boxed, _] = stop(&shared, shards);
+        assert_eq!(
+            boxed.into_iter().filter(|of| *of < 100).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5, 6]
+        );
     });
 }
 

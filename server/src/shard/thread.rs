@@ -72,6 +72,8 @@ async fn run(shard: Rc<Shard>) {
     loop {
         mailbox.wait().await;
         for _ in 0..MESSAGES_PER_TURN {
+            // Held before: who finds the mailbox empty and takes the state must not overtake this.
+            let mut state = shard.state();
             let Some(message) = mailbox.pop() else { break };
             shard.rest.message();
             match message {
@@ -83,7 +85,6 @@ async fn run(shard: Rc<Shard>) {
                     tokio::task::spawn_local(Connection::arrive(Rc::clone(&shard), *moving));
                 }
                 other => {
-                    let mut state = shard.state();
                     state.handle(other);
                     state.serve_ready();
                 }

@@ -255,7 +255,7 @@ pub(super) fn shards(report: &Report, text: &mut String) {
             text,
             "shard{id}:slots={},ranges={},keys={},bytes={},clients={},commands={},cpu_us={},\
              evicted={},expired={},handed_over={},adopted={},held={},mailbox={},rests={},\
-             followed={}\r\n",
+             followed={},commands_elsewhere={},on_behalf={}\r\n",
             facts.slots,
             report.shared.router.ranges(id),
             facts.keys,
@@ -271,6 +271,8 @@ pub(super) fn shards(report: &Report, text: &mut String) {
             report.shared.mailboxes[at].len(),
             counters.rests.value(),
             counters.followed.value(),
+            counters.commands_elsewhere.value(),
+            counters.on_behalf.value(),
         );
         if let Some((slot, reason, age_ms)) = facts.held.iter().max_by_key(|held| held.2) {
             let _ =
