@@ -195,6 +195,14 @@ pub struct LoadSnapshot {
 }
 
 impl LoadSnapshot {
+    /// Bytes of its tables on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.shards.capacity() * size_of::<ShardLoad>()
+            + self.slots.capacity() * size_of::<SlotLoad>()
+            + self.in_flight.capacity() * size_of::<InFlight>()
+            + self.barred.capacity() * size_of::<(SlotId, ShardId)>()
+    }
+
     /// The bin of that id.
     pub fn shard(&self, id: ShardId) -> Option<&ShardLoad> {
         self.shards.iter().find(|shard| shard.id == id)

@@ -13,6 +13,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `used_memory`, and with it what `maxmemory` limits, is the count of an allocator: a program that
+//! embeds a server makes [`CountingAllocator`] its `#[global_allocator]`. Without it only the
+//! tables' segments are counted.
 
 #![forbid(unsafe_code)]
 
@@ -41,6 +45,7 @@ mod watch;
 /// commands that we have.
 pub(crate) const REDIS_VERSION: &str = "7.2.5";
 
+pub use ballast_storage::memory::CountingAllocator;
 pub use clock::{Clock, ManualClock};
 pub use ids::{ClientId, ShardId};
 pub use log::{Level, Log};

@@ -160,6 +160,12 @@ impl Machine {
         }
     }
 
+    /// Bytes of what it keeps of the slots: nearly all that it has on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let snapshots = [&self.raw, &self.working].into_iter().flatten();
+        self.slots.heap_bytes() + snapshots.map(LoadSnapshot::heap_bytes).sum::<usize>()
+    }
+
     /// Takes in an event and says what to do.
     pub fn step(&mut self, clock: Clock, event: &Event<'_>) -> Vec<Command> {
         match event {

@@ -34,6 +34,11 @@ pub(crate) struct SlotMemory {
 }
 
 impl SlotMemory {
+    /// Bytes on the heap, but for earlier owners.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<Record>()
+    }
+
     /// Takes in the raw loads of a snapshot.
     pub(crate) fn observe(&mut self, snapshot: &LoadSnapshot, mono_ms: u64, windows: (u64, u64)) {
         self.records.resize_with(snapshot.slots.len(), Record::default);

@@ -193,6 +193,8 @@ fn figures(shared: &Shared, shards: &[ShardFacts]) -> Vec<(&'static str, Figure)
         ("lua.caches", 0.into()),
         ("functions.caches", 0.into()),
         ("overhead.index", memory.index.into()),
+        ("overhead.balancer", memory.balancer.into()),
+        ("overhead.buffers", memory.buffers.into()),
         ("overhead.other", Figure::Integer(memory.other)),
         ("overhead.total", beyond(memory.used, memory.slots)),
         ("keys.count", keys.into()),

@@ -37,6 +37,11 @@ const CAPACITY_PER_SHARE: (u64, u64) = (3, 2);
 const CAPACITY_MIN: u64 = 64 << 20;
 
 impl Collector {
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.cpu_ns.capacity() + self.net_bytes.capacity()) * size_of::<u64>()
+    }
+
     /// Asks all shards.
     pub(super) async fn collect(&mut self, shared: &Arc<Shared>) -> LoadSnapshot {
         let epoch = shared.router.epoch();

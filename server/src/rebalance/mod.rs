@@ -32,12 +32,19 @@ pub(crate) struct Rebalance {
     pub(crate) commands: Vec<Command>,
     /// Look at once, not only when it is due.
     pub(crate) at_once: bool,
+    /// What the coordinator keeps beside the machine.
+    collector_bytes: usize,
 }
 
 impl Rebalance {
     pub(crate) fn new(config: &Config) -> Rebalance {
         let machine = Machine::new(Tier::Thread, config.balancer.clone());
-        Rebalance { machine, commands: Vec::new(), at_once: false }
+        Rebalance { machine, commands: Vec::new(), at_once: false, collector_bytes: 0 }
+    }
+
+    /// What the balancer has on the heap, in bytes.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        (self.machine.heap_bytes() + self.collector_bytes) as u64
     }
 
     /// The fields of `INFO balancer`.
@@ -90,6 +97,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if collect::is_stopping(&snapshot, &shared) {
             return;
         }
+        shared.rebalance.lock().collector_bytes = collector.heap_bytes();
         observe(&shared, &snapshot).await;
         relieve(&shared, &snapshot).await;
     }

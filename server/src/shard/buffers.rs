@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use ballast_storage::memory::good_size;
+
 /// How much one read may bring.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 /// What a connection keeps of a read in a buffer of the small kind.
@@ -21,6 +23,13 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
+    /// Bytes of what is kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        let large = self.large.borrow().len() * good_size(READ_BYTES);
+        let small = self.small.borrow().len() * good_size(SMALL_BYTES);
+        (large + small + good_size(self.reply.borrow().capacity())) as u64
+    }
+
     /// A buffer of [`READ_BYTES`], for one read.
     #[inline]
     pub(crate) fn take(&self) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use super::ShardState;
@@ -10,6 +11,9 @@ use super::message::{Borrow, Boxes, Message, Purpose, RemoteBatch};
 use super::waits::Outcome;
 use crate::ids::ShardId;
 use crate::slot::Slot;
+
+/// The table of lent slots is kept for so many at most.
+const LENT_KEPT_MAX: usize = 256;
 
 /// A slot that is away.
 pub(crate) struct Lent {
@@ -240,6 +244,10 @@ impl ShardState {
             let lent = self.lent.remove(&slot).expect("it was lent");
             parked.extend(lent.parked);
             self.note_ready(slot);
+        }
+        if self.lent.is_empty() && self.lent.capacity() > LENT_KEPT_MAX {
+            // A transaction over all slots has made it large.
+            self.lent = AHashMap::new();
         }
         if !parked.is_empty() {
             self.parked -= parked.len();

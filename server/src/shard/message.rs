@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ballast_protocol::{ArgRange, Args, Protocol};
+use ballast_storage::memory::good_size;
 use smallvec::SmallVec;
 
 use super::ShardState;
@@ -134,6 +135,16 @@ impl RemoteBatch {
         self.ranges.extend(args.ranges().iter().map(moved));
         let Routed { slot, hash, .. } = routed;
         self.commands.push(RemoteCommand { command, slot, hash, first, end: self.ranges.len() });
+    }
+
+    /// Bytes on the heap, its own box among them.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        good_size(size_of::<RemoteBatch>())
+            + good_size(self.bytes.capacity())
+            + good_size(self.ranges.capacity() * size_of::<ArgRange>())
+            + good_size(self.commands.capacity() * size_of::<RemoteCommand>())
+            + good_size(self.replies.capacity())
+            + good_size(self.ends.capacity() * size_of::<usize>())
     }
 
     /// Empties it for another use.

@@ -167,6 +167,8 @@ pub(crate) struct ShardState {
 
 /// Spare batches kept per shard.
 const SPARE_BATCHES_MAX: usize = 64;
+/// Larger ones are not kept.
+const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
 
 impl ShardState {
     fn new(id: ShardId, shared: Arc<Shared>) -> ShardState {
@@ -271,9 +273,16 @@ impl ShardState {
         }
     }
 
+    /// Bytes of the empty batches that are kept.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.spare_batches.iter().map(|batch| batch.heap_bytes() as u64).sum()
+    }
+
     /// Keeps the memory of a batch for the next one.
     pub(crate) fn recycle(&mut self, mut batch: Box<RemoteBatch>) {
-        if self.spare_batches.len() < SPARE_BATCHES_MAX && batch.bytes.capacity() <= 64 << 10 {
+        if self.spare_batches.len() < SPARE_BATCHES_MAX
+            && batch.heap_bytes() <= SPARE_BATCH_BYTES_MAX
+        {
             batch.clear();
             self.spare_batches.push(batch);
         }

@@ -99,6 +99,7 @@ async fn cron(shard: Rc<Shard>) {
     loop {
         let hz = shard.state().config.hz.max(1);
         tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
+        shard.counters.spare_bytes.set(shard.buffers.bytes() + shard.state().spare_bytes());
         while shard.state().cron_slice() {
             tokio::task::yield_now().await;
         }

@@ -20,6 +20,10 @@ pub(crate) struct Memory {
     pub(crate) index: u64,
     /// Connections with their buffers.
     pub(crate) clients: u64,
+    /// What the balancer knows of every slot.
+    pub(crate) balancer: u64,
+    /// Buffers that shards keep for the next batch.
+    pub(crate) buffers: u64,
     /// What is left: queued for lazy free, in messages, fragments of containers.
     pub(crate) other: i64,
 }
@@ -41,7 +45,9 @@ impl Memory {
             })
             .sum();
         let index = ballast_storage::memory::index_bytes();
-        let named = startup + slots + index + clients;
+        let balancer = shared.rebalance.lock().heap_bytes();
+        let buffers = shared.sum(|counters| counters.spare_bytes.value());
+        let named = startup + slots + index + clients + balancer + buffers;
         Memory {
             used,
             peak: ballast_storage::memory::peak_bytes().max(used),
@@ -49,6 +55,8 @@ impl Memory {
             slots,
             index,
             clients,
+            balancer,
+            buffers,
             other: i64::try_from(used).unwrap_or(i64::MAX)
                 - i64::try_from(named).unwrap_or(i64::MAX),
         }
@@ -78,6 +86,8 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "used_memory_slots": memory.slots,
         "used_memory_index": memory.index,
         "used_memory_clients": memory.clients,
+        "used_memory_balancer": memory.balancer,
+        "used_memory_buffers": memory.buffers,
         "used_memory_other": memory.other,
         "allocator_allocated": memory.used,
         "allocator_active": rss,
