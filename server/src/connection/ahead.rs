@@ -86,7 +86,7 @@ pub(super) fn run_plain(
 }
 
 /// Looks at the command in these bytes and has its look-up foreseen, unless they are not one plain
-/// command on a key that is here, or one that is quick. Its arguments are left in `ranges`.
+/// command on a key that is here, or a quick one on another key. Its arguments are left in `ranges`.
 #[inline(always)]
 pub(crate) fn foresee(
     state: &mut ShardState,
@@ -124,7 +124,7 @@ impl Planned {
         }
     }
 
-    /// Executes it on the shard of its slot, if that is not busy and the command is quick.
+    /// Executes it on the shard of its slot, if that is free and the command is quick.
     #[inline(never)]
     fn execute_on_behalf(
         &self,

@@ -16,9 +16,10 @@ use crate::commands::table::{Command, Run, flag};
 use crate::connection::REPLY_BYTES;
 use crate::ids::{ClientId, ShardId};
 
-/// More commands than this are left to the thread of their shard, though it has to be woken: it
-/// then works beside this one.
+/// More commands than this, or more bytes of them, are left to the thread of their shard, though
+/// it has to be woken: it then works beside this one.
 const ON_BEHALF_MAX: usize = 16;
+const ON_BEHALF_BYTES_MAX: usize = 64 << 10;
 
 /// A slot number for commands without keys.
 pub(crate) const NO_SLOT: u16 = u16::MAX;
@@ -286,10 +287,11 @@ impl ShardState {
         None
     }
 
-    /// Has a quick batch of this shard's connection executed on the shard `of` by this
-    /// thread. False: it has to be sent there.
+    /// Executes a quick batch of this shard's connection on the shard `of`, if that is free.
+    /// False: it has to be sent there.
     pub(crate) fn run_on_behalf(&mut self, of: ShardId, batch: &mut RemoteBatch) -> bool {
         let is_quick = batch.commands.len() <= ON_BEHALF_MAX
+            && batch.bytes.len() <= ON_BEHALF_BYTES_MAX
             && batch.commands.iter().all(|next| next.command.is_quick());
         if !is_quick {
             return false;

@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 
 use ballast_storage::memory::prefetch_value;
 use ballast_storage::table::Ahead;
+use smallvec::SmallVec;
 
 use super::ShardState;
+use crate::ids::ShardId;
 
 /// How many commands are looked at before the first is executed: enough to hide the latency of
 /// memory, few enough that what was loaded is still there.
@@ -75,7 +77,7 @@ impl ShardState {
             let count = next.len().min(FORESEEN_MAX);
             let (front, _) = next.as_slices();
             let front = &front[..count.min(front.len())];
-            self.load_all(front);
+            self.load_all(front.iter());
             self.load_elsewhere(front);
             next.drain(..count);
             self.foreseen = Foreseen { keys: next, prepared: count };
@@ -85,29 +87,37 @@ impl ShardState {
 
     /// Has loaded what the look-ups of those keys will read whose slots are here.
     #[inline]
-    fn load_all(&self, keys: &[ForeseenKey]) {
-        for few in keys.chunks(AHEAD_MAX) {
+    fn load_all<'a>(&self, keys: impl Iterator<Item = &'a ForeseenKey>) {
+        let mut keys = keys.peekable();
+        while let Some(db) = keys.peek().map(|first| first.db) {
             // They nearly always are of one database; others go without.
-            let db = few[0].db;
-            let keys = few.iter().filter(|key| key.db == db).map(|key| (key.slot, key.hash));
-            self.load_keys(db, keys);
+            let few = keys.by_ref().take(AHEAD_MAX).filter(|key| key.db == db);
+            self.load_keys(db, few.map(|key| (key.slot, key.hash)));
         }
     }
 
     /// The same for the keys of other shards, where their threads allow it.
     #[inline]
     fn load_elsewhere(&self, keys: &[ForeseenKey]) {
-        let mut done = self.id;
-        for key in keys.iter().filter(|key| !self.has(key.slot)) {
-            let owner = self.shared.router.owner(key.slot);
-            // With more shards than two, the keys of one may be loaded twice: it does no harm.
-            if owner != done {
-                done = owner;
-                self.shared.homes[owner.index()].visit(|other| {
-                    keys.iter().for_each(|key| other.load_box(key.slot));
-                    other.load_all(keys);
-                });
+        if self.shared.shards() == 1 {
+            return;
+        }
+        let owner = |key: &ForeseenKey| self.shared.router.owner(key.slot);
+        let elsewhere = keys.iter().map(|key| (!self.has(key.slot)).then(|| owner(key)));
+        let owners: SmallVec<[Option<ShardId>; FORESEEN_MAX]> = elsewhere.collect();
+        for (at, owner) in owners.iter().enumerate() {
+            let Some(of) = owner else { continue };
+            if owners[..at].contains(owner) {
+                continue;
             }
+            let theirs = || {
+                let with_owners = keys[at..].iter().zip(&owners[at..]);
+                with_owners.filter(|(_, other)| *other == owner).map(|(key, _)| key)
+            };
+            self.shared.homes[of.index()].visit(|other| {
+                theirs().for_each(|key| other.load_box(key.slot));
+                other.load_all(theirs());
+            });
         }
     }
 }
