@@ -227,8 +227,8 @@ impl Command {
         self.flags & flags == flags
     }
 
-    /// Whether it takes a moment only, whatever its key holds, if its arguments are few; but for the
-    /// freeing of what is overwritten.
+    /// Whether it takes a moment only, whatever its key holds, if its arguments are few; but for
+    /// the freeing of what is overwritten.
     #[inline(always)]
     pub(crate) fn is_quick(&self) -> bool {
         self.flags & (flag::FAST | flag::SAMPLED) != 0

@@ -86,7 +86,8 @@ pub(super) fn run_plain(
 }
 
 /// Looks at the command in these bytes and has its look-up foreseen, unless they are not one plain
-/// command on a key that is here, or a quick one on another key. Its arguments are left in `ranges`.
+/// command on a key that is here, or a quick one on another key. Its arguments are left in
+/// `ranges`.
 #[inline(always)]
 pub(crate) fn foresee(
     state: &mut ShardState,
