@@ -46,7 +46,7 @@ pub(crate) struct Accepted {
 /// Replies are sent before a batch goes on when there are so many bytes of them.
 pub(crate) const REPLY_BYTES: usize = 256 << 10;
 /// No configuration allows a client less than this many bytes of a query.
-const QUERY_BUFFER_LIMIT_MIN: usize = 1 << 20;
+pub(crate) const QUERY_BUFFER_LIMIT_MIN: usize = 1 << 20;
 /// The most that one read of a long argument may bring.
 const READ_BYTES_MAX: usize = 1 << 20;
 

@@ -1,4 +1,5 @@
-//! Counters that a shard's thread writes and any thread may read.
+//! Counters that one thread at a time writes, who holds the shard's state or, for what has nothing
+//! to do with that, the shard's own; and any thread may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Only the owning thread may call it.
+    /// Only the writer of now may call it.
     #[inline]
     pub(crate) fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
-    /// Only the owning thread may call it.
+    /// Only the writer of now may call it.
     #[inline]
     pub(crate) fn sub(&self, less: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(less), Ordering::Relaxed);
     }
 
-    /// Only the owning thread may call it.
+    /// Only the writer of now may call it.
     #[inline]
     pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);

@@ -48,13 +48,14 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// From now on, quiet messages wake the owner like others. Only the owner may call it.
+    /// From now on, quiet messages wake the owner like others. Only who holds the owner's
+    /// state may call it.
     pub(crate) fn expect(&self) {
         self.expects.swap(true, Ordering::SeqCst);
         self.wake_for_quiet();
     }
 
-    /// Nothing waits for a quiet message any more. Only the owner may call it.
+    /// Nothing waits for a quiet message any more. Only who holds the owner's state may call it.
     pub(crate) fn expect_nothing(&self) {
         self.expects.store(false, Ordering::SeqCst);
     }

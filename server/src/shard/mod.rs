@@ -167,7 +167,7 @@ pub(crate) struct ShardState {
 
 /// Spare batches kept per shard.
 const SPARE_BATCHES_MAX: usize = 64;
-/// Larger ones are not kept.
+/// Those with more arguments or replies are not kept.
 const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
 
 impl ShardState {
@@ -281,7 +281,7 @@ impl ShardState {
     /// Keeps the memory of a batch for the next one.
     pub(crate) fn recycle(&mut self, mut batch: Box<RemoteBatch>) {
         if self.spare_batches.len() < SPARE_BATCHES_MAX
-            && batch.heap_bytes() <= SPARE_BATCH_BYTES_MAX
+            && batch.bytes.capacity().max(batch.replies.capacity()) <= SPARE_BATCH_BYTES_MAX
         {
             batch.clear();
             self.spare_batches.push(batch);

@@ -143,7 +143,7 @@ pub(crate) async fn rest(shard: Rc<Shard>) {
         behind_others().await;
         let length_us = rest.length_us.value();
         if length_us > 0 && rest.work() == rest.work_at_park.value() {
-            shard.shared.counters[shard.id.index()].rests.add(1);
+            shard.counters.rests.add(1);
             std::thread::sleep(Duration::from_micros(length_us));
         }
     }

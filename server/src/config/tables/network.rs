@@ -4,6 +4,7 @@ use super::{INT_MAX, LONG_MAX};
 use crate::config::directive::{Directive, Kind};
 use crate::config::settings::{Allowed, Settings};
 use crate::config::value::Value;
+use crate::connection::QUERY_BUFFER_LIMIT_MIN;
 
 pub(super) const NETWORK: &[Directive] = &[
     Directive::int("port", (0, 65535), "6379", "TCP port; 0 listens on no TCP port.")
@@ -86,7 +87,7 @@ pub(super) const LIMITS: &[Directive] = &[
     .field(|s, v| s.proto_max_bulk_len = v.number()),
     Directive::bytes(
         "client-query-buffer-limit",
-        (1024 * 1024, LONG_MAX),
+        (QUERY_BUFFER_LIMIT_MIN as u64, LONG_MAX),
         "1gb",
         "Most bytes of unexecuted requests that one client may have sent.",
     )
