@@ -16,7 +16,7 @@ use crate::log::Level;
 use crate::rebalance;
 use crate::server::stop_shards;
 use crate::shard::message::Message;
-use crate::shared::{Rates, Shared};
+use crate::shard::shared::{Rates, Shared};
 
 /// Starts the control thread.
 pub(crate) fn spawn(

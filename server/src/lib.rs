@@ -20,26 +20,19 @@
 
 #![forbid(unsafe_code)]
 
-mod blocking;
 pub mod cli;
-mod clients;
 mod clock;
 mod commands;
 pub mod config;
 mod connection;
 mod control;
-mod gather;
+mod engine;
 mod ids;
 mod log;
+mod node;
 mod rebalance;
-mod router;
 mod server;
-mod session;
 mod shard;
-mod shared;
-mod slot;
-mod sync;
-mod watch;
 
 /// The version of Redis that `HELLO` and `INFO` report: recent enough for tools to use the newer
 /// commands that we have.

@@ -13,8 +13,8 @@ use crate::control;
 use crate::ids::ShardId;
 use crate::log::{Level, Log};
 use crate::shard::message::Message;
+use crate::shard::shared::Shared;
 use crate::shard::thread;
-use crate::shared::Shared;
 
 /// Why a server did not start.
 #[derive(Debug, Error)]

@@ -8,10 +8,10 @@ use ballast_protocol::{Args, CommandError, Reply, number};
 
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::blocking::{Cancelled, Waiter};
-use crate::clients::Client;
+use crate::commands::session::ReplyMode;
+use crate::engine::waiters::{Cancelled, Waiter};
 use crate::ids::{ClientId, ShardId};
-use crate::session::ReplyMode;
+use crate::node::clients::Client;
 use crate::shard::message::Message;
 
 const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;

@@ -5,9 +5,9 @@ use ballast_protocol::{Args, CommandError, Reply, number};
 
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::gather::{Gathered, Gathering};
+use crate::commands::gather::{Gathered, Gathering};
+use crate::engine::slot::Work;
 use crate::shard::ShardState;
-use crate::slot::Work;
 
 const ADMIN: u32 = flag::ADMIN | flag::STALE;
 const READS: u32 = flag::STALE;

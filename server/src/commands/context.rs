@@ -8,10 +8,10 @@ use ballast_storage::{Create, Key, Keyspace, Value, WrongType};
 use rand::RngExt;
 
 use super::table::Command;
+use crate::commands::session::Session;
 use crate::config::Config;
-use crate::session::Session;
+use crate::engine::evict::Touch;
 use crate::shard::ShardState;
-use crate::shard::evict::Touch;
 use crate::shard::execute::NO_SLOT;
 use crate::shard::message::Caller;
 

@@ -9,9 +9,9 @@ use super::context::SessionContext;
 use super::help::{self, Help};
 use super::slowlog::merge;
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::gather::{Gathered, Gathering};
-use crate::shard::latency::{Event, History, Latency, Sample, is_name};
-use crate::shard::statistics::HISTOGRAM_BUCKETS;
+use crate::commands::gather::{Gathered, Gathering};
+use crate::engine::latency::{Event, History, Latency, Sample, is_name};
+use crate::engine::statistics::HISTOGRAM_BUCKETS;
 
 /// A subcommand.
 const SUB: Definition = Definition {

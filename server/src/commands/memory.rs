@@ -11,8 +11,8 @@ use super::context::{Data, SessionContext};
 use super::help::{self, Help};
 use super::info::{Memory, ShardFacts, human, process_status, ratio};
 use super::table::{Access, CommandResult, Definition, Group, Run, SECOND, flag};
-use crate::gather::{Gathered, Gathering};
-use crate::shared::Shared;
+use crate::commands::gather::{Gathered, Gathering};
+use crate::shard::shared::Shared;
 
 /// A subcommand that asks all shards.
 const REPORT: Definition =

@@ -8,10 +8,10 @@ use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
+use crate::commands::gather::{Gathered, Gathering};
 use crate::config::Peer;
-use crate::gather::{Gathered, Gathering};
 use crate::log::Level;
-use crate::shared::Shared;
+use crate::shard::shared::Shared;
 
 const ADMIN: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 

@@ -4,8 +4,8 @@ use ballast_protocol::{Args, CommandError, Reply, number};
 
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::gather::{Gathered, Gathering};
-use crate::shard::statistics::{CommandStatistics, SlowCommand};
+use crate::commands::gather::{Gathered, Gathering};
+use crate::engine::statistics::{CommandStatistics, SlowCommand};
 
 const ADMIN: u32 = flag::ADMIN | flag::LOADING | flag::STALE;
 

@@ -116,9 +116,12 @@ pub(crate) enum Run {
     /// On the connection's own shard, with the session.
     Session(fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult),
     /// By the connection, which asks other threads for a part of the answer.
-    Gather(crate::gather::Gather),
+    Gather(crate::commands::gather::Gather),
     /// Likewise, but inside a transaction, which has all slots, on the keys themselves.
-    Spread(fn(&mut Data<'_>, Args<'_>, &mut Reply) -> CommandResult, crate::gather::Gather),
+    Spread(
+        fn(&mut Data<'_>, Args<'_>, &mut Reply) -> CommandResult,
+        crate::commands::gather::Gather,
+    ),
     /// A step of `MULTI` … `EXEC`.
     Transaction(crate::connection::transaction::Step),
     /// A container: the second word names one of [`Command::subcommands`].

@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::batch::Barrier;
 use super::{Connection, End, READ_BYTES};
-use crate::blocking::{Cancelled, Waiter};
 use crate::commands::context::{BlockOn, OnTimeout, SessionContext};
+use crate::commands::gather::Gathering;
 use crate::commands::table::{Run, flag};
-use crate::gather::Gathering;
+use crate::engine::waiters::{Cancelled, Waiter};
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
 use crate::shard::execute::NO_SLOT;

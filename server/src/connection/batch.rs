@@ -13,9 +13,9 @@ use super::ahead::Planned;
 use super::transaction::unwatch_all;
 use super::{REPLY_BYTES, ahead, limits};
 use crate::commands::context::{Routed, SessionContext};
+use crate::commands::session::{Queued, Session};
 use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
 use crate::ids::ShardId;
-use crate::session::{Queued, Session};
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
 use crate::shard::execute::NO_SLOT;
@@ -303,7 +303,7 @@ fn data(
         }
     };
     let is_elsewhere = slot != NO_SLOT && !state.has(slot);
-    if is_elsewhere && session.reply_mode != crate::session::ReplyMode::On {
+    if is_elsewhere && session.reply_mode != crate::commands::session::ReplyMode::On {
         return barrier(group, command, args, SmallVec::from_slice(&[slot]));
     }
     let (start, routed) = (reply.len(), Routed::new(args, slot));
@@ -475,7 +475,7 @@ fn unknown(
 /// Drops the reply if the client does not want it.
 #[inline]
 fn after_reply(session: &mut Session, reply: &mut Reply, start: usize) {
-    if session.reply_mode != crate::session::ReplyMode::On && !session.wants_reply() {
+    if session.reply_mode != crate::commands::session::ReplyMode::On && !session.wants_reply() {
         reply.truncate(start);
     }
 }

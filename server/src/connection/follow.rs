@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Connection;
 use super::batch::Group;
+use crate::commands::session::Session;
 use crate::ids::ShardId;
-use crate::session::Session;
 use crate::shard::Shard;
 use crate::shard::message::Message;
 

@@ -26,10 +26,10 @@ use self::ahead::Planned;
 use self::batch::{Group, Stop};
 use self::follow::Follow;
 use self::group::More;
-use crate::clients::Client;
+use crate::commands::session::Session;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
-use crate::session::Session;
+use crate::node::clients::Client;
 use crate::shard::Shard;
 use crate::shard::buffers::{READ_BYTES, SMALL_BYTES};
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::shard::ShardState;
 use crate::shard::message::Message;
-use crate::shared::Shared;
+use crate::shard::shared::Shared;
 
 /// Remembers the counters of the last look, so that the next gives rates.
 #[derive(Default)]

@@ -2,7 +2,6 @@
 //! machine of the balancer crate decide, and hands slots over as it says.
 
 mod collect;
-mod relief;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +10,12 @@ use ballast_balancer::machine::{Clock as Clocks, Command, Event, Machine, Notice
 use ballast_balancer::model::{LoadSnapshot, ShardId as Bin, SlotId, Tier};
 use tokio::sync::oneshot;
 
-pub(crate) use self::relief::Relief;
 use crate::config::Config;
 use crate::ids::ShardId;
 use crate::log::Level;
+use crate::node::relief;
 use crate::shard::message::Message;
-use crate::shared::Shared;
+use crate::shard::shared::Shared;
 
 /// Waits are cut into pieces of this length, so that a stepped or injected clock is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use ballast_protocol::slot::SLOTS;
 use ballast_storage::{Key, memory};
 
 use super::ShardState;
-use super::latency::Event;
+use crate::engine::latency::Event;
 
 /// Where the rounds over the slots stand.
 #[derive(Debug, Default)]

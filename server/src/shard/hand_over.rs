@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 
 use super::ShardState;
 use super::message::Message;
+use crate::engine::slot::Slot;
 use crate::ids::ShardId;
-use crate::slot::Slot;
 
 /// Longer ones count as this many nanoseconds.
 const NS_MAX: u64 = 10_000_000_000;

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::ShardState;
 use super::message::{Borrow, Boxes, Message, Purpose, RemoteBatch};
 use super::waits::Outcome;
+use crate::engine::slot::Slot;
 use crate::ids::ShardId;
-use crate::slot::Slot;
 
 /// The table of lent slots is kept for so many at most.
 const LENT_KEPT_MAX: usize = 256;

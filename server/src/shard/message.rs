@@ -11,8 +11,8 @@ use crate::commands::context::Routed;
 use crate::commands::table::Command;
 use crate::connection::Accepted;
 use crate::connection::follow::Moving;
+use crate::engine::slot::Slot;
 use crate::ids::{ClientId, ShardId};
-use crate::slot::Slot;
 
 /// A message in a shard's mailbox.
 pub(crate) enum Message {
@@ -213,7 +213,7 @@ pub(crate) enum Purpose {
     /// A connection of the origin executes when it is woken.
     Connection(Token),
     /// A blocked command is tried again, because a key became ready.
-    Retry(crate::blocking::Waiter),
+    Retry(crate::engine::waiters::Waiter),
     /// It has been told already.
     Done,
 }

@@ -6,20 +6,17 @@
 
 pub(crate) mod borrowing;
 pub(crate) mod buffers;
-pub(crate) mod counters;
 pub(crate) mod cron;
-pub(crate) mod evict;
 pub(crate) mod execute;
 pub(crate) mod hand_over;
 pub(crate) mod home;
-pub(crate) mod latency;
 pub(crate) mod lending;
 pub(crate) mod mailbox;
 pub(crate) mod message;
 pub(crate) mod prefetch;
 pub(crate) mod rest;
 pub(crate) mod serve_blocked;
-pub(crate) mod statistics;
+pub(crate) mod shared;
 pub(crate) mod thread;
 pub(crate) mod waits;
 
@@ -41,24 +38,24 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use self::buffers::Buffers;
-use self::counters::ShardCounters;
 use self::hand_over::HandOverTimes;
 use self::home::{Guard, Home};
 use self::lending::Lent;
 use self::message::{Caller, Message, RemoteBatch, Token};
 use self::prefetch::Foreseen;
 use self::rest::Rest;
-use self::statistics::Statistics;
 use self::waits::Waits;
 use crate::commands::context::BlockOn;
 use crate::commands::table::{Command, Name};
 use crate::config::Config;
 use crate::connection::ahead::Ahead;
+use crate::engine::slot::Slot;
+use crate::engine::statistics::Statistics;
 use crate::ids::{ClientId, ShardId};
-use crate::router::initial_owner;
-use crate::shared::Shared;
-use crate::slot::Slot;
-pub(crate) use crate::sync;
+use crate::node::counters::ShardCounters;
+use crate::node::router::initial_owner;
+pub(crate) use crate::node::sync;
+use crate::shard::shared::Shared;
 
 /// The handle that the tasks of a shard's thread share.
 pub(crate) struct Shard {

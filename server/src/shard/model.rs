@@ -17,10 +17,10 @@ use crate::ids::ShardId;
 #[path = "mailbox.rs"]
 mod mailbox;
 #[allow(dead_code, reason = "some of it is for INFO only")]
-#[path = "../router.rs"]
+#[path = "../node/router.rs"]
 mod router;
 
-/// [`crate::sync`] for the model.
+/// [`crate::node::sync`] for the model.
 mod sync {
     use std::collections::VecDeque;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::Shard;
-use super::counters::Counter;
+use crate::node::counters::Counter;
 
 /// Turns of connections after which the length of a rest is reconsidered…
 const WINDOW_TURNS: u64 = 512;

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 use super::ShardState;
 use super::message::{Borrow, Message, Purpose};
 use super::waits::Outcome;
-use crate::blocking::Waiter;
 use crate::commands::table::Group;
+use crate::engine::waiters::Waiter;
 
 /// Which slots serving a blocked command may use.
 #[derive(Clone, Copy, PartialEq, Eq)]

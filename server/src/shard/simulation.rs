@@ -18,16 +18,16 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::Shard;
-use crate::clients::Client;
 use crate::clock::Clock;
+use crate::commands::session::Session;
 use crate::config::Config;
 use crate::connection::ahead;
 use crate::connection::batch::{self, Group, Stop};
 use crate::connection::group::More;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
-use crate::session::Session;
-use crate::shared::Shared;
+use crate::node::clients::Client;
+use crate::shard::shared::Shared;
 
 const SHARDS: u16 = 4;
 const CLIENTS: u64 = 6;
@@ -316,8 +316,9 @@ fn simulate(seed: u64) -> (u64, u64) {
         if connections.is_empty() {
             while world.shards.iter().any(|shard| world.handle_one(shard)) {}
             world.check_at_rest();
-            let sum =
-                |of: fn(&super::counters::ShardCounters) -> u64| world.shards[0].shared.sum(of);
+            let sum = |of: fn(&crate::node::counters::ShardCounters) -> u64| {
+                world.shards[0].shared.sum(of)
+            };
             return (sum(|of| of.on_behalf.value()), sum(|of| of.commands_elsewhere.value()));
         }
     }
@@ -345,7 +346,7 @@ fn a_note_follows_its_slot() {
     let noted = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let note = || {
         let noted = Arc::clone(&noted);
-        move |_: &mut crate::slot::Slot| {
+        move |_: &mut crate::engine::slot::Slot| {
             noted.fetch_add(1, Relaxed);
         }
     };

@@ -12,7 +12,7 @@ use super::message::Message;
 use super::{Shard, ShardState, rest};
 use crate::connection::Connection;
 use crate::ids::ShardId;
-use crate::shared::Shared;
+use crate::shard::shared::Shared;
 
 /// Messages handled before connections get their turn again.
 const MESSAGES_PER_TURN: usize = 256;

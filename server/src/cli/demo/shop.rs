@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use crate::router::initial_owner;
+use crate::node::router::initial_owner;
 
 /// Sizes of product pages.
 const PAGE_BYTES_MIN: usize = 1 << 10;

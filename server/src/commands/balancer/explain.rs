@@ -10,7 +10,7 @@ use ballast_storage::{Key, Kind};
 
 use super::Words;
 use crate::commands::cluster::parse_slot;
-use crate::gather::{Gathered, Gathering};
+use crate::commands::gather::{Gathered, Gathering};
 use crate::rebalance::clocks;
 use crate::shard::ShardState;
 

@@ -22,13 +22,13 @@ use self::request::Request;
 use super::context::Data;
 use super::help::{self, Help};
 use super::table::{CommandResult, Definition, Group, Run, flag};
+use crate::commands::gather::{Gathered, Gathering};
+use crate::commands::session::Session;
 use crate::config::Allowed;
-use crate::gather::{Gathered, Gathering};
 use crate::ids::ShardId;
 use crate::log::Level;
-use crate::session::Session;
 use crate::shard::ShardState;
-use crate::shared::Shared;
+use crate::shard::shared::Shared;
 
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "debug",

@@ -8,7 +8,7 @@ use ballast_protocol::{Args, CommandError, number};
 use ballast_storage::{Key, STRING_MAX};
 
 use super::visit;
-use crate::gather::Gathering;
+use crate::commands::gather::Gathering;
 use crate::shard::ShardState;
 
 /// Keys made in one slice.

@@ -6,7 +6,7 @@ use ballast_protocol::CommandError;
 use ballast_protocol::slot::SLOTS;
 use tokio::sync::oneshot;
 
-use crate::gather::Gathering;
+use crate::commands::gather::Gathering;
 use crate::shard::ShardState;
 
 /// Slots visited between two turns of everybody else.

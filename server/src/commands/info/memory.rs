@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::report::{Report, fields, human, machine_memory, process_status, ratio};
-use crate::shared::Shared;
+use crate::shard::shared::Shared;
 
 /// Where `used_memory` is.
 #[derive(Clone, Copy, Debug, Default)]

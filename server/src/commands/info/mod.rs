@@ -9,10 +9,10 @@ use rand::RngExt;
 
 use self::report::Report;
 use super::table::{Definition, Group, Run, flag};
-use crate::gather::{Gathered, Gathering};
+use crate::commands::gather::{Gathered, Gathering};
+use crate::engine::statistics::CommandStatistics;
 use crate::shard::ShardState;
 use crate::shard::hand_over::HandOverTimes;
-use crate::shard::statistics::CommandStatistics;
 
 pub(crate) use self::memory::Memory;
 pub(crate) use self::report::{human, process_status, ratio};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ShardFacts;
-use crate::shared::Shared;
+use crate::shard::shared::Shared;
 
 /// The process and the shards' contributions.
 pub(crate) struct Report {

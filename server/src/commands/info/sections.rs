@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::DatabaseFacts;
 use super::report::{Report, cpu_seconds, fields};
 use crate::commands::slowlog::merge;
+use crate::engine::statistics::HISTOGRAM_BUCKETS;
 use crate::ids::ShardId;
 use crate::shard::hand_over::HandOverTimes;
-use crate::shard::statistics::HISTOGRAM_BUCKETS;
 
 pub(super) fn server(report: &Report, text: &mut String) {
     let shared = &report.shared;
@@ -55,7 +55,7 @@ fn os() -> String {
 pub(super) fn clients(report: &Report, text: &mut String) {
     let shared = &report.shared;
     let all = shared.clients.all();
-    let most = |of: fn(&crate::clients::Client) -> u64| all.iter().map(|c| of(c)).max();
+    let most = |of: fn(&crate::node::clients::Client) -> u64| all.iter().map(|c| of(c)).max();
     text.push_str("# Clients\r\n");
     fields!(text,
         "connected_clients": all.len(),

@@ -7,7 +7,7 @@ use ballast_storage::Key;
 
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
-use crate::slot::Slot;
+use crate::engine::slot::Slot;
 
 pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     wait_if_sync(cx, args)?;

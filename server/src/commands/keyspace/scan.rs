@@ -14,9 +14,9 @@ use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::Kind;
 
 use crate::commands::context::Data;
+use crate::commands::gather::{Gathered, Gathering};
 use crate::commands::keys::kind_name;
 use crate::commands::table::CommandResult;
-use crate::gather::{Gathered, Gathering};
 use crate::shard::ShardState;
 
 /// `COUNT` where it is not given.
@@ -291,7 +291,7 @@ mod tests {
     use crate::log::Log;
     use crate::shard::Shard;
     use crate::shard::message::Message;
-    use crate::shared::Shared;
+    use crate::shard::shared::Shared;
 
     const SHARDS: u16 = 3;
 

@@ -13,8 +13,8 @@ use ballast_storage::{Keyspace, Meta};
 use rand::RngExt;
 
 use crate::commands::context::Data;
+use crate::commands::gather::{Gathered, Gathering};
 use crate::commands::table::CommandResult;
-use crate::gather::{Gathered, Gathering};
 use crate::shard::ShardState;
 
 /// Random keys that are tried before an expired one is passed over by a walk.

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::follow::Places;
 use crate::log::Log;
-use crate::router::Router;
+use crate::node::clients::Clients;
+use crate::node::counters::ShardCounters;
+use crate::node::router::Router;
 use crate::shard::ShardState;
-use crate::shard::counters::ShardCounters;
 use crate::shard::home::Home;
 use crate::shard::mailbox::Mailbox;
 use crate::shard::message::Message;
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     /// Wakes whoever waits for the end.
     pub(crate) stop: tokio::sync::Notify,
     /// How shards ask for relief.
-    pub(crate) relief: crate::rebalance::Relief,
+    pub(crate) relief: crate::node::relief::Relief,
     /// The live balancer of the thread tier.
     pub(crate) rebalance: Mutex<crate::rebalance::Rebalance>,
     /// Port that clients reach us at.
@@ -95,7 +95,7 @@ impl Shared {
             active_expire: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),
-            relief: crate::rebalance::Relief::default(),
+            relief: crate::node::relief::Relief::default(),
             rebalance: Mutex::new(rebalance),
             port: std::sync::atomic::AtomicU16::new(config.port),
             startup_bytes: AtomicU64::new(0),

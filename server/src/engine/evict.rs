@@ -5,9 +5,9 @@ use ballast_protocol::slot::SLOTS;
 use ballast_storage::{Key, Meta, eviction};
 use rand::RngExt;
 
-use super::ShardState;
 use super::latency::Event;
 use crate::config::MaxmemoryPolicy;
+use crate::shard::ShardState;
 
 /// Tries to find a slot with keys before eviction gives up.
 const SLOT_TRIES: usize = 64;

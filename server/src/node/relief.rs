@@ -73,18 +73,18 @@ impl Relief {
 
     /// Whether a shard has asked. It goes over its share until it has an answer, so every one
     /// that asks gets one at once; one that was refused does not ask.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed) != 0
     }
 
     /// The shards that have asked; they may ask again.
-    pub(super) fn take_asked(&self, shards: u16) -> impl Iterator<Item = ShardId> + use<> {
+    pub(crate) fn take_asked(&self, shards: u16) -> impl Iterator<Item = ShardId> + use<> {
         let asked = self.asked.swap(0, Ordering::Relaxed);
         (0..shards).map(ShardId).filter(move |shard| asked & bit(*shard) != 0)
     }
 
     /// `shard` has to evict: nothing can be taken off it.
-    pub(super) fn refuse(&self, shard: ShardId, mono_ms: u64) {
+    pub(crate) fn refuse(&self, shard: ShardId, mono_ms: u64) {
         let refused = self.still_refused(mono_ms) | bit(shard);
         self.refused.store(refused, Ordering::Relaxed);
         self.refused_until_ms.store(mono_ms + REFUSED_FOR_MS, Ordering::Relaxed);
@@ -92,7 +92,7 @@ impl Relief {
     }
 
     /// After a look at all shards: who may count on relief until the next.
-    pub(super) fn renew(&self, snapshot: &LoadSnapshot, allowed: bool, mono_ms: u64) {
+    pub(crate) fn renew(&self, snapshot: &LoadSnapshot, allowed: bool, mono_ms: u64) {
         let capacity: u64 = snapshot.shards.iter().map(|shard| shard.capacity_bytes).sum();
         let used: u64 = snapshot.slots.iter().map(|slot| slot.bytes).sum();
         let (part, whole) = FILL_MAX;
@@ -109,14 +109,14 @@ impl Relief {
 }
 
 /// Whether the policy lets slots be handed over for relief now.
-pub(super) fn allowed(machine: &Machine, clock: Clock) -> bool {
+pub(crate) fn allowed(machine: &Machine, clock: Clock) -> bool {
     let policy = machine.policy();
     let open = || machine.status(clock).window.open;
     policy.mode(machine.tier()) == Mode::Auto && (policy.emergency != Emergency::Off || open())
 }
 
 /// Bytes that `shard` needs taken off it.
-pub(super) fn needed_bytes(snapshot: &LoadSnapshot, shard: ShardId) -> u64 {
+pub(crate) fn needed_bytes(snapshot: &LoadSnapshot, shard: ShardId) -> u64 {
     let capacity = snapshot.shard(Bin(shard.0)).map_or(0, |bin| bin.capacity_bytes);
     let over = snapshot.owned_bytes(Bin(shard.0)).saturating_sub(capacity);
     over + capacity / NEEDED_PART

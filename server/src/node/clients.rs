@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use crate::blocking::Waiter;
+use crate::engine::waiters::Waiter;
 use crate::ids::{ClientId, ShardId};
 
 /// What any thread may know of a connection. Written by the connection's own thread.

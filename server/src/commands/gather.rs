@@ -7,9 +7,9 @@ use std::rc::Rc;
 use ballast_protocol::{Args, Reply};
 use tokio::sync::oneshot;
 
+use crate::commands::session::Session;
 use crate::commands::table::CommandResult;
 use crate::ids::ShardId;
-use crate::session::Session;
 use crate::shard::message::Message;
 use crate::shard::{Shard, ShardState};
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ballast_protocol::{ArgsBuf, Protocol};
 
-use crate::clients::Client;
 use crate::commands::table::Command;
+use crate::engine::watchers::DirtyFlag;
+use crate::node::clients::Client;
 use crate::shard::message::Caller;
-use crate::watch::DirtyFlag;
 
 /// The state of one connection.
 pub(crate) struct Session {
@@ -162,6 +162,6 @@ impl Session {
         client.queued.store(-1, Ordering::Relaxed);
         client.no_touch.store(false, Ordering::Relaxed);
         client.no_evict.store(false, Ordering::Relaxed);
-        *client.labels.lock() = crate::clients::Labels::default();
+        *client.labels.lock() = crate::node::clients::Labels::default();
     }
 }

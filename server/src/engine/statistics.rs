@@ -7,9 +7,9 @@ use std::time::Duration;
 use ahash::AHashMap;
 use ballast_protocol::{Args, CommandError};
 
-use super::ShardState;
 use super::latency::{Event, Latency};
 use crate::commands::table::{Command, flag};
+use crate::shard::ShardState;
 
 /// Statistics of one command.
 #[derive(Clone, Debug, Default)]
@@ -179,7 +179,7 @@ impl ShardState {
     /// `CONFIG RESETSTAT` for the slots that are here.
     pub(crate) fn reset_work(&mut self) {
         for boxed in self.slots.iter_mut().flatten() {
-            boxed.work = crate::slot::Work::default();
+            boxed.work = crate::engine::slot::Work::default();
         }
         self.counters.reset();
         self.hand_over_times = None;

@@ -1,8 +1,8 @@
 //! The box that a shard owns and hands over: the stored data of one of the 16,384 hash slots
 //! and everything that has to travel with it.
 
-use crate::blocking::Waiters;
-use crate::watch::Watchers;
+use crate::engine::waiters::Waiters;
+use crate::engine::watchers::Watchers;
 
 /// A slot with its riders. Moving it between threads is moving this box.
 #[derive(Debug, Default)]
