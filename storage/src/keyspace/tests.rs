@@ -371,6 +371,33 @@ fn strings_report_redis_encodings() {
 }
 
 #[test]
+fn what_grows_once_takes_no_spare_memory() {
+    let long = [b'k'; 300];
+    for key in [&b"k"[..], &long] {
+        for before in [None, Some(&b""[..]), Some(b"7"), Some(&[b's'; 511])] {
+            let mut keyspace = Keyspace::new();
+            let key = Key::new(key);
+            if let Some(before) = before {
+                keyspace.set_string(&key, before, None, 0);
+            }
+            assert_eq!(keyspace.set_range(&key, 99_999, b"x", 0), Ok(100_000));
+            let once = keyspace.memory_usage(&key).expect("it was made");
+            let mut whole = Keyspace::new();
+            whole.set_text(&key, &[b'x'; 100_000], None, 0);
+            // A string whose long key is in its block has that block from the start.
+            let again = key.bytes.len() > 255 && before.is_some_and(|text| !text.is_empty());
+            if !again {
+                assert_eq!(Some(once), whole.memory_usage(&key), "{before:?} before");
+            }
+            assert_eq!(keyspace.append(&key, &[b'y'; 15_000], 0), Ok(115_000));
+            let grown = keyspace.memory_usage(&key).expect("it is there");
+            assert!(again || grown > 2 * 115_000, "{grown}: it goes on growing");
+            assert_eq!(keyspace.heap_bytes(), keyspace.heap_bytes_walked());
+        }
+    }
+}
+
+#[test]
 fn a_panic_in_an_update_leaves_the_keyspace_sound() {
     let mut keyspace = Keyspace::new();
     let key = Key::new(b"big");

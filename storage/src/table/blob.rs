@@ -17,6 +17,15 @@ const CAPACITY_MIN: usize = 16;
 /// From here on spare capacity grows by this much instead of doubling (as sds does).
 const SPARE_MAX: usize = 1 << 20;
 
+/// What a block that must grow gets beyond the length asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spare {
+    /// Nothing: this may be all that is ever written.
+    None,
+    /// As much again, up to 1 MiB: a value that has grown before goes on growing.
+    ForMore,
+}
+
 /// `capacity` bytes at `block`, the first `len` of them in use.
 ///
 /// Invariant: `capacity` is a size class, so it is exactly what the allocator set aside.
@@ -68,17 +77,17 @@ impl Blob {
         Blob::new(first, second)
     }
 
-    /// Changes the length, keeps the content and fills with zeros. A block that must grow gets
-    /// spare capacity: as much again up to 1 MiB.
+    /// Changes the length, keeps the content and fills with zeros.
     ///
     /// # Safety
     /// `self` is live; only the result is used afterwards.
-    pub(super) unsafe fn resized(self, len: usize) -> Blob {
+    pub(super) unsafe fn resized(self, len: usize, spare: Spare) -> Blob {
         let old = self.len as usize;
         let mut blob = self;
         let fits = len <= self.capacity as usize && len >= self.capacity as usize / 4;
         if !fits {
-            let spare = if len > old { len.min(SPARE_MAX) } else { 0 };
+            let grows_again = len > old && spare == Spare::ForMore;
+            let spare = if grows_again { len.min(SPARE_MAX) } else { 0 };
             blob = Blob::with_capacity((len + spare).min(BLOB_MAX.max(len)));
             // SAFETY: both blocks hold that many bytes; the old one is freed once.
             unsafe {
@@ -113,6 +122,10 @@ impl Blob {
     pub(super) unsafe fn bytes_mut<'a>(self) -> &'a mut [u8] {
         // SAFETY: `len` bytes are initialised.
         unsafe { slice::from_raw_parts_mut(self.block.as_ptr(), self.len as usize) }
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.len as usize
     }
 
     pub(super) fn heap_bytes(self) -> usize {

@@ -25,6 +25,7 @@ mod view;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
 
+use self::blob::Spare;
 use self::directory::{Child, Place, first_segment};
 use self::entry::{HEADER_AUX, HEADER_PLAIN, Kind, RawEntry, Shape};
 use self::segment::{Full, RawSegment, SegmentCounts};
@@ -318,26 +319,32 @@ impl Table {
     }
 
     /// Changes the length of a key's payload, keeping what fits and filling with zeros, and
-    /// returns the payload. What grows out of the segment gets spare capacity, as in sds.
+    /// returns the payload. A value that has a block and outgrows it gets spare capacity, as in
+    /// sds; its first block is as long as asked for, since most values grow once.
     pub fn payload_resize(&mut self, hash: u64, key: &[u8], len: usize) -> Option<&mut [u8]> {
         debug_assert_eq!(hash, hash_key(key));
         let header = self.layout.header;
+        let mut spare = Spare::ForMore;
         loop {
             let (segment, at) = self.locate(hash, key)?;
             let entry = segment.entry(at, header);
             let shape = Shape::of(header, entry.expires(), key.len(), len);
-            if !entry.has_blob()
-                && let Err(full) = self.resize_inline(segment, at, shape, len)
-            {
-                self.make_room(hash, shape.size, full);
-                continue;
+            if !entry.has_blob() {
+                if let Err(full) = self.resize_inline(segment, at, shape, len) {
+                    self.make_room(hash, shape.size, full);
+                    continue;
+                }
+                spare = Spare::None;
             }
             let entry = segment.entry(at, header);
             if entry.has_blob() {
                 let before = entry.blob_bytes();
                 let skip = if entry.kind() == Kind::Far { key.len() } else { 0 };
+                if entry.blob().len() == skip {
+                    spare = Spare::None;
+                }
                 // SAFETY: the entry's blob, replaced at once.
-                entry.write_blob(unsafe { entry.blob().resized(skip + len) });
+                entry.write_blob(unsafe { entry.blob().resized(skip + len, spare) });
                 self.book(entry.blob_bytes(), before);
             }
             // SAFETY: the only access while `self` is borrowed mutably.
