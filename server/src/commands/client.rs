@@ -298,7 +298,7 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         query.max(output),
         query.max(output),
         u8::from(output > 0),
-        query + output + 512,
+        client.bytes.load(Relaxed),
         client.protocol.load(Relaxed),
         labels.lib_name,
         labels.lib_version,

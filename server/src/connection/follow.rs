@@ -102,7 +102,8 @@ impl Connection {
     }
 
     /// Moves to another shard, where [`Self::arrive`] goes on.
-    pub(super) fn depart(self, to: ShardId) {
+    pub(super) fn depart(mut self, to: ShardId) {
+        self.leave_account();
         let shared = Arc::clone(&self.shard.shared);
         self.shard.state().counters.clients.sub(1);
         match self.stream.into_std() {

@@ -2,6 +2,7 @@
 //! dispatches its next batch after the replies of the last, so its commands on a key never
 //! overtake each other, and what it keeps is bounded by one batch.
 
+mod account;
 pub(crate) mod ahead;
 pub(crate) mod barrier;
 pub(crate) mod batch;
@@ -71,6 +72,8 @@ pub(crate) struct Connection {
     foreseen: Option<Planned>,
     /// What other shards are executing for this connection.
     group: Group,
+    /// Whether its memory, as of the last account, is what it takes to be there.
+    is_at_rest: bool,
     /// When it last received something, for the shard's rests.
     seen: u64,
     /// Where its commands are carried out.
@@ -118,11 +121,13 @@ impl Connection {
             sent: 0,
             foreseen: None,
             group: Group::default(),
+            is_at_rest: false,
             seen: u64::MAX,
             follow: Follow::default(),
             shard,
         };
         connection.shard.state().counters.clients.add(1);
+        connection.account();
         let _guard = crate::shard::thread::StopOnPanic(Arc::clone(&connection.shard.shared));
         match connection.run().await {
             End::Moves(to) => connection.depart(to),
@@ -344,7 +349,10 @@ impl Connection {
         }
         self.taken = 0;
         self.filled = left;
-        self.session.client.query_bytes.store(left as u64, Relaxed);
+        if left > 0 || !self.is_at_rest {
+            self.session.client.query_bytes.store(left as u64, Relaxed);
+            self.account();
+        }
     }
 
     /// Keeps the last `left` bytes of the input, in a buffer of its own.
@@ -378,6 +386,7 @@ impl Connection {
         while !self.send_some()? {
             let left = (self.reply.len() - self.sent) as u64;
             self.session.client.output_bytes.store(left, Relaxed);
+            self.account();
             self.output_within_limit(left)?;
             self.writable().await?;
         }
@@ -430,6 +439,7 @@ impl Connection {
     /// Forgets everything that the connection has begun.
     async fn end(mut self, end: &End) {
         self.unwatch_all();
+        self.leave_account();
         let shared = Arc::clone(&self.shard.shared);
         shared.clients.remove(self.session.client.id);
         let state = self.shard.state();

@@ -13,6 +13,9 @@ use parking_lot::Mutex;
 use crate::engine::waiters::Waiter;
 use crate::ids::{ClientId, ShardId};
 
+/// Memory of a connection beside its buffers: task, session, registry entry, socket.
+pub(crate) const CLIENT_BYTES: u64 = 2048;
+
 /// What any thread may know of a connection. Written by the connection's own thread.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -38,6 +41,8 @@ pub(crate) struct Client {
     pub(crate) queued: AtomicI64,
     /// Watched keys.
     pub(crate) watching: AtomicU32,
+    /// Bytes of memory that it keeps, its buffers among it; a part of its shard's `clients_bytes`.
+    pub(crate) bytes: AtomicU64,
     /// Bytes received and not yet executed.
     pub(crate) query_bytes: AtomicU64,
     /// Bytes of replies not yet taken by the socket.
@@ -93,6 +98,7 @@ impl Client {
             protocol: AtomicU8::new(2),
             queued: AtomicI64::new(-1),
             watching: AtomicU32::new(0),
+            bytes: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             net_in_bytes: AtomicU64::new(0),

@@ -98,6 +98,8 @@ pub(crate) struct ShardCounters {
     pub(crate) borrows: Counter,
     /// Bytes of the owned slots, as of its last batch or cron.
     pub(crate) slots_bytes: Counter,
+    /// Bytes of its open connections: what each keeps, its buffers among it.
+    pub(crate) clients_bytes: Counter,
     /// Bytes of buffers that are kept for the next batch, as of the last cron.
     pub(crate) spare_bytes: Counter,
     /// CPU time of the thread in microseconds, as of the last cron.

@@ -28,22 +28,11 @@ pub(crate) struct Memory {
     pub(crate) other: i64,
 }
 
-/// Memory of a connection beside its buffers: task, session, registry entry, socket.
-const CLIENT_BYTES: u64 = 2048;
-
 impl Memory {
     pub(crate) fn of(shared: &Shared, slots: u64) -> Memory {
         let used = ballast_storage::memory::used_bytes();
         let startup = shared.startup_bytes.load(std::sync::atomic::Ordering::Relaxed);
-        let clients = shared
-            .clients
-            .all()
-            .iter()
-            .map(|client| {
-                let relaxed = std::sync::atomic::Ordering::Relaxed;
-                CLIENT_BYTES + client.query_bytes.load(relaxed) + client.output_bytes.load(relaxed)
-            })
-            .sum();
+        let clients = shared.sum(|counters| counters.clients_bytes.value());
         let index = ballast_storage::memory::index_bytes();
         let balancer = shared.rebalance.lock().heap_bytes();
         let buffers = shared.sum(|counters| counters.spare_bytes.value());
