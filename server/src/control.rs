@@ -13,10 +13,10 @@ use socket2::{SockRef, TcpKeepalive};
 use crate::connection::Accepted;
 use crate::ids::ShardId;
 use crate::log::Level;
+use crate::node::Rates;
 use crate::rebalance;
 use crate::server::stop_shards;
-use crate::shard::message::Message;
-use crate::shard::shared::{Rates, Shared};
+use crate::shard::shared::Shared;
 
 /// Starts the control thread.
 pub(crate) fn spawn(
@@ -121,7 +121,7 @@ fn admit(
         .min_by_key(|shard| shared.counters[usize::from(*shard)].clients.value())
         .unwrap_or(0);
     let accepted = Accepted { stream, address, id: shared.clients.next_id() };
-    shared.mailboxes[ShardId(to).index()].push(Message::Connection(accepted));
+    shared.mailboxes[ShardId(to).index()].push(accepted.message());
 }
 
 /// Best effort: the client may not wait for the reason.

@@ -30,3 +30,21 @@ impl fmt::Display for ClientId {
         self.0.fmt(f)
     }
 }
+
+/// A command or subcommand: its place in arrays with an element per command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct CommandId(pub(crate) u16);
+
+impl CommandId {
+    /// The position in arrays with one element per command.
+    #[inline(always)]
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -27,6 +27,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["ballast-protocol", "ballast-storage", "ballast-balancer"]),
 ];
 
+/// Files of the server that are compiled for tests only.
+const TEST_MODULES: &[&str] =
+    &["config/tests.rs", "connection/simulation.rs", "shard/model.rs", "shard/protocol.rs"];
+
+/// The layers of the server, lowest first: a module uses its own layer and what stands below it.
+const SERVER_LAYERS: &[&[&str]] = &[
+    &["ids", "clock", "log", "config"],
+    &["node"],
+    &["engine"],
+    &["commands"],
+    &["shard"],
+    &["connection"],
+    &["server", "control", "rebalance"],
+    &["cli"],
+];
+
 /// Licences that a dependency may have; a package that offers a choice needs one of them.
 const LICENCES: &[&str] = &[
     "Apache-2.0",
@@ -125,6 +141,37 @@ fn crates_depend_downwards_only() {
             assert!(allowed.contains(&dependency), "{name} must not know {dependency}");
         }
     }
+}
+
+#[test]
+fn no_import_of_the_server_runs_back_up() {
+    let layer = |module: &str| SERVER_LAYERS.iter().position(|layer| layer.contains(&module));
+    let mut faults = Vec::new();
+    let mut looked_at = 0;
+    for file in rust_files() {
+        let Some(path) = file.path.strip_prefix("server/src/") else { continue };
+        let module = path.split(['/', '.']).next().unwrap_or_default();
+        let Some(own) = layer(module) else {
+            let is_top = matches!(module, "lib" | "main");
+            assert!(is_top, "server/src/{path} is in no layer: add it to SERVER_LAYERS");
+            continue;
+        };
+        looked_at += 1;
+        // Tests of a layer may look at it from above.
+        let text = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (index, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for used in code.split("crate::").skip(1) {
+                let name = used.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+                let used = layer(name.unwrap_or_default());
+                if used.is_some_and(|used| used > own) && !TEST_MODULES.contains(&path) {
+                    faults.push(format!("{}:{}: {}", file.path, index + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(looked_at > 100, "the server is not where this test looks for it");
+    none(&faults);
 }
 
 #[test]

@@ -9,10 +9,9 @@ use ballast_protocol::{Args, CommandError, Reply, number};
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::session::ReplyMode;
-use crate::engine::waiters::{Cancelled, Waiter};
-use crate::ids::{ClientId, ShardId};
+use crate::ids::{ClientId, CommandId, ShardId};
+use crate::node::blocked::{Cancelled, Waiter};
 use crate::node::clients::Client;
-use crate::shard::message::Message;
 
 const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;
 const ADMIN: u32 = FLAGS | flag::ADMIN;
@@ -196,29 +195,29 @@ fn setinfo(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Co
 
 fn info(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
     let mut text = String::new();
-    describe(&cx.session.client, cx.shard.shared.clock.wall_ms(), &mut text);
+    describe(&cx.session.client, cx.shard.node.clock.wall_ms(), &mut text);
     reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
 
 fn list(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let now_ms = cx.shard.shared.clock.wall_ms();
+    let now_ms = cx.shard.node.clock.wall_ms();
     let mut text = String::new();
     match args.get(2) {
         None => {
-            for client in cx.shard.shared.clients.all() {
+            for client in cx.shard.node.clients.all() {
                 describe(&client, now_ms, &mut text);
             }
         }
         Some(option) if option.eq_ignore_ascii_case(b"id") && args.len() > 3 => {
             for wanted in args.from(3) {
-                let client = cx.shard.shared.clients.find(client_id(wanted)?);
+                let client = cx.shard.node.clients.find(client_id(wanted)?);
                 client.iter().for_each(|client| describe(client, now_ms, &mut text));
             }
         }
         Some(option) if option.eq_ignore_ascii_case(b"type") && args.len() == 4 => {
             if client_type(args.at(3))? == Type::Normal {
-                for client in cx.shard.shared.clients.all() {
+                for client in cx.shard.node.clients.all() {
                     describe(&client, now_ms, &mut text);
                 }
             }
@@ -273,11 +272,8 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     if flags.is_empty() {
         flags.push('N');
     }
-    let last = usize::from(client.last_command.load(Relaxed));
-    let command = super::table()
-        .with_subcommands()
-        .find(|command| command.index == last)
-        .map_or("NULL", |command| command.full_name.as_str());
+    let last = CommandId(client.last_command.load(Relaxed));
+    let command = super::table().by_id(last).map_or("NULL", |command| command.full_name.as_str());
     let query = client.query_bytes.load(Relaxed);
     let output = client.output_bytes.load(Relaxed);
     // Writing to a string cannot fail.
@@ -387,9 +383,9 @@ fn kill(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comma
         Filter::parse(args.from(2))?
     };
     let me = cx.session.client.id;
-    let now_ms = cx.shard.shared.clock.wall_ms();
+    let now_ms = cx.shard.node.clock.wall_ms();
     let mut killed = 0;
-    for client in cx.shard.shared.clients.all() {
+    for client in cx.shard.node.clients.all() {
         if filter.fits(&client, me, now_ms) {
             killed += 1;
             if client.id == me {
@@ -462,15 +458,15 @@ fn pause(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     if ms < 0 {
         return Err(CommandError::TimeoutNegative);
     }
-    let now_ms = cx.shard.shared.clock.wall_ms();
+    let now_ms = cx.shard.node.clock.wall_ms();
     let until_ms = now_ms.checked_add(ms).ok_or(CommandError::TimeoutNotInteger)?;
-    cx.shard.shared.pause.begin(now_ms, until_ms, writes_only);
+    cx.shard.node.pause.begin(now_ms, until_ms, writes_only);
     reply.ok();
     Ok(())
 }
 
 fn unpause(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    cx.shard.shared.pause.end();
+    cx.shard.node.pause.end();
     reply.ok();
     Ok(())
 }
@@ -487,7 +483,7 @@ fn unblock(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Co
         }
     };
     let id = number::parse_i64(args.at(2)).ok_or(CommandError::NotInteger)?;
-    let client = u64::try_from(id).ok().and_then(|id| cx.shard.shared.clients.find(ClientId(id)));
+    let client = u64::try_from(id).ok().and_then(|id| cx.shard.node.clients.find(ClientId(id)));
     let waiter: Option<Waiter> = client.as_ref().and_then(|client| client.blocked.lock().clone());
     let (Some(client), Some(waiter)) = (client, waiter) else {
         reply.integer(0);
@@ -496,10 +492,7 @@ fn unblock(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Co
     client.unblock_error.store(error, Relaxed);
     let ended = match waiter.cancel() {
         Cancelled::Now => {
-            let blocked = &waiter.0;
-            cx.shard.forget_waiter_everywhere(&waiter);
-            let message = Message::Unblocked(blocked.token, Vec::new());
-            cx.shard.send(blocked.origin, message);
+            cx.shard.end_wait(&waiter);
             true
         }
         Cancelled::Confirmed => true,

@@ -6,8 +6,8 @@ use ballast_protocol::{Args, CommandError, Reply, number};
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::gather::{Gathered, Gathering};
+use crate::engine::Engine;
 use crate::engine::slot::Work;
-use crate::shard::ShardState;
 
 const ADMIN: u32 = flag::ADMIN | flag::STALE;
 const READS: u32 = flag::STALE;
@@ -213,7 +213,7 @@ const METRICS: [(&str, Metric); 5] = [
 
 impl SlotStatistics {
     /// The slots of a shard that are in `first..=last`.
-    fn of_shard(state: &mut ShardState, first: u16, last: u16) -> Vec<SlotStatistics> {
+    fn of_shard(state: &mut Engine, first: u16, last: u16) -> Vec<SlotStatistics> {
         (first..=last)
             .filter_map(|slot| {
                 let boxed = state.slot(slot)?;

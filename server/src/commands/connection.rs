@@ -62,7 +62,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "reset",
         arity: 1,
         flags: ALWAYS | flag::NO_AUTH | flag::AT_ONCE | flag::ALLOW_BUSY,
-        run: Run::Transaction(crate::connection::transaction::Step::Reset),
+        run: Run::Transaction(crate::commands::table::Step::Reset),
         group: Group::Connection,
         since: "6.2.0",
         summary: "Resets the connection.",

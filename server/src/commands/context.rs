@@ -11,14 +11,16 @@ use super::table::Command;
 use crate::commands::session::Session;
 use crate::config::Config;
 use crate::engine::evict::Touch;
-use crate::shard::ShardState;
-use crate::shard::execute::NO_SLOT;
-use crate::shard::message::Caller;
+
+use crate::commands::gather::Local;
+use crate::engine::waiters::{BlockOn, OnTimeout};
+use crate::engine::{Engine, NO_SLOT};
+use crate::node::blocked::Caller;
 
 /// For commands on keys. Runs on the shard that has the boxes of all slots of the command.
 pub(crate) struct Data<'a> {
-    /// The shard.
-    pub(crate) shard: &'a mut ShardState,
+    /// What is inside the slots.
+    pub(crate) engine: &'a mut Engine,
     /// On whose behalf.
     pub(crate) caller: Caller,
     /// Which command runs.
@@ -59,35 +61,15 @@ impl Routed {
     }
 }
 
-/// How a command that found nothing to take wants to wait.
-#[derive(Debug)]
-pub(crate) struct BlockOn {
-    /// The positions of the keys among the arguments.
-    pub(crate) keys: Vec<usize>,
-    /// In milliseconds; 0: for ever.
-    pub(crate) timeout_ms: u64,
-    /// What to reply when the time is over.
-    pub(crate) on_timeout: OnTimeout,
-}
-
-/// The reply to a blocked command whose time is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnTimeout {
-    /// `*-1` (or RESP3 null).
-    NullArray,
-    /// `$-1` (or RESP3 null).
-    Null,
-}
-
 impl<'a> Data<'a> {
     #[inline(always)]
     pub(crate) fn new(
-        shard: &'a mut ShardState,
+        engine: &'a mut Engine,
         caller: Caller,
         command: &'static Command,
         routed: Routed,
     ) -> Data<'a> {
-        Data { shard, caller, command, routed }
+        Data { engine, caller, command, routed }
     }
 
     /// What there is to know of a key.
@@ -105,30 +87,30 @@ impl<'a> Data<'a> {
     /// Unix milliseconds of the batch that is running.
     #[inline]
     pub(crate) fn now_ms(&self) -> i64 {
-        self.shard.now_ms
+        self.engine.now_ms
     }
 
     /// The configuration.
     #[inline]
     pub(crate) fn config(&self) -> &Config {
-        &self.shard.config
+        &self.engine.config
     }
 
     /// The limits of the small encodings.
     #[inline]
     pub(crate) fn limits(&self) -> Limits {
-        self.shard.limits.clone()
+        self.engine.limits.clone()
     }
 
     /// A random number, from the shard's seeded generator.
     pub(crate) fn random(&mut self) -> u64 {
-        self.shard.random.random()
+        self.engine.random.random()
     }
 
     /// The place in the eviction order of a key that is made now.
     #[inline]
     pub(crate) fn new_aux(&self) -> u32 {
-        self.shard.new_aux()
+        self.engine.new_aux()
     }
 
     /// The slot of `key`.
@@ -162,8 +144,8 @@ impl<'a> Data<'a> {
         key: &'k [u8],
     ) -> (&'s mut Keyspace, Key<'k>) {
         let (slot, key) = self.hashed(key);
-        self.shard.expire_if_due(slot, db, &key);
-        let boxed = self.shard.slots[usize::from(slot)]
+        self.engine.expire_if_due(slot, db, &key);
+        let boxed = self.engine.slots[usize::from(slot)]
             .as_deref_mut()
             .expect("a command runs where its slots are");
         (boxed.data.keyspace_mut(db), key)
@@ -180,13 +162,13 @@ impl<'a> Data<'a> {
     pub(crate) fn read_inline(&mut self, key: &[u8]) -> Option<Value<'_>> {
         let (no_touch, db) = (self.caller.no_touch, self.caller.db);
         let (slot, key) = self.hashed(key);
-        let keys = self.shard.slot(slot).and_then(|boxed| boxed.data.keyspace(db));
-        if keys.is_some_and(|keys| keys.expiry_min() < self.shard.now_ms) {
-            self.shard.expire_if_due(slot, db, &key);
+        let keys = self.engine.slot(slot).and_then(|boxed| boxed.data.keyspace(db));
+        if keys.is_some_and(|keys| keys.expiry_min() < self.engine.now_ms) {
+            self.engine.expire_if_due(slot, db, &key);
         }
         // The usual policies remember the last use: no more than a clock to write.
-        let counted = (self.shard.counts_uses && !no_touch).then(|| self.shard.touch());
-        let ShardState { slots, counters, lru_clock, .. } = &mut *self.shard;
+        let counted = (self.engine.counts_uses && !no_touch).then(|| self.engine.touch());
+        let Engine { slots, counters, lru_clock, .. } = &mut *self.engine;
         let boxed =
             slots[usize::from(slot)].as_deref_mut().expect("a command runs where its slots are");
         let keyspace = boxed.data.keyspace_mut(db);
@@ -252,8 +234,8 @@ impl<'a> Data<'a> {
 
     /// How a write that changes a collection in place counts as an access to its key.
     fn access(&mut self) -> Access {
-        let touch = (!self.caller.no_touch).then(|| self.shard.touch());
-        Access { touch, new_aux: self.shard.new_aux() }
+        let touch = (!self.caller.no_touch).then(|| self.engine.touch());
+        Access { touch, new_aux: self.engine.new_aux() }
     }
 
     /// Changes the list at `key`; `None` if it does not exist and may not be made.
@@ -325,7 +307,7 @@ impl<'a> Data<'a> {
         let (keyspace, located) = self.locate(key);
         match keyspace.remove(&located) {
             Some(removed) => {
-                self.shard.garbage.push(removed);
+                self.engine.garbage.push(removed);
                 true
             }
             None => false,
@@ -342,9 +324,9 @@ impl<'a> Data<'a> {
 
     /// [`Self::changed`] in database `db`.
     pub(crate) fn changed_in(&mut self, db: u8, key: &[u8], _event: &'static str) {
-        self.shard.dirty += 1;
+        self.engine.dirty += 1;
         let slot = self.slot_of(key);
-        if let Some(boxed) = self.shard.slots[usize::from(slot)].as_deref_mut()
+        if let Some(boxed) = self.engine.slots[usize::from(slot)].as_deref_mut()
             && !boxed.watchers.is_empty()
         {
             boxed.watchers.touch(db, key);
@@ -360,11 +342,11 @@ impl<'a> Data<'a> {
     /// [`Self::ready`] in database `db`.
     pub(crate) fn ready_in(&mut self, db: u8, key: &[u8]) {
         let slot = self.slot_of(key);
-        if let Some(boxed) = self.shard.slots[usize::from(slot)].as_deref_mut()
+        if let Some(boxed) = self.engine.slots[usize::from(slot)].as_deref_mut()
             && !boxed.waiters.is_empty()
             && boxed.waiters.mark_ready(db, key)
         {
-            self.shard.ready.push_back(slot);
+            self.engine.ready.push_back(slot);
         }
     }
 
@@ -372,7 +354,7 @@ impl<'a> Data<'a> {
     /// positions is [`Self::ready`]; the command is then executed again. A caller that may not
     /// block gets the reply of a timeout; the handler must write nothing either way.
     pub(crate) fn block_on(&mut self, keys: Vec<usize>, timeout_ms: u64, on_timeout: OnTimeout) {
-        self.shard.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });
+        self.engine.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });
     }
 }
 
@@ -410,7 +392,7 @@ pub(crate) struct SessionContext<'a> {
     /// The session.
     pub(crate) session: &'a mut Session,
     /// The connection's shard.
-    pub(crate) shard: &'a mut ShardState,
+    pub(crate) shard: &'a mut dyn Local,
     /// Which command runs.
     pub(crate) command: &'static Command,
 }

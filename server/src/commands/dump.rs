@@ -64,7 +64,7 @@ fn restore(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResul
     let aux = options.access.aux(cx);
     let (keyspace, located) = cx.locate(key);
     if let Some(replaced) = keyspace.insert(&located, value, expiry, aux) {
-        cx.shard.garbage.push(replaced);
+        cx.engine.garbage.push(replaced);
     }
     cx.changed(key, "restore");
     cx.ready(key);

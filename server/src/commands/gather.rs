@@ -1,17 +1,19 @@
-//! Commands whose answer several threads know a part of.
+//! Commands whose answer several threads know a part of, and what a command may ask of threads.
 
 use std::future::Future;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ballast_protocol::{Args, Reply};
 use tokio::sync::oneshot;
 
 use crate::commands::session::Session;
 use crate::commands::table::CommandResult;
+use crate::engine::Engine;
 use crate::ids::ShardId;
-use crate::shard::message::Message;
-use crate::shard::{Shard, ShardState};
+use crate::node::Node;
+use crate::node::blocked::Waiter;
 
 /// The future of a gathering command.
 pub(crate) type Gathered<'a> = Pin<Box<dyn Future<Output = CommandResult> + 'a>>;
@@ -19,24 +21,85 @@ pub(crate) type Gathered<'a> = Pin<Box<dyn Future<Output = CommandResult> + 'a>>
 /// The handler of a gathering command.
 pub(crate) type Gather = for<'a> fn(Gathering<'a>, Args<'a>, &'a mut Reply) -> Gathered<'a>;
 
+/// Work that is sent to a shard's thread.
+pub(crate) type Work = Box<dyn FnOnce(&mut dyn Local) + Send>;
+
+/// What work on a shard's thread sees of it: the engine, for which it also stands, and what only
+/// the shard knows.
+pub(crate) trait Local {
+    /// What happens inside its slots.
+    fn engine(&self) -> &Engine;
+    /// What happens inside its slots.
+    fn engine_mut(&mut self) -> &mut Engine;
+    /// Owned slots that travel: which, why, and since when in monotonic milliseconds.
+    fn held(&self) -> Vec<(u16, &'static str, u64)>;
+    /// Hands an owned slot over to another shard. False if it is not here or travels.
+    fn hand_over(&mut self, slot: u16, to: ShardId) -> bool;
+    /// Ends the wait of a blocked command that has been cancelled: its slots forget it, and its
+    /// connection goes on.
+    fn end_wait(&mut self, waiter: &Waiter);
+}
+
+impl<'a> Deref for dyn Local + 'a {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        self.engine()
+    }
+}
+
+impl<'a> DerefMut for dyn Local + 'a {
+    fn deref_mut(&mut self) -> &mut Engine {
+        self.engine_mut()
+    }
+}
+
+/// The shards as a task of one of their threads reaches them.
+pub(crate) trait Threads {
+    /// What all of them share.
+    fn node(&self) -> &Arc<Node>;
+    /// The task's own shard.
+    fn own(&self) -> ShardId;
+    /// Does `work` on the task's own shard, at once.
+    fn here(&self, work: &mut dyn FnMut(&mut dyn Local));
+    /// Has `work` done on another shard's thread.
+    fn send(&self, to: ShardId, work: Work);
+    /// Has `work` done where the box of `slot` is, in turn with the transactions that want it.
+    fn visit(&self, slot: u16, work: Work);
+    /// How many messages wait for a shard.
+    fn waiting(&self, shard: ShardId) -> usize;
+}
+
 /// What such a handler sees.
 pub(crate) struct Gathering<'a> {
-    /// The connection's shard.
-    pub(crate) shard: &'a Rc<Shard>,
+    /// The shards.
+    pub(crate) threads: &'a dyn Threads,
     /// The connection.
     pub(crate) session: &'a mut Session,
 }
 
 impl Gathering<'_> {
+    /// What all threads share.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        self.threads.node()
+    }
+
+    /// Does `work` on the connection's own shard.
+    pub(crate) fn here<T>(&self, work: impl FnOnce(&mut dyn Local) -> T) -> T {
+        let (mut work, mut answer) = (Some(work), None);
+        self.threads.here(&mut |local| answer = work.take().map(|work| work(local)));
+        answer.expect("it is done at once")
+    }
+
     /// Runs `work` on every shard's thread and collects the answers in the order of the shards.
     pub(crate) async fn each_shard<T: Send + 'static>(
         &self,
-        work: impl Fn(&mut ShardState) -> T + Clone + Send + 'static,
+        work: impl Fn(&mut dyn Local) -> T + Clone + Send + 'static,
     ) -> Vec<T> {
-        let shards = self.shard.shared.shards();
+        let shards = self.node().shards();
         let mut answers = Vec::with_capacity(usize::from(shards));
         for shard in 0..shards {
-            answers.push(ask(self.shard, ShardId(shard), work.clone()));
+            answers.push(self.ask(ShardId(shard), work.clone()));
         }
         let mut collected = Vec::with_capacity(answers.len());
         for answer in answers {
@@ -56,33 +119,33 @@ impl Gathering<'_> {
     pub(crate) async fn on_shard<T: Send + 'static>(
         &self,
         shard: ShardId,
-        work: impl FnOnce(&mut ShardState) -> T + Send + 'static,
+        work: impl FnOnce(&mut dyn Local) -> T + Send + 'static,
     ) -> Option<T> {
-        match ask(self.shard, shard, work) {
+        match self.ask(shard, work) {
             Answer::Here(value) => Some(value),
             Answer::Coming(coming) => coming.await.ok(),
         }
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        shard: ShardId,
+        work: impl FnOnce(&mut dyn Local) -> T + Send + 'static,
+    ) -> Answer<T> {
+        if shard == self.threads.own() {
+            return Answer::Here(self.here(work));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let call = move |local: &mut dyn Local| {
+            // The asking connection may have gone.
+            let _ = sender.send(work(local));
+        };
+        self.threads.send(shard, Box::new(call));
+        Answer::Coming(receiver)
     }
 }
 
 enum Answer<T> {
     Here(T),
     Coming(oneshot::Receiver<T>),
-}
-
-fn ask<T: Send + 'static>(
-    own: &Rc<Shard>,
-    shard: ShardId,
-    work: impl FnOnce(&mut ShardState) -> T + Send + 'static,
-) -> Answer<T> {
-    if shard == own.id {
-        return Answer::Here(work(&mut own.state()));
-    }
-    let (sender, receiver) = oneshot::channel();
-    let call = move |state: &mut ShardState| {
-        // The asking connection may have gone.
-        let _ = sender.send(work(state));
-    };
-    own.state().send(shard, Message::Call(Box::new(call)));
-    Answer::Coming(receiver)
 }

@@ -128,7 +128,7 @@ pub(crate) fn kind_name(kind: Kind) -> &'static str {
 pub(super) fn read_meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
     let (keyspace, located) = cx.locate(key);
     let meta = keyspace.meta(&located);
-    let counters = &cx.shard.counters;
+    let counters = &cx.engine.counters;
     match meta {
         Some(_) => counters.keyspace_hits.add(1),
         None => counters.keyspace_misses.add(1),
@@ -217,7 +217,7 @@ impl Place<'_> {
             keyspace.make_raw(&key);
         }
         if let Some(replaced) = replaced {
-            cx.shard.garbage.push(replaced);
+            cx.engine.garbage.push(replaced);
         }
         cx.changed_in(self.db, self.key, event);
         cx.ready_in(self.db, self.key);

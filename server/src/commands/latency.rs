@@ -162,7 +162,7 @@ fn reset<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathere
 
 fn doctor<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
-        let threshold_ms = cx.shard.shared.config.load().latency_monitor_threshold_ms;
+        let threshold_ms = cx.node().config.load().latency_monitor_threshold_ms;
         let events = cx.latency().await;
         let mut text = String::new();
         if threshold_ms == 0 && events.is_empty() {
@@ -265,7 +265,7 @@ fn histogram<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gat
                             || command.full_name.split('|').next() == Some(name.as_str())
                     })
             })
-            .filter_map(|command| Some((command, merged.get(command.index)?)))
+            .filter_map(|command| Some((command, merged.get(command.id.index())?)))
             .filter_map(|(command, of)| Some((command, of.calls, of.histogram.as_deref()?)))
             .collect();
         reply.map(shown.len());

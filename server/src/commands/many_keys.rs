@@ -6,7 +6,7 @@ use ballast_protocol::Args;
 use smallvec::SmallVec;
 
 use super::context::{Data, Routed};
-use crate::shard::prefetch::AHEAD_MAX;
+use crate::engine::prefetch::AHEAD_MAX;
 
 /// Goes over the arguments of a command that are keys.
 pub(super) struct ManyKeys<'a> {
@@ -51,10 +51,10 @@ impl<'a> ManyKeys<'a> {
         self.ahead.clear();
         for at in (first..self.args.len()).step_by(self.step).take(AHEAD_MAX) {
             let routed = cx.routed(self.args.at(at));
-            cx.shard.load_box(routed.slot);
+            cx.engine.load_box(routed.slot);
             self.ahead.push(routed);
         }
         let keys = self.ahead.iter().map(|of| (of.slot, of.hash));
-        cx.shard.load_keys(cx.caller.db, keys);
+        cx.engine.load_keys(cx.caller.db, keys);
     }
 }

@@ -12,7 +12,7 @@ use super::help::{self, Help};
 use super::info::{Memory, ShardFacts, human, process_status, ratio};
 use super::table::{Access, CommandResult, Definition, Group, Run, SECOND, flag};
 use crate::commands::gather::{Gathered, Gathering};
-use crate::shard::shared::Shared;
+use crate::node::Node;
 
 /// A subcommand that asks all shards.
 const REPORT: Definition =
@@ -148,14 +148,14 @@ impl Figure {
 fn stats<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
         let shards = cx.each_shard(ShardFacts::of).await;
-        let figures = figures(&cx.shard.shared, &shards);
+        let figures = figures(cx.node(), &shards);
         reply.map(figures.len() + shards.len());
         for (name, figure) in figures {
             reply.bulk_str(name);
             figure.write(reply);
         }
         for (shard, facts) in shards.iter().enumerate() {
-            let pending = cx.shard.shared.counters[shard].lazyfree_pending.value();
+            let pending = cx.node().counters[shard].lazyfree_pending.value();
             reply.bulk_str(&format!("shard.{shard}"));
             let fields: [(&str, Figure); 4] = [
                 ("slots.count", (facts.slots as u64).into()),
@@ -174,7 +174,7 @@ fn stats<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'
 }
 
 /// Redis's fields; those that mean nothing here are 0.
-fn figures(shared: &Shared, shards: &[ShardFacts]) -> Vec<(&'static str, Figure)> {
+fn figures(shared: &Node, shards: &[ShardFacts]) -> Vec<(&'static str, Figure)> {
     let slots: u64 = shards.iter().map(|facts| facts.bytes).sum();
     let keys: u64 = shards.iter().map(|facts| facts.keys).sum();
     let memory = Memory::of(shared, slots);
@@ -232,7 +232,7 @@ const SHARD_RATIO: f64 = 1.5;
 fn doctor<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
         let shards = cx.each_shard(ShardFacts::of).await;
-        let found = findings(&cx.shard.shared, &shards);
+        let found = findings(cx.node(), &shards);
         let mut text = String::new();
         if found.is_empty() {
             text.push_str("No memory problem found.\n");
@@ -248,7 +248,7 @@ fn doctor<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<
 }
 
 /// What an operator should look at.
-fn findings(shared: &Shared, shards: &[ShardFacts]) -> Vec<String> {
+fn findings(shared: &Node, shards: &[ShardFacts]) -> Vec<String> {
     let slots: u64 = shards.iter().map(|facts| facts.bytes).sum();
     let memory = Memory::of(shared, slots);
     let rss = process_status("VmRSS");
@@ -302,7 +302,7 @@ fn malloc_stats<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gat
         // Writing to a string cannot fail.
         let _ = writeln!(text, "used: {}", memory::used_bytes());
         let _ = writeln!(text, "peak: {}", memory::peak_bytes());
-        let startup = cx.shard.shared.startup_bytes.load(Ordering::Relaxed);
+        let startup = cx.node().startup_bytes.load(Ordering::Relaxed);
         let _ = writeln!(text, "startup: {startup}");
         let _ = writeln!(text, "resident: {}", process_status("VmRSS"));
         text.push_str("allocated minus freed, by shard thread:\n");

@@ -11,6 +11,7 @@ pub(crate) mod connection;
 pub(crate) mod context;
 pub(crate) mod debug;
 pub(crate) mod dump;
+pub(crate) mod execute;
 pub(crate) mod expiry;
 pub(crate) mod gather;
 pub(crate) mod hashes;
@@ -37,10 +38,10 @@ pub(crate) mod transactions;
 
 use std::sync::LazyLock;
 
-use ballast_storage::types::Limits;
-
 use self::table::{Definition, Table};
-use crate::config::Config;
+
+/// Replies are sent before a batch goes on when there are so many bytes of them.
+pub(crate) const REPLY_BYTES: usize = 256 << 10;
 
 /// All families; a new command is an entry in one of them.
 pub(crate) static FAMILIES: &[&[Definition]] = &[
@@ -76,18 +77,4 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(FAMILIES));
 #[inline]
 pub(crate) fn table() -> &'static Table {
     &TABLE
-}
-
-/// The limits of the small encodings, from their directives.
-pub(crate) fn limits(config: &Config) -> Limits {
-    Limits {
-        hash_listpack_entries_max: config.hash_max_listpack_entries,
-        hash_listpack_value_max: config.hash_max_listpack_value,
-        set_intset_entries_max: config.set_max_intset_entries,
-        set_listpack_entries_max: config.set_max_listpack_entries,
-        set_listpack_value_max: config.set_max_listpack_value,
-        zset_listpack_entries_max: config.zset_max_listpack_entries,
-        zset_listpack_value_max: config.zset_max_listpack_value,
-        list_listpack_size_max: i64::from(config.list_max_listpack_size),
-    }
 }

@@ -137,7 +137,7 @@ fn idle_time(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandRes
     }
     // The clock that marks keys is renewed a few times a second: a key with its present time has
     // been used just now, though the second may be over.
-    let idle_ms = match meta.aux == cx.shard.lru_clock {
+    let idle_ms = match meta.aux == cx.engine.lru_clock {
         true => 0,
         false => eviction::lru_idle_ms(meta.aux, cx.now_ms()),
     };

@@ -11,7 +11,7 @@ use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::gather::{Gathered, Gathering};
 use crate::config::Peer;
 use crate::log::Level;
-use crate::shard::shared::Shared;
+use crate::node::Node;
 
 const ADMIN: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 
@@ -143,7 +143,7 @@ fn text(bytes: &[u8]) -> String {
 
 fn config_get(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let patterns: Vec<String> = args.from(2).iter().map(text).collect();
-    let found = cx.shard.shared.config.load().get(&patterns);
+    let found = cx.shard.node.config.load().get(&patterns);
     reply.map(found.len());
     for (name, value) in found {
         reply.bulk_str(&name);
@@ -161,7 +161,7 @@ fn config_set(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
         words.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
     let local = cx.session.client.address.ip().is_loopback();
     let peer = if local { Peer::Local } else { Peer::Remote };
-    let shared = Arc::clone(&cx.shard.shared);
+    let shared = Arc::clone(&cx.shard.node);
     let changed = shared
         .config
         .update(|config| config.set_as(peer, &pairs))
@@ -180,9 +180,9 @@ fn config_set(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
 
 /// What only the data shows to be wrong with the balancer's directives, and times that do not
 /// exist.
-fn warn_of_balancer(shared: &Shared) {
+fn warn_of_balancer(shared: &Node) {
     let (config, wall_ms) = (shared.config.load(), shared.clock.wall_ms());
-    let rebalance = shared.rebalance.lock();
+    let rebalance = shared.balance.lock();
     let (tier, Some(snapshot)) = (rebalance.machine.tier(), rebalance.machine.working()) else {
         return;
     };
@@ -195,7 +195,7 @@ fn warn_of_balancer(shared: &Shared) {
 }
 
 /// What a change means outside of the shards, which look at the configuration themselves.
-fn take_effect(shared: &Shared, changed: impl Fn(&str) -> bool) {
+fn take_effect(shared: &Node, changed: impl Fn(&str) -> bool) {
     let config = shared.config.load();
     if changed("loglevel") {
         shared.log.set_level(crate::log::level(config.loglevel));
@@ -204,7 +204,7 @@ fn take_effect(shared: &Shared, changed: impl Fn(&str) -> bool) {
 }
 
 fn config_rewrite(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let shared = &cx.shard.shared;
+    let shared = &cx.shard.node;
     match shared.config.load().rewrite_own_file() {
         Ok(()) => {
             let now_ms = shared.clock.wall_ms();
@@ -224,7 +224,7 @@ fn config_resetstat<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) ->
         })
         .await;
         ballast_storage::memory::reset_peak();
-        cx.shard.shared.clients.rejected.store(0, std::sync::atomic::Ordering::Relaxed);
+        cx.node().clients.rejected.store(0, std::sync::atomic::Ordering::Relaxed);
         reply.ok();
         Ok(())
     })
@@ -236,7 +236,7 @@ fn config_help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Co
 }
 
 fn time(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let now_us = cx.shard.shared.clock.wall_us();
+    let now_us = cx.shard.node.clock.wall_us();
     reply.array(2);
     reply.bulk_integer(now_us / 1_000_000);
     reply.bulk_integer(now_us % 1_000_000);
@@ -244,7 +244,7 @@ fn time(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandR
 }
 
 fn lastsave(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    reply.integer(cx.shard.shared.started_ms / 1000);
+    reply.integer(cx.shard.node.started_ms / 1000);
     Ok(())
 }
 
@@ -291,7 +291,7 @@ fn shutdown(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> C
     if abort {
         return Err(CommandError::other("ERR No shutdown in progress."));
     }
-    let shared = &cx.shard.shared;
+    let shared = &cx.shard.node;
     shared.log.line(shared.clock.wall_ms(), Level::Warning, "User requested shutdown...");
     // Redis closes the connection instead of replying.
     let _ = reply;

@@ -8,8 +8,8 @@ use ballast_protocol::{ArgsBuf, Protocol};
 
 use crate::commands::table::Command;
 use crate::engine::watchers::DirtyFlag;
+use crate::node::blocked::Caller;
 use crate::node::clients::Client;
-use crate::shard::message::Caller;
 
 /// The state of one connection.
 pub(crate) struct Session {

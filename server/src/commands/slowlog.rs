@@ -124,7 +124,7 @@ fn slowlog_help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> C
 
 impl Gathering<'_> {
     fn slow_log_max(&self) -> usize {
-        let max = self.shard.shared.config.load().slowlog_max_len;
+        let max = self.node().config.load().slowlog_max_len;
         usize::try_from(max).unwrap_or(usize::MAX)
     }
 }

@@ -324,7 +324,7 @@ fn look_up(
         None => (rest, None),
     };
     let key = [prefix, element, suffix].concat();
-    if !cx.shard.has(key_slot(&key)) {
+    if !cx.engine.has(key_slot(&key)) {
         return Err(CommandError::other("ERR SORT needs keys that are not available here"));
     }
     Ok(match (cx.read(&key), field) {
@@ -346,7 +346,7 @@ fn store(cx: &mut Data<'_>, destination: &[u8], list: List) {
     let aux = cx.new_aux();
     let (keyspace, key) = cx.locate(destination);
     if let Some(replaced) = keyspace.insert_collection(&key, Collection::List(list), None, aux) {
-        cx.shard.garbage.push(replaced);
+        cx.engine.garbage.push(replaced);
     }
     cx.changed(destination, "sortstore");
     cx.ready(destination);

@@ -6,6 +6,9 @@ use std::ops::Deref;
 use ballast_protocol::error::CommandError;
 use ballast_protocol::{Args, Reply};
 
+use crate::engine::latency::Event;
+use crate::ids::CommandId;
+
 use super::context::{Data, SessionContext};
 pub(crate) use super::key_spec::{Access, KeySpec, ONE, REST, SECOND, TWO};
 
@@ -108,6 +111,23 @@ impl Group {
     }
 }
 
+/// A step of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// `MULTI`
+    Multi,
+    /// `EXEC`
+    Exec,
+    /// `DISCARD`
+    Discard,
+    /// `WATCH`
+    Watch,
+    /// `UNWATCH`
+    Unwatch,
+    /// `RESET`
+    Reset,
+}
+
 /// Who runs the command, and what it sees.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
@@ -123,7 +143,7 @@ pub(crate) enum Run {
         crate::commands::gather::Gather,
     ),
     /// A step of `MULTI` … `EXEC`.
-    Transaction(crate::connection::transaction::Step),
+    Transaction(Step),
     /// A container: the second word names one of [`Command::subcommands`].
     Container,
 }
@@ -178,8 +198,8 @@ pub(crate) struct Command {
     packed_name: Name,
     /// With the container's name before it: `config|get`.
     pub(crate) full_name: String,
-    /// Its place in arrays with an element per command, subcommands among them.
-    pub(crate) index: usize,
+    /// Its place among all, subcommands among them.
+    pub(crate) id: CommandId,
     subcommands: Vec<Command>,
 }
 
@@ -219,7 +239,7 @@ impl Command {
                 Name::of(definition.name.as_bytes())
             },
             full_name,
-            index,
+            id: CommandId(u16::try_from(index).expect("some hundred commands")),
             subcommands,
         }
     }
@@ -254,6 +274,11 @@ impl Command {
     #[inline]
     pub(crate) fn needs_all_slots(&self, args: Args<'_>) -> bool {
         self.has(flag::ALL_SLOTS) && self.all_slots_if.is_none_or(|needs| needs(args))
+    }
+
+    /// As what the latency monitor counts it.
+    pub(crate) fn event(&self) -> Event {
+        if self.has(flag::FAST) { Event::FastCommand } else { Event::Command }
     }
 
     /// The subcommands of a container.
@@ -402,11 +427,22 @@ impl Table {
         self.commands.iter()
     }
 
-    /// Commands and subcommands, in the order of [`Command::index`].
+    /// Commands and subcommands, in the order of [`Command::id`].
     pub(crate) fn with_subcommands(&self) -> impl Iterator<Item = &Command> {
         self.commands
             .iter()
             .flat_map(|command| std::iter::once(command).chain(&command.subcommands))
+    }
+
+    /// The command of that number.
+    pub(crate) fn by_id(&self, id: CommandId) -> Option<&Command> {
+        // They are numbered in the order of their names, each before its subcommands.
+        let next = self.commands.partition_point(|command| command.id <= id);
+        let command = self.commands.get(next.checked_sub(1)?)?;
+        match id.index() - command.id.index() {
+            0 => Some(command),
+            sub => command.subcommands.get(sub - 1),
+        }
     }
 
     /// How many commands there are, without subcommands.

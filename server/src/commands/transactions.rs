@@ -1,7 +1,7 @@
 //! Transactions. The connection itself runs them: see `connection::transaction`.
 
 use super::table::{Access, Definition, Group, REST, Run, flag};
-use crate::connection::transaction::Step;
+use crate::commands::table::Step;
 
 const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::AT_ONCE;
 

@@ -41,6 +41,9 @@ pub use self::value::Value;
 
 use self::directive::DirectiveId;
 
+/// No configuration allows a client less than this many bytes of a query.
+pub(crate) const QUERY_BUFFER_LIMIT_MIN: usize = 1 << 20;
+
 /// The configuration of one server. Cloning is cheap enough for a copy per change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {

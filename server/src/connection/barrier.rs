@@ -13,14 +13,15 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::batch::Barrier;
 use super::{Connection, End, READ_BYTES};
-use crate::commands::context::{BlockOn, OnTimeout, SessionContext};
+use crate::commands::context::SessionContext;
 use crate::commands::gather::Gathering;
 use crate::commands::table::{Run, flag};
-use crate::engine::waiters::{Cancelled, Waiter};
+use crate::engine::NO_SLOT;
+use crate::engine::waiters::{BlockOn, OnTimeout};
+use crate::node::blocked::Token;
+use crate::node::blocked::{Cancelled, Waiter};
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
-use crate::shard::execute::NO_SLOT;
-use crate::shard::message::Token;
 use crate::shard::waits::Outcome;
 
 impl Connection {
@@ -35,13 +36,13 @@ impl Connection {
                 let shard = Rc::clone(&self.shard);
                 let mut state = shard.state();
                 let session = &mut self.session;
-                let mut context = SessionContext { session, shard: &mut state, command };
+                let mut context = SessionContext { session, shard: &mut *state, command };
                 let result = run(&mut context, barrier.args.view(), &mut self.reply);
                 self.finish(&mut state, start, result);
             }
             Run::Gather(run) | Run::Spread(_, run) => {
                 let started = Instant::now();
-                let gathering = Gathering { shard: &self.shard, session: &mut self.session };
+                let gathering = Gathering { threads: &*self.shard, session: &mut self.session };
                 let result = run(gathering, barrier.args.view(), &mut self.reply).await;
                 let shard = Rc::clone(&self.shard);
                 let mut state = shard.state();
@@ -53,7 +54,7 @@ impl Connection {
                 let result = self.transact(step, &barrier).await;
                 let shard = Rc::clone(&self.shard);
                 let mut state = shard.state();
-                state.statistics.called(command);
+                state.statistics.called(command.id);
                 state.counters.commands.add(1);
                 self.finish(&mut state, start, result);
             }
@@ -159,14 +160,14 @@ fn begin_wait(
     state: &mut ShardState,
     barrier: &Barrier,
     slots: &[u16],
-    caller: crate::shard::message::Caller,
+    caller: crate::node::blocked::Caller,
     on: &BlockOn,
 ) -> Wait {
     let token = state.waits.open();
     let keys = ShardState::keys_at(barrier.args.view(), &on.keys);
     let args = barrier.args.clone();
     let slots = slots.to_vec();
-    let waiter = Waiter::new(state.id, token, caller, barrier.command, args, slots, keys);
+    let waiter = Waiter::new(state.id, token, caller, barrier.command.id, args, slots, keys);
     state.wait_for_keys(&waiter);
     let now_ms = state.shared.clock.mono_ms();
     let end_ms = (on.timeout_ms > 0).then(|| now_ms.saturating_add(on.timeout_ms));

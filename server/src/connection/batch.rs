@@ -9,17 +9,19 @@ use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
-use super::ahead::Planned;
 use super::transaction::unwatch_all;
-use super::{REPLY_BYTES, ahead, limits};
+use super::{ahead, limits};
+use crate::commands::REPLY_BYTES;
 use crate::commands::context::{Routed, SessionContext};
 use crate::commands::session::{Queued, Session};
 use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
+use crate::engine::NO_SLOT;
 use crate::ids::ShardId;
+use crate::node::blocked::Caller;
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
-use crate::shard::execute::NO_SLOT;
-use crate::shard::message::{Caller, RemoteBatch};
+use crate::shard::lookahead::Planned;
+use crate::shard::message::RemoteBatch;
 
 /// The bytes of a batch and how far they are executed.
 pub(crate) struct Input<'a> {
@@ -252,7 +254,7 @@ fn on_session(
         state.count_error(&error);
     }
     state.counters.commands.add(1);
-    state.statistics.called(command);
+    state.statistics.called(command.id);
     reply.set_protocol(session.protocol);
     after_reply(session, reply, start);
 }
@@ -446,7 +448,7 @@ fn refuse(
     }
     state.count_error(error);
     if let Some(command) = command {
-        state.statistics.rejected(command);
+        state.statistics.rejected(command.id);
     }
     after_reply(session, reply, start);
     Next::Go

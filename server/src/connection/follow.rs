@@ -6,7 +6,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Connection;
@@ -20,28 +19,6 @@ use crate::shard::message::Message;
 const TURNS: u32 = 64;
 /// A turn that was not takes so many of them back.
 const STEP_BACK: u32 = 8;
-/// Connections that a shard takes until its next cron.
-const PLACES: u32 = 8;
-/// A shard that uses more than this of a core, in thousandths, takes none.
-const BUSY_PERMILLE: u64 = 700;
-
-/// How many connections a shard may take until it says so again.
-#[derive(Debug, Default)]
-pub(crate) struct Places(AtomicU32);
-
-impl Places {
-    /// The shard has used `cpu_us` in the last `elapsed_us`.
-    pub(crate) fn offer(&self, cpu_us: u64, elapsed_us: u64) {
-        let is_busy = cpu_us.saturating_mul(1000) > elapsed_us.saturating_mul(BUSY_PERMILLE);
-        self.0.store(if is_busy { 0 } else { PLACES }, Relaxed);
-    }
-
-    /// Takes one, if there is one.
-    fn take(&self) -> bool {
-        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
-    }
-}
-
 /// For which shard a connection's commands are.
 #[derive(Debug, Default)]
 pub(super) struct Follow {
@@ -81,7 +58,7 @@ impl Follow {
 
 /// A connection on its way to another shard. There is nothing under way for it, and nothing
 /// received that is not answered.
-pub(crate) struct Moving {
+struct Moving {
     stream: std::net::TcpStream,
     session: Session,
 }
@@ -109,7 +86,10 @@ impl Connection {
         match self.stream.into_std() {
             Ok(stream) => {
                 let moving = Moving { stream, session: self.session };
-                shared.mailboxes[to.index()].push(Message::Moving(Box::new(moving)));
+                let arrive = move |shard: Rc<Shard>| {
+                    tokio::task::spawn_local(Self::arrive(shard, moving));
+                };
+                shared.mailboxes[to.index()].push(Message::Task(Box::new(arrive)));
             }
             // The socket is closed.
             Err(_) => shared.clients.remove(self.session.client.id),
@@ -117,7 +97,7 @@ impl Connection {
     }
 
     /// Goes on with a connection of another shard until it ends.
-    pub(crate) async fn arrive(shard: Rc<Shard>, moving: Moving) {
+    async fn arrive(shard: Rc<Shard>, moving: Moving) {
         let Moving { stream, session } = moving;
         session.client.shard.store(shard.id.0, Relaxed);
         shard.state().counters.followed.add(1);
@@ -132,14 +112,14 @@ mod tests {
     fn group(to: &[u16]) -> Group {
         let mut group = Group::default();
         for id in to {
-            let caller = crate::shard::message::Caller {
+            let caller = crate::node::blocked::Caller {
                 client: crate::ids::ClientId(1),
                 db: 0,
                 protocol: ballast_protocol::Protocol::Resp2,
                 may_block: true,
                 no_touch: false,
             };
-            let token = crate::shard::message::Token { index: 0, generation: 0 };
+            let token = crate::node::blocked::Token { index: 0, generation: 0 };
             let batch = crate::shard::message::RemoteBatch::new(ShardId(0), token, caller);
             group.outgoing.push((ShardId(*id), Box::new(batch)));
         }
@@ -168,15 +148,5 @@ mod tests {
         }
         (0..1_000).for_each(|_| follow.turn(&one, true));
         assert_eq!(follow.target(), None, "with replies of commands that were carried out here");
-    }
-
-    #[test]
-    fn a_busy_shard_takes_none_and_others_a_few() {
-        let places = Places::default();
-        assert!(!places.take());
-        places.offer(50_000, 100_000);
-        assert_eq!((0..100).filter(|_| places.take()).count(), PLACES as usize);
-        places.offer(71_000, 100_000);
-        assert!(!places.take());
     }
 }

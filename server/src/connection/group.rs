@@ -7,9 +7,10 @@ use std::rc::Rc;
 use ballast_protocol::Reply;
 use smallvec::SmallVec;
 
-use super::REPLY_BYTES;
 use super::batch::{Group, Place};
-use crate::shard::message::{Message, RemoteBatch, Token};
+use crate::commands::REPLY_BYTES;
+use crate::node::blocked::Token;
+use crate::shard::message::{Message, RemoteBatch};
 use crate::shard::waits::Outcome;
 use crate::shard::{Shard, ShardState};
 

@@ -10,6 +10,9 @@ pub(crate) mod follow;
 pub(crate) mod group;
 pub(crate) mod transaction;
 
+#[cfg(test)]
+mod simulation;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -23,16 +26,18 @@ use ballast_protocol::{ArgRange, Limits, Reply, RequestParser};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use self::ahead::Planned;
 use self::batch::{Group, Stop};
 use self::follow::Follow;
 use self::group::More;
 use crate::commands::session::Session;
+use crate::config::QUERY_BUFFER_LIMIT_MIN;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::node::clients::Client;
 use crate::shard::Shard;
 use crate::shard::buffers::{READ_BYTES, SMALL_BYTES};
+use crate::shard::lookahead::Planned;
+use crate::shard::message::Message;
 
 /// A connection on its way from the listener to its shard.
 pub(crate) struct Accepted {
@@ -44,10 +49,15 @@ pub(crate) struct Accepted {
     pub(crate) id: ClientId,
 }
 
-/// Replies are sent before a batch goes on when there are so many bytes of them.
-pub(crate) const REPLY_BYTES: usize = 256 << 10;
-/// No configuration allows a client less than this many bytes of a query.
-pub(crate) const QUERY_BUFFER_LIMIT_MIN: usize = 1 << 20;
+impl Accepted {
+    /// The message that makes a shard serve it.
+    pub(crate) fn message(self) -> Message {
+        Message::Task(Box::new(move |shard| {
+            tokio::task::spawn_local(Connection::serve(shard, self));
+        }))
+    }
+}
+
 /// The most that one read of a long argument may bring.
 const READ_BYTES_MAX: usize = 1 << 20;
 
@@ -82,7 +92,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Serves a connection until it ends.
-    pub(crate) async fn serve(shard: Rc<Shard>, accepted: Accepted) {
+    async fn serve(shard: Rc<Shard>, accepted: Accepted) {
         let now_ms = shard.shared.clock.wall_ms();
         let Ok(local_address) = accepted.stream.local_addr() else { return };
         let client = Arc::new(Client::new(

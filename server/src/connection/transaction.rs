@@ -14,28 +14,11 @@ use super::batch::{Barrier, slots_of};
 use crate::commands::context::SessionContext;
 use crate::commands::gather::Gathering;
 use crate::commands::session::{Queued, Session, Transaction, WatchedKey};
-use crate::commands::table::{CommandResult, Run, flag};
+use crate::commands::table::{CommandResult, Run, Step, flag};
+use crate::engine::NO_SLOT;
+use crate::node::blocked::Caller;
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
-use crate::shard::execute::NO_SLOT;
-use crate::shard::message::Caller;
-
-/// Which command of the family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// `MULTI`
-    Multi,
-    /// `EXEC`
-    Exec,
-    /// `DISCARD`
-    Discard,
-    /// `WATCH`
-    Watch,
-    /// `UNWATCH`
-    Unwatch,
-    /// `RESET`
-    Reset,
-}
 
 impl Connection {
     pub(super) async fn transact(&mut self, step: Step, barrier: &Barrier) -> CommandResult {
@@ -165,7 +148,7 @@ impl Connection {
                 let start = self.reply.len();
                 if let Run::Gather(run) = queued.command.run {
                     let session = &mut self.session;
-                    let gathering = Gathering { shard: &self.shard, session };
+                    let gathering = Gathering { threads: &*self.shard, session };
                     let result = run(gathering, queued.args.view(), &mut self.reply).await;
                     if let Err(error) = result {
                         self.reply.truncate(start);
@@ -257,7 +240,7 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
                 reply.command_error(&error);
                 state.count_error(&error);
             }
-            state.statistics.called(command);
+            state.statistics.called(command.id);
             state.counters.commands.add(1);
             reply.set_protocol(session.protocol);
         }

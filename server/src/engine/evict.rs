@@ -5,9 +5,9 @@ use ballast_protocol::slot::SLOTS;
 use ballast_storage::{Key, Meta, eviction};
 use rand::RngExt;
 
+use super::Engine;
 use super::latency::Event;
 use crate::config::MaxmemoryPolicy;
-use crate::shard::ShardState;
 
 /// Tries to find a slot with keys before eviction gives up.
 const SLOT_TRIES: usize = 64;
@@ -45,7 +45,7 @@ impl Touch {
     }
 }
 
-impl ShardState {
+impl Engine {
     /// How a read renews a key's place.
     #[inline]
     pub(crate) fn touch(&mut self) -> Touch {
@@ -73,9 +73,9 @@ impl ShardState {
             self.limit_bytes = u64::MAX;
             return;
         }
-        let slots_bytes = self.shared.sum(|counters| counters.slots_bytes.value());
+        let slots_bytes = self.node.sum(|counters| counters.slots_bytes.value());
         let overhead = ballast_storage::memory::used_bytes().saturating_sub(slots_bytes);
-        let shards = u64::from(self.shared.shards());
+        let shards = u64::from(self.node.shards());
         self.limit_bytes = self.config.maxmemory.saturating_sub(overhead) / shards;
     }
 
@@ -90,7 +90,7 @@ impl ShardState {
         let used_bytes = ballast_storage::memory::used_bytes();
         let room_bytes = self.config.maxmemory.saturating_sub(used_bytes);
         let (held, share) = (self.slots_bytes, self.limit_bytes);
-        match self.shared.relief.evict_to(self.id, held, share, room_bytes) {
+        match self.node.relief.evict_to(self.id, held, share, room_bytes) {
             // A sibling has room, and the coordinator has been told.
             None => true,
             Some(most_bytes) => {
@@ -180,7 +180,7 @@ impl ShardState {
     /// A random keyspace with keys (that expire, if `expiring`): a few random slots, then, when
     /// most are empty, the next one that has any.
     fn random_keyspace(&mut self, expiring: bool) -> Option<(u16, u8)> {
-        let fits = |state: &ShardState, slot: u16, skip: usize| -> Option<(u16, u8)> {
+        let fits = |state: &Engine, slot: u16, skip: usize| -> Option<(u16, u8)> {
             let boxed = state.slot(slot)?;
             let count = |db: u8| {
                 boxed

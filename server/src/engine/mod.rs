@@ -1,8 +1,193 @@
-//! What happens inside a slot: its box with all that rides along, eviction, statistics.
+//! What happens inside slots: their boxes with all that rides along, expiry, eviction, blocked and
+//! watching clients, statistics. Knows nothing of threads, and of where a slot is if not here.
 
 pub(crate) mod evict;
+pub(crate) mod expiry;
+pub(crate) mod hand_over_times;
 pub(crate) mod latency;
+pub(crate) mod prefetch;
 pub(crate) mod slot;
 pub(crate) mod statistics;
 pub(crate) mod waiters;
 pub(crate) mod watchers;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ballast_protocol::slot::SLOTS;
+use ballast_storage::types::Limits;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use self::hand_over_times::HandOverTimes;
+use self::slot::Slot;
+use self::statistics::Statistics;
+use self::waiters::BlockOn;
+use crate::config::Config;
+use crate::ids::{ClientId, ShardId};
+use crate::node::Node;
+use crate::node::counters::ShardCounters;
+use crate::node::router::initial_owner;
+
+/// A slot number for commands without keys.
+pub(crate) const NO_SLOT: u16 = u16::MAX;
+
+/// The boxes of a shard and all that commands on them need.
+pub(crate) struct Engine {
+    /// Which shard this is.
+    pub(crate) id: ShardId,
+    /// What all threads of the node share.
+    pub(crate) node: Arc<Node>,
+    /// The configuration as of the last `CONFIG SET` that reached this shard.
+    pub(crate) config: Arc<Config>,
+    /// Which version of it.
+    pub(crate) config_version: u64,
+    /// The limits of the small encodings, from the configuration.
+    pub(crate) limits: Limits,
+    /// The boxes that are here: owned, or borrowed by the transaction that is running.
+    pub(crate) slots: Box<[Option<Box<Slot>>]>,
+    /// Bytes of the slots that are here.
+    pub(crate) slots_bytes: u64,
+    /// Bytes of owned slots that travel with transactions, as of when they left.
+    pub(crate) lent_bytes: u64,
+    /// Bytes of the slots that are here for the running transaction only, as of when they came.
+    pub(crate) visiting_bytes: u64,
+    /// Counters that other threads may read.
+    pub(crate) counters: Arc<ShardCounters>,
+    /// Slots with keys that got something a blocked command may take.
+    pub(crate) ready: VecDeque<u16>,
+    /// Statistics of commands, and the slow log.
+    pub(crate) statistics: Statistics,
+    /// What its hand-overs took, if there were any.
+    pub(crate) hand_over_times: Option<Box<HandOverTimes>>,
+    /// Set by a handler whose caller is to wait instead of getting a reply.
+    pub(crate) blocked: Option<BlockOn>,
+    /// The eviction policy counts uses instead of remembering the last.
+    pub(crate) counts_uses: bool,
+    /// Whose command is running.
+    pub(crate) running: ClientId,
+    /// Unix milliseconds, as of the batch that is being executed.
+    pub(crate) now_ms: i64,
+    /// For sampling; seeded per shard.
+    pub(crate) random: SmallRng,
+    /// The clock for `OBJECT IDLETIME` and eviction, in the unit of the entries' 24 bits.
+    pub(crate) lru_clock: u32,
+    /// Bytes that the owned slots may take before something has to give; `u64::MAX`: no limit.
+    pub(crate) limit_bytes: u64,
+    /// Freed in slices.
+    pub(crate) garbage: ballast_storage::Garbage,
+    /// Set by a handler whose caller gets the reply when all of `garbage` is freed.
+    pub(crate) reply_when_freed: bool,
+    /// Changes of the data set since the start.
+    pub(crate) dirty: u64,
+    /// Sub-sampling of the CPU clock.
+    pub(crate) sample: u32,
+    /// Where expiry stands.
+    pub(crate) expiry: expiry::Round,
+}
+
+impl Engine {
+    /// Of a server with so many commands that has just started.
+    pub(crate) fn new(id: ShardId, node: Arc<Node>, commands: usize) -> Engine {
+        let shards = node.shards();
+        let slots = (0..SLOTS)
+            .map(|slot| (initial_owner(slot, shards) == id).then(Box::<Slot>::default))
+            .collect();
+        let config = node.config.load();
+        Engine {
+            id,
+            limits: limits(&config),
+            config,
+            config_version: 0,
+            counters: Arc::clone(&node.counters[id.index()]),
+            slots,
+            slots_bytes: 0,
+            lent_bytes: 0,
+            visiting_bytes: 0,
+            ready: VecDeque::new(),
+            statistics: Statistics::new(commands),
+            hand_over_times: None,
+            blocked: None,
+            counts_uses: false,
+            running: ClientId(0),
+            now_ms: node.clock.wall_ms(),
+            random: SmallRng::seed_from_u64(node.seed ^ u64::from(id.0)),
+            lru_clock: ballast_storage::eviction::lru_clock(node.clock.wall_ms()),
+            limit_bytes: u64::MAX,
+            garbage: ballast_storage::Garbage::default(),
+            reply_when_freed: false,
+            dirty: 0,
+            sample: 0,
+            expiry: expiry::Round::default(),
+            node,
+        }
+    }
+
+    /// The slot's box, if it is here. No slot at all is nowhere.
+    #[inline(always)]
+    pub(crate) fn slot(&self, slot: u16) -> Option<&Slot> {
+        self.slots.get(usize::from(slot))?.as_deref()
+    }
+
+    /// Whether the slot's box is here.
+    #[inline(always)]
+    pub(crate) fn has(&self, slot: u16) -> bool {
+        self.slots[usize::from(slot)].is_some()
+    }
+
+    /// Reads the clocks for the batch that begins.
+    pub(crate) fn tick(&mut self) {
+        self.now_ms = self.node.clock.wall_ms();
+    }
+
+    /// Bytes of the slots that this shard owns, also while some of them travel.
+    #[inline(always)]
+    pub(crate) fn owned_bytes(&self) -> u64 {
+        (self.slots_bytes + self.lent_bytes).saturating_sub(self.visiting_bytes)
+    }
+
+    /// Begins a batch of `client`'s commands: reads the clock once for all of them.
+    #[inline]
+    pub(crate) fn begin_batch(&mut self, client: ClientId) {
+        self.begin_batch_at(client, self.node.clock.wall_ms());
+    }
+
+    /// [`Self::begin_batch`] at a time that has been read already.
+    #[inline]
+    pub(crate) fn begin_batch_at(&mut self, client: ClientId, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.running = client;
+        self.counters.slots_bytes.set(self.owned_bytes());
+        let version = self.node.config.version();
+        if version != self.config_version {
+            self.take_config(version);
+        }
+    }
+
+    /// Takes over the configuration that `CONFIG SET` has changed.
+    pub(crate) fn take_config(&mut self, version: u64) {
+        self.config_version = version;
+        self.config = self.node.config.load();
+        let slow_max = usize::try_from(self.config.slowlog_max_len).unwrap_or(usize::MAX);
+        let slower_than_us = self.config.slowlog_log_slower_than_us;
+        let latency_ms = self.config.latency_monitor_threshold_ms;
+        self.statistics.configure(slower_than_us, slow_max, latency_ms);
+        self.limits = limits(&self.config);
+        self.counts_uses = self.config.maxmemory_policy.is_lfu();
+        self.refresh_memory_limit();
+    }
+}
+
+/// The limits of the small encodings, from their directives.
+fn limits(config: &Config) -> Limits {
+    Limits {
+        hash_listpack_entries_max: config.hash_max_listpack_entries,
+        hash_listpack_value_max: config.hash_max_listpack_value,
+        set_intset_entries_max: config.set_max_intset_entries,
+        set_listpack_entries_max: config.set_max_listpack_entries,
+        set_listpack_value_max: config.set_max_listpack_value,
+        zset_listpack_entries_max: config.zset_max_listpack_entries,
+        zset_listpack_value_max: config.zset_max_listpack_value,
+        list_listpack_size_max: i64::from(config.list_max_listpack_size),
+    }
+}

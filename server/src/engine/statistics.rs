@@ -7,9 +7,9 @@ use std::time::Duration;
 use ahash::AHashMap;
 use ballast_protocol::{Args, CommandError};
 
+use super::Engine;
 use super::latency::{Event, Latency};
-use crate::commands::table::{Command, flag};
-use crate::shard::ShardState;
+use crate::ids::CommandId;
 
 /// Statistics of one command.
 #[derive(Clone, Debug, Default)]
@@ -101,25 +101,24 @@ impl Statistics {
 
     /// A call that was not timed.
     #[inline(always)]
-    pub(crate) fn called(&mut self, command: &'static Command) {
-        if let Some(of) = self.commands.get_mut(command.index) {
+    pub(crate) fn called(&mut self, command: CommandId) {
+        if let Some(of) = self.commands.get_mut(command.index()) {
             of.calls += 1;
         }
     }
 
-    /// A call that was timed and is over at `now_ms`; `weighted_ns` stands for the calls that
-    /// were not.
+    /// A call that was timed as such an event and is over at `now_ms`; `weighted_ns` stands for
+    /// the calls that were not.
     pub(crate) fn timed(
         &mut self,
-        command: &'static Command,
+        command: CommandId,
+        event: Event,
         ns: u64,
         weighted_ns: u64,
         now_ms: i64,
     ) {
-        let fast = command.has(flag::FAST);
-        let event = if fast { Event::FastCommand } else { Event::Command };
         self.latency.took(event, Duration::from_nanos(ns), now_ms);
-        let Some(of) = self.commands.get_mut(command.index) else { return };
+        let Some(of) = self.commands.get_mut(command.index()) else { return };
         of.calls += 1;
         of.cpu_ns = of.cpu_ns.saturating_add(weighted_ns);
         let bucket = (64 - (ns / 1000).leading_zeros()) as usize;
@@ -128,15 +127,15 @@ impl Statistics {
     }
 
     /// A call that was refused before it ran.
-    pub(crate) fn rejected(&mut self, command: &'static Command) {
-        if let Some(of) = self.commands.get_mut(command.index) {
+    pub(crate) fn rejected(&mut self, command: CommandId) {
+        if let Some(of) = self.commands.get_mut(command.index()) {
             of.rejected += 1;
         }
     }
 
     /// `command` ran into an error.
-    pub(crate) fn failed(&mut self, command: &'static Command) {
-        if let Some(of) = self.commands.get_mut(command.index) {
+    pub(crate) fn failed(&mut self, command: CommandId) {
+        if let Some(of) = self.commands.get_mut(command.index()) {
             of.failed += 1;
         }
     }
@@ -158,7 +157,7 @@ impl Statistics {
         self.slower_than_ns.is_some_and(|limit| ns >= limit)
     }
 
-    /// Per command, by [`Command::index`].
+    /// Per command, by [`CommandId::index`].
     pub(crate) fn commands(&self) -> &[CommandStatistics] {
         &self.commands
     }
@@ -175,7 +174,7 @@ impl Statistics {
     }
 }
 
-impl ShardState {
+impl Engine {
     /// `CONFIG RESETSTAT` for the slots that are here.
     pub(crate) fn reset_work(&mut self) {
         for boxed in self.slots.iter_mut().flatten() {
@@ -185,24 +184,14 @@ impl ShardState {
         self.hand_over_times = None;
     }
 
-    /// Books a command that ran outside of [`Self::execute`], with all that it waited for.
-    pub(crate) fn ran(&mut self, command: &'static Command, args: Args<'_>, took: Duration) {
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.counters.commands.add(1);
-        self.statistics.timed(command, ns, ns, self.now_ms);
-        if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
-            self.log_slow(ns, args);
-        }
-    }
-
     /// Keeps a slow command for `SLOWLOG`.
     pub(crate) fn log_slow(&mut self, ns: u64, args: Args<'_>) {
         if self.statistics.slow_max == 0 {
             return;
         }
-        let (address, name) = self.shared.clients.describe(self.running);
+        let (address, name) = self.node.clients.describe(self.running);
         let slow = SlowCommand {
-            id: self.shared.next_slow_id(),
+            id: self.node.next_slow_id(),
             at_s: self.now_ms / 1000,
             took_us: ns / 1000,
             args: slow_args(args),

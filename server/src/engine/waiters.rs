@@ -6,121 +6,29 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use ahash::AHashMap;
-use ballast_protocol::ArgsBuf;
 
-use crate::commands::table::Command;
-use crate::ids::ShardId;
-use crate::shard::message::{Caller, Token};
+use crate::node::blocked::Waiter;
 
-/// A blocked command.
-#[derive(Clone)]
-pub(crate) struct Waiter(pub(crate) Arc<Blocked>);
-
-/// What a [`Waiter`] waits with; shared by the slots of all its keys and by its connection.
-pub(crate) struct Blocked {
-    state: AtomicU8,
-    /// Connection's shard.
-    pub(crate) origin: ShardId,
-    /// What the connection waits for there.
-    pub(crate) token: Token,
-    /// On whose behalf to execute.
-    pub(crate) caller: Caller,
-    /// The command.
-    pub(crate) command: &'static Command,
-    /// Its arguments.
-    pub(crate) args: ArgsBuf,
-    /// All slots of the command, ascending.
-    pub(crate) slots: Vec<u16>,
-    /// The keys it waits for.
-    pub(crate) keys: Vec<(u16, Vec<u8>)>,
+/// How a command that found nothing to take wants to wait.
+#[derive(Debug)]
+pub(crate) struct BlockOn {
+    /// The positions of the keys among the arguments.
+    pub(crate) keys: Vec<usize>,
+    /// In milliseconds; 0: for ever.
+    pub(crate) timeout_ms: u64,
+    /// What to reply when the time is over.
+    pub(crate) on_timeout: OnTimeout,
 }
 
-impl std::fmt::Debug for Waiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Waiter({} for {})", self.0.command.name, self.0.caller.client)
-    }
-}
-
-const WAITING: u8 = 0;
-/// A shard is executing the command right now.
-const TRYING: u8 = 1;
-/// Somebody wants to end the wait while a shard is trying.
-const TRYING_CANCELLED: u8 = 2;
-const DONE: u8 = 3;
-
-/// How a try to end a wait came out.
+/// The reply to a blocked command whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cancelled {
-    /// The wait is over: nobody will send a reply.
-    Now,
-    /// A shard is executing the command: it will send the reply, or, if there is still nothing
-    /// to take, an empty message that confirms the end of the wait.
-    Confirmed,
-    /// The reply is on its way.
-    TooLate,
-}
-
-impl Waiter {
-    pub(crate) fn new(
-        origin: ShardId,
-        token: Token,
-        caller: Caller,
-        command: &'static Command,
-        args: ArgsBuf,
-        slots: Vec<u16>,
-        keys: Vec<(u16, Vec<u8>)>,
-    ) -> Waiter {
-        let state = AtomicU8::new(WAITING);
-        Waiter(Arc::new(Blocked { state, origin, token, caller, command, args, slots, keys }))
-    }
-
-    /// Claims the right to execute the command.
-    pub(crate) fn claim(&self) -> bool {
-        self.change(WAITING, TRYING)
-    }
-
-    /// The command has been executed: its reply is sent.
-    pub(crate) fn finish(&self) {
-        self.0.state.store(DONE, Ordering::Release);
-    }
-
-    /// There was nothing to take after all. True: it goes on waiting; false: the wait was
-    /// cancelled meanwhile, and the connection has to be told.
-    pub(crate) fn release(&self) -> bool {
-        self.change(TRYING, WAITING) || {
-            self.finish();
-            false
-        }
-    }
-
-    /// Ends the wait from the connection's side: timeout, `CLIENT UNBLOCK`, disconnect.
-    pub(crate) fn cancel(&self) -> Cancelled {
-        loop {
-            if self.change(WAITING, DONE) {
-                return Cancelled::Now;
-            }
-            if self.change(TRYING, TRYING_CANCELLED) {
-                return Cancelled::Confirmed;
-            }
-            // Somebody else's cancellation may wait for a message to this very thread, so there
-            // is no waiting for it here: its outcome is on its way, too.
-            if matches!(self.0.state.load(Ordering::Acquire), DONE | TRYING_CANCELLED) {
-                return Cancelled::TooLate;
-            }
-        }
-    }
-
-    /// Whether the wait is over, so that a slot may forget it.
-    pub(crate) fn is_done(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == DONE
-    }
-
-    fn change(&self, from: u8, to: u8) -> bool {
-        self.0.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
+pub(crate) enum OnTimeout {
+    /// `*-1` (or RESP3 null).
+    NullArray,
+    /// `$-1` (or RESP3 null).
+    Null,
 }
 
 /// The blocked commands of one slot, by key. One null pointer when there are none.
@@ -228,8 +136,11 @@ impl Waiters {
 mod tests {
     use ballast_protocol::Protocol;
 
+    use ballast_protocol::ArgsBuf;
+
     use super::*;
-    use crate::ids::ClientId;
+    use crate::ids::{ClientId, CommandId, ShardId};
+    use crate::node::blocked::{Caller, Cancelled, Token};
 
     fn waiter() -> Waiter {
         let caller = Caller {
@@ -239,7 +150,7 @@ mod tests {
             may_block: true,
             no_touch: false,
         };
-        let command = crate::commands::table().find(b"blpop").expect("a command");
+        let command = CommandId(0);
         let token = Token { index: 0, generation: 0 };
         let args = ArgsBuf::new(["BLPOP", "k", "0"]);
         Waiter::new(ShardId(0), token, caller, command, args, vec![1], vec![(1, b"k".to_vec())])

@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use crate::engine::waiters::Waiter;
+use super::blocked::Waiter;
 use crate::ids::{ClientId, ShardId};
 
 /// Memory of a connection beside its buffers: task, session, registry entry, socket.

@@ -1,8 +1,147 @@
 //! What all threads of a node share and that knows nothing of slots' contents: which shard owns
-//! which slot, the connections, counters.
+//! which slot, the connections, counters, the configuration in force, the balancer's machine.
 
+pub(crate) mod balance;
+pub(crate) mod blocked;
 pub(crate) mod clients;
 pub(crate) mod counters;
+pub(crate) mod pause;
+pub(crate) mod places;
 pub(crate) mod relief;
 pub(crate) mod router;
 pub(crate) mod sync;
+pub(crate) mod versioned;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use self::balance::Balance;
+use self::clients::Clients;
+use self::counters::ShardCounters;
+use self::pause::Pause;
+use self::places::Places;
+use self::relief::Relief;
+use self::router::Router;
+use self::versioned::Versioned;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::log::Log;
+
+/// See the module.
+pub(crate) struct Node {
+    /// Slot → shard.
+    pub(crate) router: Router,
+    /// One per shard.
+    pub(crate) counters: Vec<Arc<ShardCounters>>,
+    /// Room for connections of other shards, one per shard.
+    pub(crate) places: Vec<Places>,
+    /// The configuration; shards keep a copy of the `Arc`.
+    pub(crate) config: Versioned,
+    /// The connections.
+    pub(crate) clients: Clients,
+    /// Time.
+    pub(crate) clock: Clock,
+    /// Where messages for the operator go.
+    pub(crate) log: Log,
+    /// Of all random numbers that need not be secret.
+    pub(crate) seed: u64,
+    /// 40 hex digits that name this process's run.
+    pub(crate) run_id: String,
+    /// Unix milliseconds of the start.
+    pub(crate) started_ms: i64,
+    /// `CLIENT PAUSE`.
+    pub(crate) pause: Pause,
+    /// Expired keys are removed also when nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub(crate) active_expire: AtomicBool,
+    /// Set when the process is to end.
+    pub(crate) stopping: AtomicBool,
+    /// Wakes whoever waits for the end.
+    pub(crate) stop: tokio::sync::Notify,
+    /// How shards ask for relief.
+    pub(crate) relief: Relief,
+    /// The balancer of the thread tier.
+    pub(crate) balance: Mutex<Balance>,
+    /// Port that clients reach us at.
+    pub(crate) port: std::sync::atomic::AtomicU16,
+    /// Bytes in use after the start.
+    pub(crate) startup_bytes: AtomicU64,
+    /// Work per second, as of the last sample.
+    pub(crate) rates: Mutex<Rates>,
+    slow_ids: AtomicU64,
+}
+
+/// What `INFO stats` calls instantaneous.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rates {
+    /// Commands a second.
+    pub(crate) commands: u64,
+    /// KiB a second received.
+    pub(crate) net_in_kib: f64,
+    /// KiB a second sent.
+    pub(crate) net_out_kib: f64,
+}
+
+impl Node {
+    pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Node {
+        let shards = u16::try_from(config.shards.clamp(1, 1024)).expect("clamped");
+        let balance = Balance::new(&config);
+        Node {
+            router: Router::new(shards),
+            counters: (0..shards).map(|_| Arc::default()).collect(),
+            places: (0..shards).map(|_| Places::default()).collect(),
+            clients: Clients::default(),
+            started_ms: clock.wall_ms(),
+            clock,
+            log,
+            seed,
+            run_id: run_id(seed),
+            pause: Pause::default(),
+            active_expire: AtomicBool::new(true),
+            stopping: AtomicBool::new(false),
+            stop: tokio::sync::Notify::new(),
+            relief: Relief::default(),
+            balance: Mutex::new(balance),
+            port: std::sync::atomic::AtomicU16::new(config.port),
+            startup_bytes: AtomicU64::new(0),
+            rates: Mutex::default(),
+            slow_ids: AtomicU64::new(0),
+            config: Versioned::new(config),
+        }
+    }
+
+    /// How many shard threads there are.
+    pub(crate) fn shards(&self) -> u16 {
+        u16::try_from(self.counters.len()).expect("as many as configured")
+    }
+
+    /// Numbers the entries of the slow logs.
+    pub(crate) fn next_slow_id(&self) -> u64 {
+        self.slow_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sum of a counter over the shards.
+    pub(crate) fn sum(&self, of: impl Fn(&ShardCounters) -> u64) -> u64 {
+        self.counters.iter().map(|counters| of(counters)).sum()
+    }
+
+    /// Asks the process to end.
+    pub(crate) fn request_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.stop.notify_waiters();
+        self.stop.notify_one();
+    }
+}
+
+/// 40 hex digits from a seed.
+fn run_id(seed: u64) -> String {
+    let mut state = seed;
+    let mut id = String::with_capacity(48);
+    while id.len() < 40 {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        id.push_str(&format!("{:08x}", state >> 32));
+    }
+    id.truncate(40);
+    id
+}

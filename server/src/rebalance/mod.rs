@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballast_balancer::machine::{Clock as Clocks, Command, Event, Machine, Notice};
-use ballast_balancer::model::{LoadSnapshot, ShardId as Bin, SlotId, Tier};
+use ballast_balancer::model::{LoadSnapshot, ShardId as Bin, SlotId};
 use tokio::sync::oneshot;
 
-use crate::config::Config;
 use crate::ids::ShardId;
 use crate::log::Level;
+use crate::node::balance::clocks;
 use crate::node::relief;
 use crate::shard::message::Message;
 use crate::shard::shared::Shared;
@@ -22,68 +22,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a process with one shard looks.
 const ALONE_LOOK_EVERY_MS: u64 = 30_000;
-
-/// What the coordinator knows; commands look at it and speak to it through the lock.
-pub(crate) struct Rebalance {
-    /// The state machine.
-    pub(crate) machine: Machine,
-    /// Moves that a command has asked for, to be carried out by the coordinator.
-    pub(crate) commands: Vec<Command>,
-    /// Look at once, not only when it is due.
-    pub(crate) at_once: bool,
-    /// What the coordinator keeps beside the machine.
-    collector_bytes: usize,
-}
-
-impl Rebalance {
-    pub(crate) fn new(config: &Config) -> Rebalance {
-        let machine = Machine::new(Tier::Thread, config.balancer.clone());
-        Rebalance { machine, commands: Vec::new(), at_once: false, collector_bytes: 0 }
-    }
-
-    /// What the balancer has on the heap, in bytes.
-    pub(crate) fn heap_bytes(&self) -> u64 {
-        (self.machine.heap_bytes() + self.collector_bytes) as u64
-    }
-
-    /// The fields of `INFO balancer`.
-    pub(crate) fn info(&self, shared: &Shared, text: &mut String) {
-        let status = self.machine.status(clocks(shared));
-        let counters = self.machine.counters();
-        let points = |fraction: f64| format!("{:.2}", fraction * 100.0);
-        let mut line = |name: &str, value: String| {
-            text.push_str(name);
-            text.push(':');
-            text.push_str(&value);
-            text.push_str("\r\n");
-        };
-        let mode = self.machine.policy().render("balancer-thread-mode").unwrap_or_default();
-        line("balancer_thread_mode", mode);
-        line("balancer_thread_state", status.state.name().to_owned());
-        line("balancer_thread_reason", status.reason.code().to_owned());
-        line("balancer_window_open", u8::from(status.window.open).to_string());
-        line("balancer_window_opens_ms", status.window.opens_ms.unwrap_or(-1).to_string());
-        line("balancer_window_closes_ms", status.window.closes_ms.unwrap_or(-1).to_string());
-        line("balancer_spread_memory", points(status.memory.now));
-        line("balancer_spread_load", points(status.load.map_or(0.0, |load| load.now)));
-        line("balancer_spread_floor", points(status.floor));
-        line("balancer_queued_moves", status.queued.as_ref().map_or(0, |q| q.moves).to_string());
-        line("balancer_queued_bytes", status.queued.as_ref().map_or(0, |q| q.bytes).to_string());
-        line("balancer_plans", counters.plans.to_string());
-        line("balancer_moves", counters.moves.to_string());
-        line("balancer_moved_bytes", counters.bytes.to_string());
-        line("balancer_failed_moves", counters.failures.to_string());
-        line("balancer_reversals", counters.reversals.to_string());
-        line("balancer_emergency_moves", counters.emergency_moves.to_string());
-        line("balancer_unmovable_slots", status.unmovable_slots.to_string());
-        line("balancer_largest_slot_bytes", status.largest_slot_bytes.to_string());
-    }
-}
-
-/// Both clocks, as the machine wants them.
-pub(crate) fn clocks(shared: &Shared) -> Clocks {
-    Clocks { wall_ms: shared.clock.wall_ms(), mono_ms: shared.clock.mono_ms() }
-}
 
 /// The coordinator's life. A process with one shard has nothing to balance, but still answers.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -96,7 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if collect::is_stopping(&snapshot, &shared) {
             return;
         }
-        shared.rebalance.lock().collector_bytes = collector.heap_bytes();
+        shared.balance.lock().collector_bytes = collector.heap_bytes();
         observe(&shared, &snapshot).await;
         relieve(&shared, &snapshot).await;
     }
@@ -106,7 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn wait_until_due(shared: &Shared, looked: Option<Clocks>) {
     loop {
         {
-            let mut rebalance = shared.rebalance.lock();
+            let mut rebalance = shared.balance.lock();
             let now_ms = shared.clock.mono_ms();
             let due = looked.is_none_or(|at| due_ms(shared, &rebalance.machine, at) <= now_ms);
             let asked = !rebalance.commands.is_empty() || rebalance.at_once;
@@ -130,7 +68,7 @@ fn due_ms(shared: &Shared, machine: &Machine, looked: Clocks) -> u64 {
 
 async fn observe(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
     let commands = {
-        let mut rebalance = shared.rebalance.lock();
+        let mut rebalance = shared.balance.lock();
         let policy = shared.config.load().balancer.clone();
         if *rebalance.machine.policy() != policy {
             rebalance.machine.set_policy(policy);
@@ -140,7 +78,7 @@ async fn observe(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
         commands
     };
     carry_out(shared, commands).await;
-    let allowed = relief::allowed(&shared.rebalance.lock().machine, clocks(shared));
+    let allowed = relief::allowed(&shared.balance.lock().machine, clocks(shared));
     shared.relief.renew(snapshot, allowed, shared.clock.mono_ms());
 }
 
@@ -150,7 +88,7 @@ async fn relieve(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
     for shard in shared.relief.take_asked(shared.shards()) {
         let needed_bytes = relief::needed_bytes(snapshot, shard);
         let event = Event::ShardAtLimit { shard: Bin(shard.0), needed_bytes };
-        let commands = shared.rebalance.lock().machine.step(clocks(shared), &event);
+        let commands = shared.balance.lock().machine.step(clocks(shared), &event);
         let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
         carry_out(shared, commands).await;
         if !moves {
@@ -187,7 +125,7 @@ async fn carry_out(shared: &Arc<Shared>, commands: Vec<Command>) {
 }
 
 fn acknowledge(shared: &Shared, slot: SlotId, done: bool) {
-    shared.rebalance.lock().machine.completed(slot, done, clocks(shared));
+    shared.balance.lock().machine.completed(slot, done, clocks(shared));
 }
 
 fn announce(shared: &Shared, notice: &Notice) {

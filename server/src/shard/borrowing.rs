@@ -5,10 +5,11 @@ use std::future::poll_fn;
 
 use smallvec::SmallVec;
 
-use super::message::{Borrow, Purpose, Token};
+use super::message::{Borrow, Purpose};
 use super::waits::Outcome;
 use super::{Shard, ShardState};
 use crate::ids::ClientId;
+use crate::node::blocked::Token;
 
 /// Slots of a command or a transaction: ascending, without repeats.
 pub(crate) type Slots = SmallVec<[u16; 8]>;

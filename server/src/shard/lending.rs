@@ -126,6 +126,7 @@ impl ShardState {
                 return;
             };
             self.slots_bytes -= boxed.data.bytes();
+            self.lent_bytes += boxed.data.bytes();
             let lent = Lent {
                 reason: borrow.reason,
                 since_ms,
@@ -169,6 +170,7 @@ impl ShardState {
         let limit_bytes = self.limit_bytes;
         for (slot, (boxed, lender)) in borrow.want.iter().zip(borrow.got) {
             self.slots_bytes += boxed.data.bytes();
+            self.visiting_bytes += boxed.data.bytes();
             if lender != self.id {
                 // A guest takes nothing of this shard's share.
                 self.limit_bytes = self.limit_bytes.saturating_add(boxed.data.bytes());
@@ -184,6 +186,7 @@ impl ShardState {
     /// Takes the boxes out again and sends each back to who lent it.
     pub(crate) fn unload(&mut self, loaded: Loaded) {
         self.limit_bytes = loaded.limit_bytes;
+        self.visiting_bytes = 0;
         let mut boxes = SmallVec::<[(u16, (Box<Slot>, ShardId)); 8]>::new();
         for (slot, lender) in loaded.slots.into_iter().zip(loaded.lenders) {
             let boxed = self.slots[usize::from(slot)].take().expect("loaded before");
@@ -196,6 +199,7 @@ impl ShardState {
     /// Takes the boxes out again, but keeps holding them for the transaction.
     pub(crate) fn stash(&mut self, loaded: Loaded) -> Borrow {
         self.limit_bytes = loaded.limit_bytes;
+        self.visiting_bytes = 0;
         let got = loaded.slots.iter().zip(loaded.lenders).map(|(slot, lender)| {
             let boxed = self.slots[usize::from(*slot)].take().expect("loaded before");
             self.slots_bytes -= boxed.data.bytes();
@@ -242,6 +246,7 @@ impl ShardState {
             self.slots_bytes += boxed.data.bytes();
             self.slots[usize::from(slot)] = Some(boxed);
             let lent = self.lent.remove(&slot).expect("it was lent");
+            self.lent_bytes -= lent.bytes;
             parked.extend(lent.parked);
             self.note_ready(slot);
         }
@@ -270,10 +275,5 @@ impl ShardState {
         if self.slot(slot).is_some_and(|boxed| boxed.waiters.has_ready()) {
             self.ready.push_back(slot);
         }
-    }
-
-    /// Bytes of the slots that this shard owns, also while some of them travel.
-    pub(crate) fn owned_bytes(&self) -> u64 {
-        self.slots_bytes + self.lent.values().map(|lent| lent.bytes).sum::<u64>()
     }
 }

@@ -1,18 +1,18 @@
 //! What shards say to each other.
 
+use std::rc::Rc;
 use std::time::Instant;
 
-use ballast_protocol::{ArgRange, Args, Protocol};
+use ballast_protocol::{ArgRange, Args};
 use ballast_storage::memory::good_size;
 use smallvec::SmallVec;
 
-use super::ShardState;
+use super::{Shard, ShardState};
 use crate::commands::context::Routed;
 use crate::commands::table::Command;
-use crate::connection::Accepted;
-use crate::connection::follow::Moving;
 use crate::engine::slot::Slot;
-use crate::ids::{ClientId, ShardId};
+use crate::ids::ShardId;
+use crate::node::blocked::{Caller, Token};
 
 /// A message in a shard's mailbox.
 pub(crate) enum Message {
@@ -30,40 +30,14 @@ pub(crate) enum Message {
     Unblocked(Token, Vec<u8>),
     /// Work of the control thread or of a gathering connection.
     Call(Box<dyn FnOnce(&mut ShardState) + Send>),
-    /// A new connection to serve.
-    Connection(Accepted),
-    /// A connection of another shard, to serve from now on.
-    Moving(Box<Moving>),
+    /// A task to begin on the shard's thread: a connection to serve.
+    Task(Box<dyn FnOnce(Rc<Shard>) + Send>),
     /// Close the connections and end the thread.
     Stop,
 }
 
 /// Slots on their way.
 pub(crate) type Boxes = Vec<(u16, Box<Slot>)>;
-
-/// Names what a connection waits for, on the connection's own shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Token {
-    /// Position among the shard's waits.
-    pub(crate) index: u32,
-    /// Tells two waits at one position apart.
-    pub(crate) generation: u32,
-}
-
-/// The parts of a session that a command needs on another shard.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
-    /// Who.
-    pub(crate) client: ClientId,
-    /// Selected database.
-    pub(crate) db: u8,
-    /// Version of the replies.
-    pub(crate) protocol: Protocol,
-    /// The command may block (not inside a transaction).
-    pub(crate) may_block: bool,
-    /// `CLIENT NO-TOUCH`: reads leave the LRU clock of the key alone.
-    pub(crate) no_touch: bool,
-}
 
 /// Commands of one connection for one shard, in order, with their replies.
 pub(crate) struct RemoteBatch {
@@ -213,7 +187,7 @@ pub(crate) enum Purpose {
     /// A connection of the origin executes when it is woken.
     Connection(Token),
     /// A blocked command is tried again, because a key became ready.
-    Retry(crate::engine::waiters::Waiter),
+    Retry(crate::node::blocked::Waiter),
     /// It has been told already.
     Done,
 }

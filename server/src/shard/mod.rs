@@ -8,9 +8,11 @@ pub(crate) mod borrowing;
 pub(crate) mod buffers;
 pub(crate) mod cron;
 pub(crate) mod execute;
+pub(crate) mod gather;
 pub(crate) mod hand_over;
 pub(crate) mod home;
 pub(crate) mod lending;
+pub(crate) mod lookahead;
 pub(crate) mod mailbox;
 pub(crate) mod message;
 pub(crate) mod prefetch;
@@ -24,38 +26,28 @@ pub(crate) mod waits;
 mod model;
 #[cfg(test)]
 mod protocol;
-#[cfg(test)]
-mod simulation;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use ballast_protocol::slot::SLOTS;
-use ballast_storage::types::Limits;
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
 
 use self::buffers::Buffers;
-use self::hand_over::HandOverTimes;
 use self::home::{Guard, Home};
 use self::lending::Lent;
-use self::message::{Caller, Message, RemoteBatch, Token};
+use self::lookahead::Lookahead;
+use self::message::{Message, RemoteBatch};
 use self::prefetch::Foreseen;
 use self::rest::Rest;
+use self::shared::Shared;
 use self::waits::Waits;
-use crate::commands::context::BlockOn;
 use crate::commands::table::{Command, Name};
-use crate::config::Config;
-use crate::connection::ahead::Ahead;
-use crate::engine::slot::Slot;
-use crate::engine::statistics::Statistics;
-use crate::ids::{ClientId, ShardId};
+use crate::engine::Engine;
+use crate::ids::ShardId;
+use crate::node::blocked::{Caller, Token};
 use crate::node::counters::ShardCounters;
-use crate::node::router::initial_owner;
 pub(crate) use crate::node::sync;
-use crate::shard::shared::Shared;
 
 /// The handle that the tasks of a shard's thread share.
 pub(crate) struct Shard {
@@ -97,69 +89,46 @@ impl Drop for Shard {
     }
 }
 
-/// What a shard's thread owns.
+/// What a shard's thread owns: the engine of its slots, and how it deals with other shards. It
+/// stands for the engine as well.
 pub(crate) struct ShardState {
-    /// Which shard this is.
-    pub(crate) id: ShardId,
-    /// What all threads of the process share.
+    /// What happens inside the slots.
+    pub(crate) engine: Engine,
+    /// What all shards' threads share.
     pub(crate) shared: Arc<Shared>,
-    /// The configuration as of the last `CONFIG SET` that reached this shard.
-    pub(crate) config: Arc<Config>,
-    /// Which version of it.
-    pub(crate) config_version: u64,
-    /// The limits of the small encodings, from the configuration.
-    pub(crate) limits: Limits,
-    /// The boxes that are here: owned, or borrowed by the transaction that is running.
-    pub(crate) slots: Box<[Option<Box<Slot>>]>,
     /// Owned slots that are travelling with a transaction, and what waits for their return.
     pub(crate) lent: AHashMap<u16, Lent>,
     /// How much of that there is, over all of them.
-    parked: usize,
-    /// Bytes of the owned slots that are here.
-    pub(crate) slots_bytes: u64,
-    /// Counters that other threads may read.
-    pub(crate) counters: Arc<ShardCounters>,
+    pub(crate) parked: usize,
     /// What this thread's connections wait for.
     pub(crate) waits: Waits,
-    /// Slots with keys that got something a blocked command may take.
-    pub(crate) ready: VecDeque<u16>,
-    /// Statistics of commands, and the slow log.
-    pub(crate) statistics: Statistics,
-    /// What its hand-overs took, if there were any.
-    pub(crate) hand_over_times: Option<Box<HandOverTimes>>,
-    /// Set by a handler whose caller is to wait instead of getting a reply.
-    pub(crate) blocked: Option<BlockOn>,
     /// The last command that was looked up: batches repeat themselves.
     pub(crate) last_command: Option<&'static Command>,
-    /// The eviction policy counts uses instead of remembering the last.
-    pub(crate) counts_uses: bool,
-    /// Whose command is running.
-    pub(crate) running: ClientId,
-    /// Unix milliseconds, as of the batch that is being executed.
-    pub(crate) now_ms: i64,
-    /// For sampling; seeded per shard.
-    pub(crate) random: SmallRng,
-    /// The clock for `OBJECT IDLETIME` and eviction, in the unit of the entries' 24 bits.
-    pub(crate) lru_clock: u32,
-    /// Bytes that the owned slots may take before something has to give; `u64::MAX`: no limit.
-    pub(crate) limit_bytes: u64,
-    /// Freed in slices.
-    pub(crate) garbage: ballast_storage::Garbage,
-    /// Set by a handler whose caller gets the reply when all of `garbage` is freed.
-    pub(crate) reply_when_freed: bool,
-    /// Changes of the data set since the start.
-    pub(crate) dirty: u64,
-    /// Sub-sampling of the CPU clock.
-    pub(crate) sample: u32,
     /// Cron's place in its rounds.
     pub(crate) cron: cron::CronState,
     /// Spare boxes for batches to other shards.
     #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
     pub(crate) spare_batches: Vec<Box<RemoteBatch>>,
     /// The commands that the running batch has looked at but not executed; empty between batches.
-    pub(crate) ahead: Option<Box<Ahead>>,
+    pub(crate) lookahead: Option<Box<Lookahead>>,
     /// What the commands will read that connections have received and are about to execute.
     pub(crate) foreseen: Foreseen,
+}
+
+impl Deref for ShardState {
+    type Target = Engine;
+
+    #[inline(always)]
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl DerefMut for ShardState {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
 }
 
 /// Spare batches kept per shard.
@@ -169,54 +138,19 @@ const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
 
 impl ShardState {
     fn new(id: ShardId, shared: Arc<Shared>) -> ShardState {
-        let shards = shared.shards();
-        let slots = (0..SLOTS)
-            .map(|slot| (initial_owner(slot, shards) == id).then(Box::<Slot>::default))
-            .collect();
+        let commands = crate::commands::table().count();
         ShardState {
-            id,
-            limits: crate::commands::limits(&shared.config.load()),
-            config: shared.config.load(),
-            config_version: 0,
-            counters: Arc::clone(&shared.counters[id.index()]),
-            slots,
+            engine: Engine::new(id, Arc::clone(&shared.node), commands),
             lent: AHashMap::new(),
             parked: 0,
-            slots_bytes: 0,
             waits: Waits::default(),
-            ready: VecDeque::new(),
-            statistics: Statistics::new(crate::commands::table().count()),
-            hand_over_times: None,
-            blocked: None,
             last_command: None,
-            counts_uses: false,
-            running: ClientId(0),
-            now_ms: shared.clock.wall_ms(),
-            random: SmallRng::seed_from_u64(shared.seed ^ u64::from(id.0)),
-            lru_clock: ballast_storage::eviction::lru_clock(shared.clock.wall_ms()),
-            limit_bytes: u64::MAX,
-            garbage: ballast_storage::Garbage::default(),
-            reply_when_freed: false,
-            dirty: 0,
-            sample: 0,
             cron: cron::CronState::default(),
             spare_batches: Vec::new(),
-            ahead: None,
+            lookahead: None,
             foreseen: Foreseen::default(),
             shared,
         }
-    }
-
-    /// The slot's box, if it is here. No slot at all is nowhere.
-    #[inline(always)]
-    pub(crate) fn slot(&self, slot: u16) -> Option<&Slot> {
-        self.slots.get(usize::from(slot))?.as_deref()
-    }
-
-    /// Whether the slot's box is here.
-    #[inline(always)]
-    pub(crate) fn has(&self, slot: u16) -> bool {
-        self.slots[usize::from(slot)].is_some()
     }
 
     /// Sends to another shard's mailbox, or to the own one.
@@ -237,11 +171,6 @@ impl ShardState {
         let done = self.shared.homes[of.index()].visit(visit).flatten();
         self.counters.on_behalf.add(u64::from(done.is_some()));
         done
-    }
-
-    /// Reads the clocks for the batch that begins.
-    pub(crate) fn tick(&mut self) {
-        self.now_ms = self.shared.clock.wall_ms();
     }
 
     /// The command called `name`.

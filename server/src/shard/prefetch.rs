@@ -1,25 +1,17 @@
-//! What the look-ups of several commands will read is loaded for all of them at once: on a data
-//! set larger than the processor's caches, waiting for memory is what a short command mostly
-//! does, and each look-up waits three times.
+//! The look-ups of commands that several connections have received are loaded together, also
+//! those of other shards, where these allow it.
 
 use std::collections::VecDeque;
 
-use ballast_storage::memory::prefetch_value;
-use ballast_storage::table::Ahead;
 use smallvec::SmallVec;
 
 use super::ShardState;
+use crate::engine::prefetch::AHEAD_MAX;
 use crate::ids::ShardId;
 
-/// How many commands are looked at before the first is executed: enough to hide the latency of
-/// memory, few enough that what was loaded is still there.
-pub(crate) const AHEAD_MAX: usize = 16;
 /// How many foreseen look-ups are prepared at a time: more would push each other out of the cache
 /// while their connections read and write sockets.
 const FORESEEN_MAX: usize = 4 * AHEAD_MAX;
-/// Cache lines of a slot's box that a command reads or writes.
-const BOX_LINES: usize = 3;
-
 /// The keys of commands that have been received and will be executed when the other connections
 /// with something to read have received theirs.
 #[derive(Default)]
@@ -37,32 +29,6 @@ struct ForeseenKey {
 }
 
 impl ShardState {
-    /// Asks the processor to load a slot's box, if it is here.
-    #[inline(always)]
-    pub(crate) fn load_box(&self, slot: u16) {
-        if let Some(boxed) = self.slot(slot) {
-            prefetch_value(boxed, BOX_LINES);
-        }
-    }
-
-    /// Has loaded what the look-ups of up to [`AHEAD_MAX`] keys will read, each given by its slot
-    /// and its hash; their boxes have been asked for. One step for all, then the next.
-    #[inline(always)]
-    pub(crate) fn load_keys(&self, db: u8, keys: impl Iterator<Item = (u16, u64)>) {
-        let mut looks = [Ahead::default(); AHEAD_MAX];
-        let mut count = 0;
-        for ((slot, hash), look) in keys.zip(&mut looks) {
-            let keyspace = self.slot(slot).and_then(|boxed| boxed.data.keyspace(db));
-            if let Some(keyspace) = keyspace {
-                *look = keyspace.ahead(hash);
-            }
-            count += 1;
-        }
-        let looks = &looks[..count];
-        looks.iter().for_each(Ahead::load_index);
-        looks.iter().for_each(Ahead::load_entry);
-    }
-
     /// Foresees the look-up of a key, whose slot's box has been asked for if it is here.
     #[inline(always)]
     pub(crate) fn foresee(&mut self, db: u8, slot: u16, hash: u64) {

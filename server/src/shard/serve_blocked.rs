@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 use super::ShardState;
 use super::message::{Borrow, Message, Purpose};
 use super::waits::Outcome;
-use crate::commands::table::Group;
-use crate::engine::waiters::Waiter;
+use crate::commands::table::{Command, Group};
+use crate::node::blocked::Waiter;
 
 /// Which slots serving a blocked command may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl ShardState {
             let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return true };
             let kind = boxed.data.keyspace(db).and_then(|keys| keys.meta(&Key::new(key)));
             let kind = kind.map(|meta| meta.kind);
-            let takes = |waiter: &Waiter| takes(waiter.0.command.group, kind);
+            let takes = |waiter: &Waiter| takes(command_of(waiter).group, kind);
             let Some((found, waiter)) = boxed.waiters.find(db, key, at, takes) else {
                 return true;
             };
@@ -94,9 +94,9 @@ impl ShardState {
         let mut reply = Reply::new(blocked.caller.protocol);
         // The command whose effect this is may be in the midst of a batch of its own client.
         let running = std::mem::replace(&mut self.running, blocked.caller.client);
-        let first = blocked.keys.first().map_or(super::execute::NO_SLOT, |(slot, _)| *slot);
+        let first = blocked.keys.first().map_or(crate::engine::NO_SLOT, |(slot, _)| *slot);
         let again = self.execute_slots(
-            blocked.command,
+            command_of(waiter),
             &blocked.slots,
             first,
             blocked.args.view(),
@@ -137,7 +137,7 @@ impl ShardState {
     }
 
     /// The reply for a blocked connection of this shard.
-    pub(crate) fn unblocked(&mut self, token: super::message::Token, reply: Vec<u8>) {
+    pub(crate) fn unblocked(&mut self, token: crate::node::blocked::Token, reply: Vec<u8>) {
         // A connection that has gone needs no reply; the command was executed all the same, as
         // for any client that disconnects between its command and the reply.
         let _ = self.waits.complete(token, Outcome::Unblocked(reply));
@@ -185,6 +185,12 @@ impl ShardState {
             .map(|key| (ballast_protocol::slot::key_slot(key), key.to_vec()))
             .collect()
     }
+}
+
+/// What the waiter is blocked in.
+fn command_of(waiter: &Waiter) -> &'static Command {
+    let command = crate::commands::table().by_id(waiter.0.command);
+    command.expect("a waiter is made for a command of the table")
 }
 
 /// Whether a command of `group` finds something to take in a value of `kind`. One that waits for

@@ -10,7 +10,6 @@ use tokio::runtime::LocalOptions;
 
 use super::message::Message;
 use super::{Shard, ShardState, rest};
-use crate::connection::Connection;
 use crate::ids::ShardId;
 use crate::shard::shared::Shared;
 
@@ -78,11 +77,9 @@ async fn run(shard: Rc<Shard>) {
             shard.rest.message();
             match message {
                 Message::Stop => return,
-                Message::Connection(accepted) => {
-                    tokio::task::spawn_local(Connection::serve(Rc::clone(&shard), accepted));
-                }
-                Message::Moving(moving) => {
-                    tokio::task::spawn_local(Connection::arrive(Rc::clone(&shard), *moving));
+                Message::Task(begin) => {
+                    drop(state);
+                    begin(Rc::clone(&shard));
                 }
                 other => {
                     state.handle(other);
@@ -126,7 +123,7 @@ impl ShardState {
             }
             Message::Unblocked(token, reply) => self.unblocked(token, reply),
             Message::Call(work) => work(self),
-            Message::Connection(_) | Message::Moving(_) | Message::Stop => {}
+            Message::Task(_) | Message::Stop => {}
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use std::task::{Poll, Waker};
 
-use super::message::{Borrow, RemoteBatch, Token};
+use super::message::{Borrow, RemoteBatch};
+use crate::node::blocked::Token;
 
 /// What a wait ends with.
 pub(crate) enum Outcome {

@@ -11,8 +11,8 @@ use ballast_storage::{Key, Kind};
 use super::Words;
 use crate::commands::cluster::parse_slot;
 use crate::commands::gather::{Gathered, Gathering};
-use crate::rebalance::clocks;
-use crate::shard::ShardState;
+use crate::engine::Engine;
+use crate::node::balance::clocks;
 
 /// Keys of a slot that one EXPLAIN looks at.
 const KEYS_MAX: usize = 100_000;
@@ -27,7 +27,7 @@ pub(super) fn explain<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Repl
             let shard = words.number()?;
             let shard = u16::try_from(shard)
                 .ok()
-                .filter(|shard| *shard < cx.shard.shared.shards())
+                .filter(|shard| *shard < cx.node().shards())
                 .ok_or_else(|| CommandError::other("ERR No such shard"))?;
             subject = Subject::Shard(Bin(shard));
         } else if words.take("slot") {
@@ -40,9 +40,9 @@ pub(super) fn explain<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Repl
             let found = cx.each_shard(move |state| examine(state, slot)).await;
             findings = found.into_iter().flatten().next();
         }
-        let shared = &cx.shard.shared;
+        let shared = &cx.node();
         let answer =
-            shared.rebalance.lock().machine.explain(subject, findings.as_ref(), clocks(shared));
+            shared.balance.lock().machine.explain(subject, findings.as_ref(), clocks(shared));
         reply.map(3);
         reply.bulk_str("reason");
         reply.bulk_str(answer.reason.code());
@@ -56,7 +56,7 @@ pub(super) fn explain<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Repl
 }
 
 /// What weighs most in a slot, if it is here.
-fn examine(state: &mut ShardState, slot: u16) -> Option<Findings> {
+fn examine(state: &mut Engine, slot: u16) -> Option<Findings> {
     let boxed = state.slot(slot)?;
     let mut tags: AHashMap<&[u8], u64> = AHashMap::new();
     let mut largest: Option<(&[u8], Kind, u64)> = None;

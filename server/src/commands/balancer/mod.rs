@@ -10,7 +10,7 @@ use ballast_protocol::{Args, CommandError, Reply, number};
 use super::cluster::parse_slot;
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::rebalance::clocks;
+use crate::node::balance::clocks;
 
 const READ: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 const WRITE: u32 = READ | flag::DANGEROUS;
@@ -138,15 +138,15 @@ fn status(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     let mut words = Words::new(args);
     words.tier()?;
     words.end()?;
-    let shared = &cx.shard.shared;
-    let rebalance = shared.rebalance.lock();
+    let shared = &cx.shard.node;
+    let rebalance = shared.balance.lock();
     write::status(&rebalance.machine, clocks(shared), reply);
     Ok(())
 }
 
 fn plan(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let shared = &cx.shard.shared;
-    let mut rebalance = shared.rebalance.lock();
+    let shared = &cx.shard.node;
+    let mut rebalance = shared.balance.lock();
     let mut words = Words::new(args);
     let (mut changes, mut bytes_max) = (Vec::new(), None);
     loop {
@@ -182,8 +182,8 @@ fn apply(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     let id = words.number()?;
     let now = words.take("now");
     words.end()?;
-    let shared = &cx.shard.shared;
-    let mut rebalance = shared.rebalance.lock();
+    let shared = &cx.shard.node;
+    let mut rebalance = shared.balance.lock();
     match rebalance.machine.apply(id, now, clocks(shared)) {
         Ok(commands) => {
             rebalance.commands.extend(commands);
@@ -207,9 +207,9 @@ fn run(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comman
     let now = words.take("now");
     words.tier()?;
     words.end()?;
-    let shared = &cx.shard.shared;
+    let shared = &cx.shard.node;
     {
-        let mut rebalance = shared.rebalance.lock();
+        let mut rebalance = shared.balance.lock();
         rebalance.machine.run(now);
         rebalance.at_once = true;
     }
@@ -231,17 +231,17 @@ fn pause(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
         why = String::from_utf8_lossy(text).into_owned();
     }
     words.end()?;
-    let shared = &cx.shard.shared;
-    shared.rebalance.lock().machine.pause(seconds, &why, clocks(shared));
+    let shared = &cx.shard.node;
+    shared.balance.lock().machine.pause(seconds, &why, clocks(shared));
     reply.ok();
     Ok(())
 }
 
 fn resume(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     Words::new(args).end()?;
-    let shared = &cx.shard.shared;
+    let shared = &cx.shard.node;
     let was_paused = {
-        let mut rebalance = shared.rebalance.lock();
+        let mut rebalance = shared.balance.lock();
         rebalance.at_once = true;
         rebalance.machine.resume()
     };
@@ -254,8 +254,8 @@ fn cancel(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     let mut words = Words::new(args);
     let id = if words.take("all") { None } else { Some(words.number()?) };
     words.end()?;
-    let shared = &cx.shard.shared;
-    let mut rebalance = shared.rebalance.lock();
+    let shared = &cx.shard.node;
+    let mut rebalance = shared.balance.lock();
     let commands = rebalance.machine.cancel(id, clocks(shared));
     reply.integer(i64::from(!commands.is_empty()));
     rebalance.commands.extend(commands);
@@ -283,14 +283,14 @@ fn slots(args: Args<'_>) -> Result<Vec<SlotId>, CommandError> {
 
 fn pin(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let slots = slots(args.from(2))?;
-    cx.shard.shared.rebalance.lock().machine.pin(&slots);
+    cx.shard.node.balance.lock().machine.pin(&slots);
     reply.integer(i64::try_from(slots.len()).unwrap_or(i64::MAX));
     Ok(())
 }
 
 fn unpin(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let slots = slots(args.from(2))?;
-    cx.shard.shared.rebalance.lock().machine.unpin(&slots);
+    cx.shard.node.balance.lock().machine.unpin(&slots);
     reply.integer(i64::try_from(slots.len()).unwrap_or(i64::MAX));
     Ok(())
 }
@@ -305,7 +305,7 @@ fn history(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Co
     }
     let failed = words.take("failed");
     words.end()?;
-    let rebalance = cx.shard.shared.rebalance.lock();
+    let rebalance = cx.shard.node.balance.lock();
     let records: Vec<_> = rebalance
         .machine
         .history()

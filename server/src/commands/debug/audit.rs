@@ -2,7 +2,7 @@
 
 use ballast_protocol::Reply;
 
-use crate::shard::ShardState;
+use crate::engine::Engine;
 
 /// The two counts of a slot's bytes.
 pub(super) struct SlotAudit {
@@ -11,7 +11,7 @@ pub(super) struct SlotAudit {
 }
 
 impl SlotAudit {
-    pub(super) fn of(state: &mut ShardState, slot: u16) -> SlotAudit {
+    pub(super) fn of(state: &mut Engine, slot: u16) -> SlotAudit {
         let data = state.slot(slot).map(|boxed| &boxed.data);
         SlotAudit {
             counted: data.map_or(0, ballast_storage::Slot::bytes),
@@ -29,7 +29,7 @@ fn signed(bytes: u64) -> i64 {
 }
 
 /// By how much the shard's sum differs from the sum of the slots that are on it.
-pub(super) fn shard_drift(state: &ShardState) -> u64 {
+pub(super) fn shard_drift(state: &Engine) -> u64 {
     let sum: u64 = state.slots.iter().flatten().map(|boxed| boxed.data.bytes()).sum();
     state.slots_bytes.abs_diff(sum)
 }

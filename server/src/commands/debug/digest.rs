@@ -13,7 +13,7 @@ use ballast_storage::types::Element;
 use ballast_storage::{Key, Meta, Value};
 use sha1::{Digest as _, Sha1};
 
-use crate::shard::ShardState;
+use crate::engine::Engine;
 
 /// A signature, or a part of one.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ fn is_over(meta: Meta, now_ms: i64) -> bool {
 }
 
 /// The signatures of a slot's databases that have keys.
-pub(super) fn of_slot(state: &mut ShardState, slot: u16) -> Vec<(u8, Digest)> {
+pub(super) fn of_slot(state: &mut Engine, slot: u16) -> Vec<(u8, Digest)> {
     let now_ms = state.now_ms;
     let Some(boxed) = state.slot(slot) else { return Vec::new() };
     let mut found = Vec::new();
@@ -115,7 +115,7 @@ pub(super) fn of_slot(state: &mut ShardState, slot: u16) -> Vec<(u8, Digest)> {
 }
 
 /// The signature of a value; zeros if there is none.
-pub(super) fn of_key(state: &mut ShardState, db: u8, key: &[u8]) -> Digest {
+pub(super) fn of_key(state: &mut Engine, db: u8, key: &[u8]) -> Digest {
     let slot = key_slot(key);
     state.expire_key(slot, db, key);
     let keyspace = state.slot(slot).and_then(|boxed| boxed.data.keyspace(db));

@@ -22,13 +22,13 @@ use self::request::Request;
 use super::context::Data;
 use super::help::{self, Help};
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::commands::gather::{Gathered, Gathering};
+use crate::commands::gather::{Gathered, Gathering, Local};
 use crate::commands::session::Session;
 use crate::config::Allowed;
+use crate::engine::Engine;
 use crate::ids::ShardId;
 use crate::log::Level;
-use crate::shard::ShardState;
-use crate::shard::shared::Shared;
+use crate::node::Node;
 
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "debug",
@@ -92,7 +92,7 @@ const HELP: Help = &[
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// Refuses protected commands to whom `enable-debug-command` does not allow them.
-pub(crate) fn check_allowed(shared: &Shared, session: &Session) -> CommandResult {
+pub(crate) fn check_allowed(shared: &Node, session: &Session) -> CommandResult {
     let allowed = match shared.config.load().enable_debug_command {
         Allowed::Yes => true,
         Allowed::Local => session.client.address.ip().is_loopback(),
@@ -148,9 +148,8 @@ fn run<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<
                 reply.ok();
             }
             Request::HandOver { slot, to } => {
-                check_shard(&cx.shard.shared, to)?;
-                let done =
-                    move |state: &mut ShardState| to == state.id || state.hand_over(slot, to);
+                check_shard(cx.node(), to)?;
+                let done = move |state: &mut dyn Local| to == state.id || state.hand_over(slot, to);
                 match visit::one(&cx, slot, done).await? {
                     true => reply.ok(),
                     false => return Err(CommandError::other("ERR the slot is travelling")),
@@ -160,7 +159,7 @@ fn run<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<
                 let done = hand_overs(&cx, a_second, lasting.min(SLEEP_MAX)).await;
                 reply.integer(i64::try_from(done).unwrap_or(i64::MAX));
             }
-            simple => run_anywhere(&cx.shard.shared, &simple, reply)?,
+            simple => run_anywhere(cx.node(), &simple, reply)?,
         }
         Ok(())
     })
@@ -170,7 +169,7 @@ fn run<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<
 fn run_here(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let request = Request::parse(args)?;
     let db = cx.caller.db;
-    let state = &mut *cx.shard;
+    let state = &mut *cx.engine;
     match request {
         Request::Object(key) => write_description(describe(state, db, &key), reply)?,
         Request::Digest => digest::write(visit::here(state, digest::of_slot).iter(), reply),
@@ -195,7 +194,7 @@ fn run_here(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
         Request::HandOver { .. } | Request::HandOvers { .. } => {
             return Err(CommandError::other("ERR a transaction holds the slot"));
         }
-        simple => run_anywhere(&state.shared, &simple, reply)?,
+        simple => run_anywhere(&state.node, &simple, reply)?,
     }
     Ok(())
 }
@@ -203,7 +202,7 @@ fn run_here(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
 /// Lets every shard hand slots of its own over in small steps; returns how many it were.
 async fn hand_overs(cx: &Gathering<'_>, a_second: u32, lasting: Duration) -> u64 {
     const STEP: Duration = Duration::from_millis(1);
-    let shards = u64::from(cx.shard.shared.shards());
+    let shards = u64::from(cx.node().shards());
     let mut ticks = tokio::time::interval(STEP);
     let steps = lasting.as_millis() / STEP.as_millis();
     let mut done = 0;
@@ -221,8 +220,8 @@ async fn hand_overs(cx: &Gathering<'_>, a_second: u32, lasting: Duration) -> u64
 }
 
 /// Hands up to `count` random slots that are here over to random other shards.
-fn hand_over_some(state: &mut ShardState, count: u64) -> u64 {
-    let (own, shards) = (state.id.0, state.shared.shards());
+fn hand_over_some(state: &mut dyn Local, count: u64) -> u64 {
+    let (own, shards) = (state.id.0, state.node.shards());
     let mut done = 0;
     for _ in 0..count.min(u64::from(SLOTS)) {
         let from = state.random.random_range(0..SLOTS);
@@ -233,7 +232,7 @@ fn hand_over_some(state: &mut ShardState, count: u64) -> u64 {
     done
 }
 
-fn check_shard(shared: &Shared, shard: ShardId) -> CommandResult {
+fn check_shard(shared: &Node, shard: ShardId) -> CommandResult {
     if shard.0 < shared.shards() {
         return Ok(());
     }
@@ -241,7 +240,7 @@ fn check_shard(shared: &Shared, shard: ShardId) -> CommandResult {
 }
 
 /// What needs no slot.
-fn run_anywhere(shared: &Shared, request: &Request, reply: &mut Reply) -> CommandResult {
+fn run_anywhere(shared: &Node, request: &Request, reply: &mut Reply) -> CommandResult {
     match request {
         Request::Help => help::write("DEBUG", HELP, reply),
         Request::Error(text) => return Err(CommandError::other(text.clone())),
@@ -271,7 +270,7 @@ fn run_anywhere(shared: &Shared, request: &Request, reply: &mut Reply) -> Comman
 
 /// The fields of `DEBUG OBJECT` that mean something here. `serializedlength` is what the key
 /// takes in memory. `None`: there is no such key.
-fn describe(state: &mut ShardState, db: u8, key: &[u8]) -> Option<String> {
+fn describe(state: &mut Engine, db: u8, key: &[u8]) -> Option<String> {
     let slot = key_slot(key);
     state.expire_key(slot, db, key);
     let now_ms = state.now_ms;

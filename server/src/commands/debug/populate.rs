@@ -9,7 +9,7 @@ use ballast_storage::{Key, STRING_MAX};
 
 use super::visit;
 use crate::commands::gather::Gathering;
-use crate::shard::ShardState;
+use crate::engine::Engine;
 
 /// Keys made in one slice.
 const KEYS_PER_SLICE: u64 = 4096;
@@ -90,7 +90,7 @@ impl Populate {
     }
 
     /// Makes the keys of one slice where all slots are here; the caller accounts for the bytes.
-    pub(super) fn run_here(&self, state: &mut ShardState, db: u8, numbers: Range<u64>) {
+    pub(super) fn run_here(&self, state: &mut Engine, db: u8, numbers: Range<u64>) {
         let bytes = state.slots_bytes;
         for number in numbers {
             self.make(state, db, number);
@@ -99,7 +99,7 @@ impl Populate {
     }
 
     /// Makes one key unless it exists. False if its slot is not here.
-    fn make(&self, state: &mut ShardState, db: u8, number: u64) -> bool {
+    fn make(&self, state: &mut Engine, db: u8, number: u64) -> bool {
         let key = self.key(number);
         let slot = key_slot(&key);
         state.expire_key(slot, db, &key);

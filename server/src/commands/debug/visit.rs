@@ -6,8 +6,8 @@ use ballast_protocol::CommandError;
 use ballast_protocol::slot::SLOTS;
 use tokio::sync::oneshot;
 
-use crate::commands::gather::Gathering;
-use crate::shard::ShardState;
+use crate::commands::gather::{Gathering, Local};
+use crate::engine::Engine;
 
 /// Slots visited between two turns of everybody else.
 const SLOTS_PER_SLICE: u16 = 64;
@@ -18,15 +18,15 @@ const HELD_MAX: Duration = Duration::from_secs(10);
 pub(super) async fn one<T: Send + 'static>(
     cx: &Gathering<'_>,
     slot: u16,
-    work: impl FnOnce(&mut ShardState) -> T + Send + 'static,
+    work: impl FnOnce(&mut dyn Local) -> T + Send + 'static,
 ) -> Result<T, CommandError> {
     let (sender, receiver) = oneshot::channel();
-    let visit = move |state: &mut ShardState| {
+    let visit = move |state: &mut dyn Local| {
         state.tick();
         // Whoever asked may have given up.
         let _ = sender.send(work(state));
     };
-    cx.shard.state().visit_slot(slot, Box::new(visit));
+    cx.threads.visit(slot, Box::new(visit));
     match tokio::time::timeout(HELD_MAX, receiver).await {
         Ok(Ok(answer)) => Ok(answer),
         _ => Err(CommandError::other(format!("ERR a transaction holds slot {slot}"))),
@@ -36,7 +36,7 @@ pub(super) async fn one<T: Send + 'static>(
 /// Runs `work` for every slot, each once; the answers are in the order of the slots.
 pub(super) async fn all<T: Send + 'static>(
     cx: &Gathering<'_>,
-    work: impl Fn(&mut ShardState, u16) -> T + Clone + Send + 'static,
+    work: impl Fn(&mut Engine, u16) -> T + Clone + Send + 'static,
 ) -> Result<Vec<T>, CommandError> {
     let mut answers = Vec::with_capacity(usize::from(SLOTS));
     for first in (0..SLOTS).step_by(usize::from(SLOTS_PER_SLICE)) {
@@ -70,6 +70,6 @@ pub(super) async fn all<T: Send + 'static>(
 }
 
 /// [`all`] where all slots are here.
-pub(super) fn here<T>(state: &mut ShardState, work: impl Fn(&mut ShardState, u16) -> T) -> Vec<T> {
+pub(super) fn here<T>(state: &mut Engine, work: impl Fn(&mut Engine, u16) -> T) -> Vec<T> {
     (0..SLOTS).map(|slot| work(state, slot)).collect()
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::report::{Report, fields, human, machine_memory, process_status, ratio};
-use crate::shard::shared::Shared;
+use crate::node::Node;
 
 /// Where `used_memory` is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,12 +29,12 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn of(shared: &Shared, slots: u64) -> Memory {
+    pub(crate) fn of(shared: &Node, slots: u64) -> Memory {
         let used = ballast_storage::memory::used_bytes();
         let startup = shared.startup_bytes.load(std::sync::atomic::Ordering::Relaxed);
         let clients = shared.sum(|counters| counters.clients_bytes.value());
         let index = ballast_storage::memory::index_bytes();
-        let balancer = shared.rebalance.lock().heap_bytes();
+        let balancer = shared.balance.lock().heap_bytes();
         let buffers = shared.sum(|counters| counters.spare_bytes.value());
         let named = startup + slots + index + clients + balancer + buffers;
         Memory {

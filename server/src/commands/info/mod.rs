@@ -9,10 +9,10 @@ use rand::RngExt;
 
 use self::report::Report;
 use super::table::{Definition, Group, Run, flag};
-use crate::commands::gather::{Gathered, Gathering};
+use crate::commands::gather::{Gathered, Gathering, Local};
+use crate::engine::hand_over_times::HandOverTimes;
 use crate::engine::statistics::CommandStatistics;
-use crate::shard::ShardState;
-use crate::shard::hand_over::HandOverTimes;
+use crate::ids::ShardId;
 
 pub(crate) use self::memory::Memory;
 pub(crate) use self::report::{human, process_status, ratio};
@@ -74,9 +74,9 @@ impl DatabaseFacts {
 
 impl ShardFacts {
     /// Looks at a shard; runs on its thread.
-    pub(crate) fn of(state: &mut ShardState) -> ShardFacts {
+    pub(crate) fn of(state: &mut dyn Local) -> ShardFacts {
         let mut facts = ShardFacts {
-            slots: state.slots.iter().flatten().count() + state.lent.len(),
+            slots: state.slots.iter().flatten().count() + state.held().len(),
             bytes: state.owned_bytes(),
             held: held(state),
             databases: vec![DatabaseFacts::default(); 16],
@@ -117,10 +117,14 @@ impl ShardFacts {
 }
 
 /// The slots that travel with transactions.
-fn held(state: &ShardState) -> Vec<(u16, &'static str, u64)> {
-    let now_ms = state.shared.clock.mono_ms();
+fn held(state: &dyn Local) -> Vec<(u16, &'static str, u64)> {
+    let now_ms = state.node.clock.mono_ms();
     let age_ms = |since_ms: u64| now_ms.saturating_sub(since_ms);
-    state.lent.iter().map(|(slot, lent)| (*slot, lent.reason, age_ms(lent.since_ms))).collect()
+    state
+        .held()
+        .into_iter()
+        .map(|(slot, reason, since_ms)| (slot, reason, age_ms(since_ms)))
+        .collect()
 }
 
 /// Writes a section.
@@ -156,7 +160,9 @@ fn info<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered
         let all = asks("all") || asks("everything");
         let default = wanted.is_empty() || asks("default");
         let facts = cx.each_shard(ShardFacts::of).await;
-        let report = Report { shared: cx.shard.shared.clone(), shards: facts };
+        let node = cx.node().clone();
+        let waiting = (0..node.shards()).map(|id| cx.threads.waiting(ShardId(id))).collect();
+        let report = Report { shared: node, shards: facts, waiting };
         let mut text = String::new();
         for (name, in_default, write) in SECTIONS {
             if all || (default && *in_default) || asks(name) {

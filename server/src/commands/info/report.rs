@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::ShardFacts;
-use crate::shard::shared::Shared;
+use crate::node::Node;
 
 /// The process and the shards' contributions.
 pub(crate) struct Report {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Node>,
     pub(crate) shards: Vec<ShardFacts>,
+    /// Messages that wait for each shard.
+    pub(crate) waiting: Vec<usize>,
 }
 
 /// Appends lines `name:value`.

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::DatabaseFacts;
 use super::report::{Report, cpu_seconds, fields};
 use crate::commands::slowlog::merge;
+use crate::engine::hand_over_times::HandOverTimes;
 use crate::engine::statistics::HISTOGRAM_BUCKETS;
 use crate::ids::ShardId;
-use crate::shard::hand_over::HandOverTimes;
 
 pub(super) fn server(report: &Report, text: &mut String) {
     let shared = &report.shared;
@@ -178,7 +178,7 @@ pub(super) fn commandstats(report: &Report, text: &mut String) {
     text.push_str("# Commandstats\r\n");
     let merged = merge(report.shards.iter().map(|shard| shard.commands.clone()).collect());
     for command in crate::commands::table().with_subcommands() {
-        let Some(of) = merged.get(command.index) else { continue };
+        let Some(of) = merged.get(command.id.index()) else { continue };
         if of.calls + of.rejected + of.failed == 0 {
             continue;
         }
@@ -211,7 +211,7 @@ pub(super) fn latencystats(report: &Report, text: &mut String) {
     let merged = merge(report.shards.iter().map(|shard| shard.commands.clone()).collect());
     let percentiles = report.shared.config.load().latency_tracking_info_percentiles.clone();
     for command in crate::commands::table().with_subcommands() {
-        let Some(histogram) = merged.get(command.index).and_then(|of| of.histogram.as_deref())
+        let Some(histogram) = merged.get(command.id.index()).and_then(|of| of.histogram.as_deref())
         else {
             continue;
         };
@@ -268,7 +268,7 @@ pub(super) fn shards(report: &Report, text: &mut String) {
             counters.handed_over.value(),
             counters.adopted.value(),
             facts.held.len(),
-            report.shared.mailboxes[at].len(),
+            report.waiting[at],
             counters.rests.value(),
             counters.followed.value(),
             counters.commands_elsewhere.value(),
@@ -283,7 +283,7 @@ pub(super) fn shards(report: &Report, text: &mut String) {
 
 pub(super) fn balancer(report: &Report, text: &mut String) {
     text.push_str("# Balancer\r\n");
-    report.shared.rebalance.lock().info(&report.shared, text);
+    report.shared.balance.lock().info(&report.shared, text);
     let mut times = HandOverTimes::default();
     let shards = report.shards.iter().filter_map(|shard| shard.hand_overs.as_deref());
     shards.for_each(|of| times.add(of));

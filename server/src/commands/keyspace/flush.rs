@@ -21,7 +21,7 @@ pub(super) fn flushall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
     wait_if_sync(cx, args)?;
     flush(cx, None);
     // As in Redis it counts as a change even if there was nothing to remove.
-    cx.shard.dirty += 1;
+    cx.engine.dirty += 1;
     reply.ok();
     Ok(())
 }
@@ -36,14 +36,14 @@ fn wait_if_sync(cx: &mut Data<'_>, args: Args<'_>) -> CommandResult {
         Some(mode) if mode.eq_ignore_ascii_case(b"async") => false,
         Some(_) => return Err(CommandError::Syntax),
     };
-    cx.shard.reply_when_freed |= is_sync;
+    cx.engine.reply_when_freed |= is_sync;
     Ok(())
 }
 
 /// Empties database `db`, or all of them.
 fn flush(cx: &mut Data<'_>, db: Option<u8>) {
     for slot in 0..SLOTS {
-        let Some(boxed) = cx.shard.slots[usize::from(slot)].as_deref_mut() else { continue };
+        let Some(boxed) = cx.engine.slots[usize::from(slot)].as_deref_mut() else { continue };
         if !boxed.watchers.is_empty() {
             boxed.watchers.touch_where(db, |db, key| exists(boxed, db, key));
         }
@@ -51,9 +51,9 @@ fn flush(cx: &mut Data<'_>, db: Option<u8>) {
             Some(db) => boxed.data.keyspace(db).map_or(0, ballast_storage::Keyspace::len),
             None => boxed.data.key_count(),
         };
-        cx.shard.dirty += keys as u64;
+        cx.engine.dirty += keys as u64;
         // Also without keys: databases that were only looked into take a block.
-        cx.shard.garbage.append(boxed.data.flush(db));
+        cx.engine.garbage.append(boxed.data.flush(db));
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
             swap(cx, slot, first, second);
         }
     }
-    cx.shard.dirty += 1;
+    cx.engine.dirty += 1;
     reply.ok();
     Ok(())
 }
@@ -89,7 +89,7 @@ fn database(cx: &Data<'_>, number: i32) -> Result<u8, CommandError> {
 }
 
 fn swap(cx: &mut Data<'_>, slot: u16, first: u8, second: u8) {
-    let Some(boxed) = cx.shard.slots[usize::from(slot)].as_deref_mut() else { return };
+    let Some(boxed) = cx.engine.slots[usize::from(slot)].as_deref_mut() else { return };
     if !boxed.watchers.is_empty() {
         let either = |_, key: &[u8]| exists(boxed, first, key) || exists(boxed, second, key);
         boxed.watchers.touch_where(Some(first), either);
@@ -98,6 +98,6 @@ fn swap(cx: &mut Data<'_>, slot: u16, first: u8, second: u8) {
     boxed.data.swap(first, second);
     // What was put into the one database may be waited for in the other.
     if boxed.waiters.mark_all_ready() {
-        cx.shard.ready.push_back(slot);
+        cx.engine.ready.push_back(slot);
     }
 }

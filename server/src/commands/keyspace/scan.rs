@@ -17,7 +17,7 @@ use crate::commands::context::Data;
 use crate::commands::gather::{Gathered, Gathering};
 use crate::commands::keys::kind_name;
 use crate::commands::table::CommandResult;
-use crate::shard::ShardState;
+use crate::engine::Engine;
 
 /// `COUNT` where it is not given.
 const COUNT: usize = 10;
@@ -169,7 +169,7 @@ impl Stretch {
 }
 
 /// Walks from `start` over the slots that are here, until `wanted` keys have been looked at.
-fn walk(state: &ShardState, query: &Query, start: Cursor, wanted: usize) -> Stretch {
+fn walk(state: &Engine, query: &Query, start: Cursor, wanted: usize) -> Stretch {
     let mut stretch = Stretch::new();
     let mut at = start;
     let mut empty_steps = 0;
@@ -216,7 +216,7 @@ fn write(stretches: &[Stretch], next: Option<Cursor>, reply: &mut Reply) {
 pub(super) fn scan_held(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let start = Cursor::decode(scan_cursor(args.at(1))?);
     let query = Query::parse(args, cx.caller.db)?;
-    let stretch = walk(cx.shard, &query, start, query.count);
+    let stretch = walk(cx.engine, &query, start, query.count);
     let next = stretch.next;
     write(&[stretch], next, reply);
     Ok(())
@@ -246,7 +246,7 @@ async fn walk_shards(
     let mut at = start;
     let mut wanted = query.count;
     loop {
-        let owner = gathering.shard.shared.router.owner(at.slot);
+        let owner = gathering.node().router.owner(at.slot);
         let query = Arc::clone(query);
         let answer = gathering.on_shard(owner, move |state| {
             state.tick();

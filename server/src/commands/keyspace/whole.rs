@@ -15,7 +15,7 @@ use rand::RngExt;
 use crate::commands::context::Data;
 use crate::commands::gather::{Gathered, Gathering};
 use crate::commands::table::CommandResult;
-use crate::shard::ShardState;
+use crate::engine::Engine;
 
 /// Random keys that are tried before an expired one is passed over by a walk.
 const RANDOM_TRIES: usize = 32;
@@ -23,10 +23,10 @@ const RANDOM_TRIES: usize = 32;
 /// Runs `work` on every slot once: each shard on a part of them.
 async fn over_slots<T: Send + 'static>(
     gathering: &Gathering<'_>,
-    work: impl Fn(&mut ShardState, &[u16]) -> T + Clone + Send + 'static,
+    work: impl Fn(&mut Engine, &[u16]) -> T + Clone + Send + 'static,
 ) -> Vec<T> {
-    let router = &gathering.shard.shared.router;
-    let shards = usize::from(gathering.shard.shared.shards());
+    let router = &gathering.node().router;
+    let shards = usize::from(gathering.node().shards());
     let mut left: Vec<u16> = (0..SLOTS).collect();
     let mut parts = Vec::with_capacity(shards);
     while !left.is_empty() {
@@ -55,17 +55,13 @@ async fn over_slots<T: Send + 'static>(
 }
 
 /// Runs `work` on every slot, all of which are here.
-fn over_held_slots<T>(cx: &mut Data<'_>, work: impl Fn(&mut ShardState, &[u16]) -> T) -> T {
+fn over_held_slots<T>(cx: &mut Data<'_>, work: impl Fn(&mut Engine, &[u16]) -> T) -> T {
     let slots: Vec<u16> = (0..SLOTS).collect();
-    work(cx.shard, &slots)
+    work(cx.engine, &slots)
 }
 
 /// The keyspaces of `slots` in database `db` that have keys.
-fn keyspaces<'s>(
-    state: &'s ShardState,
-    slots: &[u16],
-    db: u8,
-) -> impl Iterator<Item = &'s Keyspace> {
+fn keyspaces<'s>(state: &'s Engine, slots: &[u16], db: u8) -> impl Iterator<Item = &'s Keyspace> {
     slots
         .iter()
         .filter_map(move |slot| state.slot(*slot)?.data.keyspace(db))
@@ -76,7 +72,7 @@ fn is_live(meta: Meta, now_ms: i64) -> bool {
     meta.expiry.is_none_or(|at_ms| at_ms >= now_ms)
 }
 
-fn count(state: &ShardState, slots: &[u16], db: u8) -> usize {
+fn count(state: &Engine, slots: &[u16], db: u8) -> usize {
     keyspaces(state, slots, db).map(Keyspace::len).sum()
 }
 
@@ -106,7 +102,7 @@ struct Found {
     encoded: Reply,
 }
 
-fn matching(state: &ShardState, slots: &[u16], db: u8, pattern: &[u8]) -> Found {
+fn matching(state: &Engine, slots: &[u16], db: u8, pattern: &[u8]) -> Found {
     let mut found = Found { keys: 0, encoded: Reply::default() };
     let everything = pattern == b"*";
     for keyspace in keyspaces(state, slots, db) {
@@ -143,8 +139,7 @@ pub(super) fn keys<'a>(
     Box::pin(async move {
         let db = gathering.session.db;
         let pattern: Arc<[u8]> = args.at(1).into();
-        let work =
-            move |state: &mut ShardState, slots: &[u16]| matching(state, slots, db, &pattern);
+        let work = move |state: &mut Engine, slots: &[u16]| matching(state, slots, db, &pattern);
         write_found(&over_slots(&gathering, work).await, reply);
         Ok(())
     })
@@ -158,7 +153,7 @@ struct Candidate {
     key: Option<Vec<u8>>,
 }
 
-fn candidate(state: &mut ShardState, slots: &[u16], db: u8) -> Candidate {
+fn candidate(state: &mut Engine, slots: &[u16], db: u8) -> Candidate {
     let keys = count(state, slots, db);
     for _ in 0..RANDOM_TRIES {
         if keys == 0 {
@@ -219,9 +214,9 @@ pub(super) fn randomkey<'a>(
 ) -> Gathered<'a> {
     Box::pin(async move {
         let db = gathering.session.db;
-        let work = move |state: &mut ShardState, slots: &[u16]| candidate(state, slots, db);
+        let work = move |state: &mut Engine, slots: &[u16]| candidate(state, slots, db);
         let candidates = over_slots(&gathering, work).await;
-        let random = gathering.shard.state().random.random();
+        let random = gathering.here(|local| local.random.random());
         write_key(elect(candidates, random), reply);
         Ok(())
     })

@@ -9,8 +9,9 @@ use super::End;
 use super::arguments::{Choice, end, timeout_ms};
 use super::ends::{first_list, pop_chosen};
 use super::moves::move_element;
-use crate::commands::context::{Data, OnTimeout};
+use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::engine::waiters::OnTimeout;
 
 pub(super) fn blpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     pop_or_block(cx, args, End::Left, reply)

@@ -155,7 +155,7 @@ fn store(
     let (keyspace, key) = cx.locate(destination);
     let replaced = keyspace.insert_collection(&key, Collection::Set(result), None, aux);
     if let Some(replaced) = replaced {
-        cx.shard.garbage.push(replaced);
+        cx.engine.garbage.push(replaced);
     }
     cx.changed(destination, operation.event());
     Ok(())
@@ -170,7 +170,7 @@ fn read<'c>(cx: &'c mut Data<'_>, keys: Args<'_>) -> Result<Vec<Option<SetRef<'c
     // None of them is expired any more, so they can be looked at side by side.
     let cx = &*cx;
     let find = |key| {
-        let slot = cx.shard.slot(cx.slot_of(key))?;
+        let slot = cx.engine.slot(cx.slot_of(key))?;
         match slot.data.keyspace(cx.caller.db)?.find(&Key::new(key))? {
             Value::Set(set) => Some(set),
             _ => None,

@@ -194,7 +194,7 @@ fn inputs<'c>(cx: &'c Data<'_>, keys: Args<'_>, weights: Option<&[f64]>) -> Vec<
     keys.iter()
         .enumerate()
         .map(|(at, key)| {
-            let slot = cx.shard.slot(cx.slot_of(key));
+            let slot = cx.engine.slot(cx.slot_of(key));
             let keyspace = slot.and_then(|slot| slot.data.keyspace(cx.caller.db));
             let input = match keyspace.and_then(|keyspace| keyspace.find(&Key::new(key))) {
                 Some(Value::ZSet(zset)) => Input::ZSet(zset),

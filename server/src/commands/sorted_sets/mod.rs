@@ -450,7 +450,7 @@ fn store(cx: &mut Data<'_>, key: &[u8], zset: ZSet, event: &'static str) {
     let (keyspace, located) = cx.locate(key);
     let replaced = keyspace.insert_collection(&located, Collection::ZSet(zset), None, aux);
     if let Some(replaced) = replaced {
-        cx.shard.garbage.push(replaced);
+        cx.engine.garbage.push(replaced);
     }
     cx.changed(key, event);
     cx.ready(key);

@@ -5,8 +5,9 @@ use ballast_storage::types::{Order, ZSet};
 use ballast_storage::{Create, Value};
 
 use super::arguments::{at_least_one, count, timeout_ms};
-use crate::commands::context::{Data, OnTimeout};
+use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::engine::waiters::OnTimeout;
 
 /// Which end of the sorted set is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -296,7 +296,7 @@ pub(super) fn store(cx: &mut Data<'_>, key: &[u8], value: &[u8], expiry: Option<
     let aux = cx.new_aux();
     let (keyspace, located) = cx.locate(key);
     if let Some(old) = keyspace.set_string(&located, value, expiry, aux) {
-        cx.shard.garbage.push(old);
+        cx.engine.garbage.push(old);
     }
 }
 

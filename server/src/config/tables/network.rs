@@ -1,10 +1,10 @@
 //! Where the server listens, and what a client may cost.
 
 use super::{INT_MAX, LONG_MAX};
+use crate::config::QUERY_BUFFER_LIMIT_MIN;
 use crate::config::directive::{Directive, Kind};
 use crate::config::settings::{Allowed, Settings};
 use crate::config::value::Value;
-use crate::connection::QUERY_BUFFER_LIMIT_MIN;
 
 pub(super) const NETWORK: &[Directive] = &[
     Directive::int("port", (0, 65535), "6379", "TCP port; 0 listens on no TCP port.")

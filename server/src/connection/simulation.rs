@@ -17,7 +17,6 @@ use ballast_protocol::{Args, ArgsBuf, Protocol, Reply, RequestParser};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Shard;
 use crate::clock::Clock;
 use crate::commands::session::Session;
 use crate::config::Config;
@@ -27,6 +26,7 @@ use crate::connection::group::More;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::clients::Client;
+use crate::shard::Shard;
 use crate::shard::shared::Shared;
 
 const SHARDS: u16 = 4;
@@ -130,10 +130,10 @@ fn key(number: u64) -> String {
 }
 
 /// Executes a command whose slot is here, and reads its integer.
-fn execute(state: &mut super::ShardState, args: Args<'_>) -> i64 {
+fn execute(state: &mut crate::shard::ShardState, args: Args<'_>) -> i64 {
     let command = state.find_command(args.at(0)).expect("a command");
     let mut reply = Reply::new(Protocol::Resp2);
-    let caller = super::message::Caller {
+    let caller = crate::node::blocked::Caller {
         client: ClientId(0),
         db: 0,
         protocol: Protocol::Resp2,
@@ -251,12 +251,12 @@ impl Connection {
             (0..1 + self.world.draw(3)).map(|_| self.world.draw(KEYS)).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let mut slots: super::borrowing::Slots =
+        let mut slots: crate::shard::borrowing::Slots =
             numbers.iter().map(|number| key_slot(key(*number).as_bytes())).collect();
         slots.sort_unstable();
         slots.dedup();
         let shard = Rc::clone(&self.shard);
-        let work = |state: &mut super::ShardState, _: &[u16]| {
+        let work = |state: &mut crate::shard::ShardState, _: &[u16]| {
             let one = |number: &u64| execute(state, ArgsBuf::new(["INCR", &key(*number)]).view());
             numbers.iter().map(one).collect::<Vec<_>>()
         };
@@ -357,7 +357,7 @@ fn a_note_follows_its_slot() {
     world.shards[asking].state().note(slot, note());
     while world.shards.iter().any(|shard| world.handle_one(shard)) {}
     assert_eq!(noted.load(Relaxed), 2);
-    let mut slots = super::borrowing::Slots::new();
+    let mut slots = crate::shard::borrowing::Slots::new();
     slots.push(slot);
     let mut borrow = Box::pin(world.shards[asking].borrow(slots, "test"));
     let mut context = Context::from_waker(Waker::noop());
@@ -388,9 +388,9 @@ fn guests_do_not_count_against_the_share_of_memory() {
     // The first batch takes over the configuration, and its limit.
     host.state().begin_batch(ClientId(0));
     host.state().limit_bytes = 1_000;
-    let mut slots = super::borrowing::Slots::new();
+    let mut slots = crate::shard::borrowing::Slots::new();
     slots.push(slot);
-    let append = |state: &mut super::ShardState, _: &[u16]| {
+    let append = |state: &mut crate::shard::ShardState, _: &[u16]| {
         execute(state, ArgsBuf::new(["APPEND", "key:0", "v"]).view())
     };
     let host = Rc::clone(host);

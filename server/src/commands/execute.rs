@@ -1,0 +1,211 @@
+//! Runs commands on the boxes that are here, with everything that goes with each: the memory
+//! limit, statistics, the slot's account of work.
+
+use std::time::{Duration, Instant};
+
+use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::ACCOUNTS;
+
+use crate::commands::context::{Data, Routed};
+use crate::commands::table::{Command, Run, flag};
+use crate::engine::waiters::BlockOn;
+use crate::engine::{Engine, NO_SLOT};
+use crate::node::blocked::Caller;
+
+impl Engine {
+    /// Executes a command all of whose slots are here. If it wants to block, `self.blocked` says
+    /// so; otherwise the reply has been written.
+    ///
+    /// `slot` is that of its first key, or [`NO_SLOT`].
+    pub(crate) fn execute(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) {
+        self.execute_routed(command, Routed::new(args, slot), args, caller, reply);
+    }
+
+    /// [`Self::execute`] for the one caller through which nearly all commands come, which knows
+    /// the hash of the key already.
+    #[inline(always)]
+    pub(crate) fn execute_routed(
+        &mut self,
+        command: &'static Command,
+        routed: Routed,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) {
+        if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
+            return self.out_of_memory(command, reply);
+        }
+        self.execute_admitted(command, routed, args, caller, reply);
+    }
+
+    /// [`Self::execute`] when there is memory for it.
+    #[inline(always)]
+    fn execute_admitted(
+        &mut self,
+        command: &'static Command,
+        routed: Routed,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) {
+        let (Run::Data(run) | Run::Spread(run, _)) = command.run else {
+            return reply.error("ERR command cannot run here");
+        };
+        let timed = self.begin_timing(command);
+        let slot = routed.slot;
+        let boxed = self.slots.get(usize::from(slot)).and_then(Option::as_deref);
+        let before_bytes = boxed.filter(|_| ACCOUNTS).map_or(0, |boxed| boxed.data.bytes());
+        let start = reply.len();
+        let mut data = Data::new(self, caller, command, routed);
+        if let Err(error) = run(&mut data, args, reply) {
+            self.failed(command, &error, start, reply);
+        }
+        self.counters.commands.add(1);
+        if slot != NO_SLOT {
+            self.account(command, slot, before_bytes, timed, args, reply.len() - start);
+        }
+    }
+
+    #[cold]
+    fn out_of_memory(&mut self, command: &'static Command, reply: &mut Reply) {
+        reply.command_error(&CommandError::Oom);
+        self.count_error(&CommandError::Oom);
+        self.statistics.rejected(command.id);
+    }
+
+    #[cold]
+    fn failed(
+        &mut self,
+        command: &'static Command,
+        error: &CommandError,
+        start: usize,
+        reply: &mut Reply,
+    ) {
+        reply.truncate(start);
+        reply.command_error(error);
+        self.count_error(error);
+        self.statistics.failed(command.id);
+    }
+
+    /// [`Self::execute`] for a command with keys in several slots, all of which are here. The
+    /// first of its slots gets the credit for the work.
+    pub(crate) fn execute_slots(
+        &mut self,
+        command: &'static Command,
+        slots: &[u16],
+        first: u16,
+        args: Args<'_>,
+        caller: Caller,
+        reply: &mut Reply,
+    ) -> Option<BlockOn> {
+        if let [slot] = slots {
+            self.execute(command, *slot, args, caller, reply);
+            return self.blocked.take();
+        }
+        // Before the bytes are counted: what is evicted from these very slots is accounted for.
+        if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
+            self.out_of_memory(command, reply);
+            return None;
+        }
+        let bytes = |state: &Engine| -> u64 {
+            slots.iter().filter_map(|slot| state.slot(*slot)).map(|boxed| boxed.data.bytes()).sum()
+        };
+        let before_bytes = bytes(self);
+        let start = reply.len();
+        let started = Instant::now();
+        self.execute_admitted(command, Routed::NOWHERE, args, caller, reply);
+        let blocked = self.blocked.take();
+        let after_bytes = bytes(self);
+        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
+        let timed = Some((started, 1));
+        if first == NO_SLOT {
+            self.statistics.called(command.id);
+        } else {
+            let now_bytes = self.slot(first).map_or(0, |boxed| boxed.data.bytes());
+            self.account(command, first, now_bytes, timed, args, reply.len() - start);
+        }
+        blocked
+    }
+
+    /// Starts the clock for a slow command or a sampled fast one: the start, and for how many
+    /// commands it counts.
+    #[inline(always)]
+    fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
+        if !command.is_quick() {
+            return Some((Instant::now(), 1));
+        }
+        self.sample = self.sample.wrapping_add(1);
+        let mask = self.statistics.sample_mask;
+        (self.sample & mask == 0).then(|| (Instant::now(), mask + 1))
+    }
+
+    /// Writes what the command has done into the slot's and the shard's books.
+    #[inline(always)]
+    fn account(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        before_bytes: u64,
+        timed: Option<(Instant, u32)>,
+        args: Args<'_>,
+        reply_bytes: usize,
+    ) {
+        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
+        if ACCOUNTS {
+            let work = &mut boxed.work;
+            work.commands += 1;
+            // As it came: from its first argument to the end of its last.
+            work.net_in_bytes += args.span().len() as u64;
+            work.net_out_bytes += reply_bytes as u64;
+            let grown = boxed.data.bytes().wrapping_sub(before_bytes);
+            self.slots_bytes = self.slots_bytes.wrapping_add(grown);
+        }
+        match timed {
+            None => self.statistics.called(command.id),
+            Some((start, weight)) => self.account_time(command, slot, start, weight, args),
+        }
+    }
+
+    #[cold]
+    fn account_time(
+        &mut self,
+        command: &'static Command,
+        slot: u16,
+        start: Instant,
+        weight: u32,
+        args: Args<'_>,
+    ) {
+        let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let weighted_ns = ns.saturating_mul(u64::from(weight));
+        if let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() {
+            boxed.work.cpu_ns += weighted_ns;
+        }
+        self.statistics.timed(command.id, command.event(), ns, weighted_ns, self.now_ms);
+        if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
+            self.log_slow(ns, args);
+        }
+    }
+
+    /// Books a command that ran outside of [`Self::execute`], with all that it waited for.
+    pub(crate) fn ran(&mut self, command: &'static Command, args: Args<'_>, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.counters.commands.add(1);
+        self.statistics.timed(command.id, command.event(), ns, ns, self.now_ms);
+        if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
+            self.log_slow(ns, args);
+        }
+    }
+
+    /// Counts an error reply.
+    pub(crate) fn count_error(&mut self, error: &CommandError) {
+        self.counters.error_replies.add(1);
+        self.statistics.error(error);
+    }
+}
