@@ -1,11 +1,13 @@
 //! Lazy free: what has been detached from a slot and is freed in slices of bounded work.
 //!
 //! Detaching is O(1) and takes the bytes out of the slot's account at once; the memory itself
-//! comes back as [`Garbage::free_some`] is called between batches.
+//! comes back as [`Garbage::free_some`] is called between batches. Until then its bytes are counted
+//! here.
 
 use std::collections::VecDeque;
 
 use crate::keyspace::{Collection, Keyspace, Removed};
+use crate::memory::good_size;
 use crate::table::Table;
 use crate::types::{Hash, List, Set, ZSet};
 
@@ -13,9 +15,12 @@ use crate::types::{Hash, List, Set, ZSet};
 const AT_ONCE_MAX: usize = 256;
 
 /// A queue of detached things.
+///
+/// Invariant: `bytes` is the heap of all items, without the queue's own.
 #[derive(Debug, Default)]
 pub struct Garbage {
     queue: VecDeque<Item>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -26,26 +31,48 @@ enum Item {
     Keyspace(Keyspace),
 }
 
+impl Item {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Item::Collection(collection) => collection.heap_bytes(),
+            Item::Table(table) => table.heap_bytes(),
+            Item::Keyspace(keyspace) => keyspace.heap_bytes(),
+        }
+    }
+}
+
 impl Garbage {
     /// Takes what a removed key left.
     pub fn push(&mut self, removed: Removed) {
         if let Some(collection) = removed.0
             && collection.len() > AT_ONCE_MAX
         {
-            self.queue.push_back(Item::Collection(collection));
+            self.put_last(Item::Collection(collection));
         }
+    }
+
+    fn put_last(&mut self, item: Item) {
+        self.bytes += item.heap_bytes();
+        self.queue.push_back(item);
     }
 
     /// Takes all keys of a database.
     pub(crate) fn push_keyspace(&mut self, keyspace: Keyspace) {
         if !keyspace.is_empty() {
-            self.queue.push_back(Item::Keyspace(keyspace));
+            self.put_last(Item::Keyspace(keyspace));
         }
     }
 
     /// Takes everything from another queue.
     pub fn append(&mut self, mut other: Garbage) {
         self.queue.append(&mut other.queue);
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Bytes on the heap that come back as it is freed; O(1).
+    #[inline]
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes + good_size(self.queue.capacity() * size_of::<Item>())
     }
 
     /// Number of detached things that are not freed yet.
@@ -64,10 +91,12 @@ impl Garbage {
         while freed < budget
             && let Some(item) = self.queue.pop_front()
         {
+            self.bytes -= item.heap_bytes();
             let (count, rest) = self.free_part(item, budget - freed);
             // Also something empty costs a step.
             freed += count.max(1);
             if let Some(rest) = rest {
+                self.bytes += rest.heap_bytes();
                 self.queue.push_front(rest);
             }
         }

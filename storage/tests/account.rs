@@ -159,3 +159,42 @@ fn a_slot_holds_what_it_says() {
         assert_eq!(slot.bytes(), 0);
     }
 }
+
+#[test]
+fn garbage_holds_what_it_says_until_it_is_freed() {
+    let limits = Limits::default();
+    hash_key(b"makes the keys of the hash");
+    let members: Vec<Vec<u8>> = (0..3000).map(|n| format!("member:{n:05}").into_bytes()).collect();
+    let fill = |keyspace: &mut Keyspace, name: &str| {
+        let keys: Vec<String> = (0..4).map(|kind| format!("{name}{kind}")).collect();
+        for member in &members {
+            let create = Create::IfMissing;
+            let key = |kind: usize| Key::new(keys[kind].as_bytes());
+            _ = keyspace.update_hash(&key(0), create, |hash| hash.set(member, b"v", &limits));
+            _ = keyspace.update_set(&key(1), create, |set| set.add(member, &limits));
+            _ = keyspace.update_list(&key(2), create, |list| list.push_back(member, &limits));
+            _ = keyspace.update_zset(&key(3), create, |zset| zset.insert(member, 1.0, &limits));
+        }
+    };
+    // What updates reuse is the thread's.
+    fill(&mut Keyspace::new(), "warm");
+    let before = thread_used_bytes();
+    let mut slot = Slot::new();
+    let mut garbage = Garbage::default();
+    fill(slot.keyspace_mut(0), "removed");
+    for kind in 0..4 {
+        let removed = slot.keyspace_mut(0).remove(&Key::new(format!("removed{kind}").as_bytes()));
+        garbage.push(removed.expect("it is there"));
+    }
+    fill(slot.keyspace_mut(0), "flushed");
+    garbage.append(slot.flush(None));
+    let held =
+        |garbage: &Garbage| assert_eq!(thread_used_bytes() - before, garbage.heap_bytes() as i64);
+    held(&garbage);
+    assert!(garbage.heap_bytes() > 8 * 3000 * 12);
+    while !garbage.is_empty() {
+        garbage.free_some(100);
+        held(&garbage);
+    }
+    assert_eq!(garbage.heap_bytes(), 0);
+}

@@ -130,6 +130,7 @@ impl ChunkList {
             && let Some(chunk) = self.chunks.pop_back()
         {
             freed += chunk.len as usize;
+            self.block_bytes -= chunk.heap_bytes();
         }
         self.len -= freed;
         freed

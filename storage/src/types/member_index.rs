@@ -160,7 +160,8 @@ impl MemberIndex {
     pub(crate) fn free_segment(&mut self) -> bool {
         match self.segments.len().checked_sub(1) {
             Some(last) => {
-                self.segments.swap_remove(last);
+                let segment = self.segments.swap_remove(last);
+                self.cell_bytes -= heap_bytes_of(&segment.cells);
                 true
             }
             None => false,

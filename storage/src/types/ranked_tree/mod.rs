@@ -285,10 +285,18 @@ impl RankedTree {
         let mut freed = 0;
         while freed < count {
             freed += match self.leaves.len().checked_sub(1) {
-                Some(last) => self.leaves.swap_remove(last).len as usize,
+                Some(last) => {
+                    let leaf = self.leaves.swap_remove(last);
+                    self.block_bytes -= heap_bytes_of(&leaf.run);
+                    leaf.len as usize
+                }
                 None if self.index.free_segment() => BLOCK_COST,
                 None => match self.nodes.len().checked_sub(1) {
-                    Some(last) => self.nodes.swap_remove(last).children.len().max(1),
+                    Some(last) => {
+                        let node = self.nodes.swap_remove(last);
+                        self.block_bytes -= heap_bytes_of(&node.children);
+                        node.children.len().max(1)
+                    }
                     None => break,
                 },
             };
