@@ -7,26 +7,33 @@ use crate::memory::good_size;
 /// Databases of a slot.
 pub const DATABASES: u8 = 16;
 
-/// Up to 16 keyspaces. Database 0 is at hand; the others, rarely used, come when written to.
+/// Up to 16 keyspaces. Database 0 is at hand; the others, rarely used, come with their first key
+/// and go with their last.
 ///
-/// Invariant: `others` is in the order of its numbers, without 0.
+/// Invariant: `others` is in the order of its numbers, without 0 and without doubles.
 #[derive(Debug, Default)]
 pub struct Slot {
     first: Keyspace,
-    others: Option<Box<Others>>,
+    /// A slot has few of them, so they are in one block that is just as long as they are many.
+    others: Box<[Other]>,
 }
 
-type Others = [Keyspace; DATABASES as usize - 1];
+#[derive(Debug)]
+struct Other {
+    keyspace: Keyspace,
+    db: u8,
+}
 
 impl Slot {
     /// A slot without keys and without heap.
-    pub const fn new() -> Slot {
-        Slot { first: Keyspace::new(), others: None }
+    pub fn new() -> Slot {
+        Slot::default()
     }
 
-    /// The databases that may hold keys.
+    /// The databases that may hold keys: those there are now.
     pub fn databases(&self) -> impl Iterator<Item = u8> + use<> {
-        0..if self.others.is_some() { DATABASES } else { 1 }
+        let present = self.others.iter().fold(1_u16, |set, other| set | 1 << other.db);
+        (0..DATABASES).filter(move |db| present >> db & 1 != 0)
     }
 
     /// A database, unless it has certainly no keys.
@@ -34,11 +41,26 @@ impl Slot {
     pub fn keyspace(&self, db: u8) -> Option<&Keyspace> {
         match db {
             0 => Some(&self.first),
-            db => self.others.as_ref()?.get(usize::from(db) - 1),
+            db => self.others.iter().find(|other| other.db == db).map(|other| &other.keyspace),
         }
     }
 
-    /// A database, for changes.
+    /// As [`Slot::keyspace`], for what changes keys and makes none.
+    #[inline(always)]
+    pub fn existing_mut(&mut self, db: u8) -> Option<&mut Keyspace> {
+        match db {
+            0 => Some(&mut self.first),
+            db => self.existing_other(db),
+        }
+    }
+
+    #[inline(never)]
+    fn existing_other(&mut self, db: u8) -> Option<&mut Keyspace> {
+        let other = self.others.iter_mut().find(|other| other.db == db)?;
+        Some(&mut other.keyspace)
+    }
+
+    /// A database, to put keys into: one that is not there is made. [`Slot::settle`] follows.
     ///
     /// # Panics
     /// If `db` is not below [`DATABASES`].
@@ -53,31 +75,47 @@ impl Slot {
     #[inline(never)]
     fn other_mut(&mut self, db: u8) -> &mut Keyspace {
         assert!(db < DATABASES, "database {db}");
-        &mut self.others.get_or_insert_default()[usize::from(db) - 1]
+        let at = match self.others.binary_search_by_key(&db, |other| other.db) {
+            Ok(at) => at,
+            Err(at) => {
+                let mut others = std::mem::take(&mut self.others).into_vec();
+                others.reserve_exact(1);
+                others.insert(at, Other { keyspace: Keyspace::new(), db });
+                self.others = others.into_boxed_slice();
+                at
+            }
+        };
+        &mut self.others[at].keyspace
     }
 
     /// Bytes on the heap, exactly; O(1). The `Slot` itself is its owner's.
     #[inline]
     pub fn bytes(&self) -> u64 {
-        let others = self.others.as_ref().map_or(0, |others| {
-            let sum: usize = others.iter().map(Keyspace::heap_bytes).sum();
-            good_size(size_of::<Others>()) + sum
-        });
-        (self.first.heap_bytes() + others) as u64
+        let first = self.first.heap_bytes() as u64;
+        if self.others.is_empty() { first } else { first + self.bytes_of_others() }
+    }
+
+    #[cold]
+    fn bytes_of_others(&self) -> u64 {
+        let sum: usize = self.others.iter().map(|other| other.keyspace.heap_bytes()).sum();
+        (self.block_bytes() + sum) as u64
+    }
+
+    fn block_bytes(&self) -> usize {
+        good_size(size_of_val::<[Other]>(&self.others))
     }
 
     /// [`Slot::bytes`] counted anew by walking everything, for the audit.
     pub fn bytes_walked(&self) -> u64 {
-        let others = self.others.as_ref().map_or(0, |others| {
-            let sum: usize = others.iter().map(Keyspace::heap_bytes_walked).sum();
-            good_size(size_of::<Others>()) + sum
-        });
-        (self.first.heap_bytes_walked() + others) as u64
+        let others = self.others.iter().map(|other| other.keyspace.heap_bytes_walked());
+        let sum = self.first.heap_bytes_walked() + others.sum::<usize>();
+        (self.block_bytes() + sum) as u64
     }
 
     /// Keys in all databases.
     pub fn key_count(&self) -> usize {
-        self.databases().filter_map(|db| self.keyspace(db)).map(Keyspace::len).sum()
+        let others = self.others.iter().map(|other| other.keyspace.len());
+        self.first.len() + others.sum::<usize>()
     }
 
     /// Exchanges two databases (SWAPDB).
@@ -85,14 +123,22 @@ impl Slot {
     /// # Panics
     /// If a number is not below [`DATABASES`].
     pub fn swap(&mut self, a: u8, b: u8) {
-        let has_keys = |db| self.keyspace(db).is_some_and(|keys| !keys.is_empty());
-        if a == b || !(has_keys(a) || has_keys(b)) {
-            return;
-        }
-        let taken = std::mem::take(self.keyspace_mut(a));
-        let other = std::mem::replace(self.keyspace_mut(b), taken);
-        *self.keyspace_mut(a) = other;
+        assert!(a < DATABASES && b < DATABASES, "databases {a} and {b}");
+        let (from_a, from_b) = (self.take(a), self.take(b));
+        self.put(a, from_b);
+        self.put(b, from_a);
         self.release_others();
+    }
+
+    fn take(&mut self, db: u8) -> Keyspace {
+        self.existing_mut(db).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Puts a keyspace where an empty one is.
+    fn put(&mut self, db: u8, keyspace: Keyspace) {
+        if !keyspace.is_empty() {
+            *self.keyspace_mut(db) = keyspace;
+        }
     }
 
     /// Detaches all keys of one database, or of all.
@@ -100,18 +146,31 @@ impl Slot {
         let mut garbage = Garbage::default();
         for at in self.databases() {
             if db.is_none_or(|db| db == at) {
-                garbage.push_keyspace(std::mem::take(self.keyspace_mut(at)));
+                garbage.push_keyspace(self.take(at));
             }
         }
         self.release_others();
         garbage
     }
 
-    /// Gives the block of the other databases back when they are empty. Commands that remove keys
-    /// leave that to the owner's cron.
-    pub fn release_others(&mut self) {
-        if self.others.as_ref().is_some_and(|others| others.iter().all(Keyspace::is_empty)) {
-            self.others = None;
+    /// Ends a change: takes the databases away that have no keys now, and returns the bytes on the
+    /// heap from then on.
+    #[inline]
+    pub fn settle(&mut self) -> u64 {
+        if self.others.is_empty() { self.first.heap_bytes() as u64 } else { self.settle_others() }
+    }
+
+    #[cold]
+    fn settle_others(&mut self) -> u64 {
+        self.release_others();
+        self.bytes()
+    }
+
+    fn release_others(&mut self) {
+        if self.others.iter().any(|other| other.keyspace.is_empty()) {
+            let mut others = std::mem::take(&mut self.others).into_vec();
+            others.retain(|other| !other.keyspace.is_empty());
+            self.others = others.into_boxed_slice();
         }
     }
 }
@@ -127,18 +186,54 @@ mod tests {
         assert_eq!((slot.bytes(), slot.key_count()), (0, 0));
         let key = Key::new(b"a");
         slot.keyspace_mut(0).set_string(&key, b"zero", None, 0);
-        assert_eq!(slot.databases().count(), 1);
+        assert_eq!(slot.databases().collect::<Vec<_>>(), [0]);
         slot.keyspace_mut(15).set_string(&key, b"fifteen", None, 0);
-        assert_eq!((slot.key_count(), slot.bytes()), (2, slot.bytes_walked()));
+        slot.keyspace_mut(7).set_string(&key, b"seven", None, 0);
+        assert_eq!(slot.databases().collect::<Vec<_>>(), [0, 7, 15]);
+        assert_eq!((slot.key_count(), slot.bytes()), (3, slot.bytes_walked()));
         slot.swap(0, 15);
+        slot.swap(7, 9);
+        assert_eq!(slot.databases().collect::<Vec<_>>(), [0, 9, 15]);
         let value = slot.keyspace(0).and_then(|keys| keys.clone_value(&key));
         assert!(format!("{value:?}").contains(&format!("{:?}", b"fifteen")), "{value:?}");
         let mut garbage = slot.flush(Some(0));
-        assert_eq!((garbage.len(), slot.key_count()), (1, 1));
+        assert_eq!((garbage.len(), slot.key_count()), (1, 2));
         garbage.append(slot.flush(None));
         assert_eq!((slot.bytes(), slot.key_count()), (0, 0));
         while !garbage.is_empty() {
             garbage.free_some(1);
         }
+    }
+
+    #[test]
+    fn a_database_costs_what_its_keys_cost() {
+        let key = Key::new(b"a");
+        let cost = |dbs: &[u8]| {
+            let mut slot = Slot::new();
+            for db in dbs {
+                slot.keyspace_mut(*db).set_string(&key, b"value", None, 0);
+            }
+            slot.settle()
+        };
+        let one = cost(&[0]);
+        assert_eq!(cost(&[9]), one + good_size(size_of::<Other>()) as u64);
+        assert!(cost(&[9]) <= one + 80, "{}", cost(&[9]));
+        assert!(cost(&[1, 2, 3, 4]) <= 4 * (one + 80));
+    }
+
+    #[test]
+    fn looking_makes_no_database_and_none_stays_without_keys() {
+        let mut slot = Slot::new();
+        let key = Key::new(b"a");
+        assert!(slot.keyspace(4).is_none() && slot.existing_mut(4).is_none());
+        assert_eq!(slot.bytes(), 0);
+        slot.keyspace_mut(4);
+        assert!(slot.bytes() > 0 && slot.bytes() == slot.bytes_walked());
+        assert_eq!(slot.settle(), 0);
+        slot.keyspace_mut(4).set_string(&key, b"four", None, 0);
+        slot.keyspace_mut(5).set_string(&key, b"five", None, 0);
+        slot.existing_mut(4).expect("it has a key").remove(&key);
+        assert_eq!((slot.settle(), slot.databases().last()), (slot.bytes_walked(), Some(5)));
+        assert!(slot.existing_mut(4).is_none());
     }
 }

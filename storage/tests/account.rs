@@ -60,7 +60,12 @@ fn a_table_holds_what_it_says() {
 fn step(slot: &mut Slot, random: &mut Random, limits: &Limits, garbage: &mut Garbage) {
     let name = random.below(60).to_le_bytes();
     let key = Key::new(&name);
-    let db = if random.below(20) == 0 { 3 } else { 0 };
+    let db = if random.below(4) == 0 { 1 + random.below(15) as u8 } else { 0 };
+    match random.below(400) {
+        0 => return slot.swap(db, random.below(16) as u8),
+        1 => return garbage.append(slot.flush(Some(db))),
+        _ => {}
+    }
     let keyspace = slot.keyspace_mut(db);
     let text = vec![b't'; random.below(64)];
     match random.below(9) {
@@ -141,6 +146,9 @@ fn a_slot_holds_what_it_says() {
         for round in 0..40 {
             for _ in 0..100 {
                 step(&mut slot, &mut random, &limits, &mut garbage);
+                assert_eq!(slot.settle(), slot.bytes());
+                let empty = |db: &u8| slot.keyspace(*db).is_none_or(Keyspace::is_empty);
+                assert_eq!(slot.databases().skip(1).find(empty), None);
             }
             while !garbage.is_empty() {
                 garbage.free_some(1000);

@@ -395,8 +395,81 @@ fn slots_emptied_key_by_key_hold_nothing() {
             assert_eq!(reply, Reply::Integer(1));
         }
     }
-    // The block of the other databases goes with the owner's next round.
-    wait_until("empty", || assert_exact(&mut client, "emptied")["counted"] == 0);
+    assert_eq!(assert_exact(&mut client, "emptied")["counted"], 0);
+}
+
+/// Commands that find nothing under a missing key `K`, and make nothing.
+const FRUITLESS: &[&str] = &[
+    "GET K",
+    "GETDEL K",
+    "GETEX K PERSIST",
+    "GETRANGE K 0 9",
+    "STRLEN K",
+    "SETRANGE K 9 ",
+    "SET K v XX",
+    "BITCOUNT K",
+    "BITFIELD K GET u8 0",
+    "EXISTS K K2",
+    "MGET K K2",
+    "TYPE K",
+    "TTL K",
+    "OBJECT ENCODING K",
+    "MEMORY USAGE K",
+    "DUMP K",
+    "TOUCH K K2",
+    "DEL K K2",
+    "EXPIRE K 9",
+    "PERSIST K",
+    "RENAME K K2",
+    "COPY K K2",
+    "COPY K K DB 3",
+    "MOVE K 3",
+    "LRANGE K 0 9",
+    "LPOP K",
+    "LPUSHX K v",
+    "LMOVE K K2 LEFT RIGHT",
+    "HGETALL K",
+    "HDEL K f",
+    "SMEMBERS K",
+    "SMOVE K K2 m",
+    "SINTERSTORE K3 K K2",
+    "ZRANGE K 0 9",
+    "ZADD K XX 1 m",
+    "ZUNIONSTORE K3 2 K K2",
+    "SORT K STORE K3",
+];
+
+#[test]
+fn commands_that_find_nothing_leave_nothing_in_any_database() {
+    let (server, _clock) = start(seed());
+    let mut client = server.connect().expect("connected");
+    client.call(&["SELECT", "9"]).expect("an answer");
+    for command in FRUITLESS {
+        let named = |n: usize| {
+            let name = |word: &str| word.replacen('K', &format!("{{{n}}}"), 1);
+            let is_key = |word: &str| matches!(word, "K" | "K2" | "K3");
+            let word = |word: &str| if is_key(word) { name(word) } else { word.to_owned() };
+            command.split(' ').map(word).collect()
+        };
+        let commands: Vec<Vec<String>> = (0..300).map(named).collect();
+        client.pipeline(&commands).expect("all replies");
+        assert_eq!(assert_exact(&mut client, command)["counted"], 0, "after {command}");
+    }
+}
+
+#[test]
+fn a_key_of_another_database_costs_little_more() {
+    let (server, _clock) = start(seed());
+    let mut client = server.connect().expect("connected");
+    let mut costs = Vec::new();
+    for db in ["0", "1", "15"] {
+        client.call(&["SELECT", db]).expect("an answer");
+        client.call(&["DEBUG", "POPULATE", "2000"]).expect("an answer");
+        costs.push(assert_exact(&mut client, "full")["counted"]);
+        client.call(&["FLUSHALL"]).expect("an answer");
+    }
+    // Even with one key in most slots.
+    assert!(costs[1] <= costs[0] + 80 * 2000 && costs[1] == costs[2], "{costs:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use ballast_storage::ACCOUNTS;
 
 use crate::commands::context::{Data, Routed};
 use crate::commands::table::{Command, Run, flag};
+use crate::engine::slot::Slot;
 use crate::engine::waiters::BlockOn;
 use crate::engine::{Engine, NO_SLOT};
 use crate::node::blocked::Caller;
@@ -114,15 +115,14 @@ impl Engine {
             self.out_of_memory(command, reply);
             return None;
         }
-        let bytes = |state: &Engine| -> u64 {
-            slots.iter().filter_map(|slot| state.slot(*slot)).map(|boxed| boxed.data.bytes()).sum()
-        };
-        let before_bytes = bytes(self);
+        let bytes = |boxed: &Slot| boxed.data.bytes();
+        let before_bytes: u64 = slots.iter().filter_map(|slot| self.slot(*slot)).map(bytes).sum();
         let start = reply.len();
         let started = Instant::now();
         self.execute_admitted(command, Routed::NOWHERE, args, caller, reply);
         let blocked = self.blocked.take();
-        let after_bytes = bytes(self);
+        let mut settle = |slot: &u16| Some(self.slots[usize::from(*slot)].as_mut()?.data.settle());
+        let after_bytes: u64 = slots.iter().filter_map(&mut settle).sum();
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
         let timed = Some((started, 1));
         if first == NO_SLOT {
@@ -164,7 +164,7 @@ impl Engine {
             // As it came: from its first argument to the end of its last.
             work.net_in_bytes += args.span().len() as u64;
             work.net_out_bytes += reply_bytes as u64;
-            let grown = boxed.data.bytes().wrapping_sub(before_bytes);
+            let grown = boxed.data.settle().wrapping_sub(before_bytes);
             self.slots_bytes = self.slots_bytes.wrapping_add(grown);
         }
         match timed {

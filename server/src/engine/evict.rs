@@ -153,11 +153,12 @@ impl Engine {
     fn evict_key(&mut self, slot: u16, db: u8, key: &[u8]) {
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
         let before_bytes = boxed.data.bytes();
-        if let Some(removed) = boxed.data.keyspace_mut(db).remove(&Key::new(key)) {
+        let keyspace = boxed.data.existing_mut(db);
+        if let Some(removed) = keyspace.and_then(|keyspace| keyspace.remove(&Key::new(key))) {
             self.garbage.push(removed);
         }
         boxed.watchers.touch(db, key);
-        let after_bytes = boxed.data.bytes();
+        let after_bytes = boxed.data.settle();
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
         self.counters.evicted_keys.add(1);
     }

@@ -52,16 +52,17 @@ impl Engine {
         let watchers = &boxed.watchers;
         for db in boxed.data.databases() {
             let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() <= over_ms);
-            if due && removed < budget {
-                let keyspace = boxed.data.keyspace_mut(db);
+            if due
+                && removed < budget
+                && let Some(keyspace) = boxed.data.existing_mut(db)
+            {
                 let left = budget - removed;
                 removed += keyspace.expired_into(over_ms, left, &mut self.garbage, &mut |key| {
                     watchers.touch(db, key);
                 });
             }
         }
-        boxed.data.release_others();
-        let after_bytes = boxed.data.bytes();
+        let after_bytes = boxed.data.settle();
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
         self.counters.expired_keys.add(removed as u64);
         removed
@@ -95,7 +96,7 @@ impl Engine {
     fn expire_due(&mut self, slot: u16, db: u8, key: &Key<'_>) {
         let now_ms = self.now_ms;
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
-        let keyspace = boxed.data.keyspace_mut(db);
+        let Some(keyspace) = boxed.data.existing_mut(db) else { return };
         let over = keyspace.meta(key).and_then(|meta| meta.expiry).is_some_and(|at| at < now_ms);
         if !over {
             return;
@@ -111,7 +112,8 @@ impl Engine {
     pub(crate) fn expire_key(&mut self, slot: u16, db: u8, key: &[u8]) {
         let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
         self.expire_if_due(slot, db, &Key::new(key));
-        let after_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
+        let boxed = self.slots[usize::from(slot)].as_deref_mut();
+        let after_bytes = boxed.map_or(0, |boxed| boxed.data.settle());
         self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
     }
 }

@@ -52,7 +52,6 @@ fn flush(cx: &mut Data<'_>, db: Option<u8>) {
             None => boxed.data.key_count(),
         };
         cx.engine.dirty += keys as u64;
-        // Also without keys: databases that were only looked into take a block.
         cx.engine.garbage.append(boxed.data.flush(db));
     }
 }
