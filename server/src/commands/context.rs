@@ -151,6 +151,25 @@ impl<'a> Data<'a> {
         (boxed.data.keyspace_mut(db), key)
     }
 
+    /// [`Self::locate`] for what makes no key: none if the database has no keys in the slot.
+    pub(crate) fn look<'s, 'k>(&'s mut self, key: &'k [u8]) -> Option<(&'s mut Keyspace, Key<'k>)> {
+        let db = self.caller.db;
+        self.look_in(db, key)
+    }
+
+    /// [`Self::look`] in database `db`.
+    pub(crate) fn look_in<'s, 'k>(
+        &'s mut self,
+        db: u8,
+        key: &'k [u8],
+    ) -> Option<(&'s mut Keyspace, Key<'k>)> {
+        let (slot, key) = self.hashed(key);
+        self.engine.expire_if_due(slot, db, &key);
+        let boxed = self.engine.slots[usize::from(slot)].as_deref_mut();
+        let data = &mut boxed.expect("a command runs where its slots are").data;
+        Some((data.existing_mut(db)?, key))
+    }
+
     /// The value of `key` for a reading command: counts a hit or a miss and renews the key's
     /// place in the eviction order.
     pub(crate) fn read(&mut self, key: &[u8]) -> Option<Value<'_>> {
@@ -171,12 +190,12 @@ impl<'a> Data<'a> {
         let Engine { slots, counters, lru_clock, .. } = &mut *self.engine;
         let boxed =
             slots[usize::from(slot)].as_deref_mut().expect("a command runs where its slots are");
-        let keyspace = boxed.data.keyspace_mut(db);
-        let found = match counted {
+        let keyspace = boxed.data.existing_mut(db);
+        let found = keyspace.and_then(|keyspace| match counted {
             None if no_touch => keyspace.find(&key),
             None => keyspace.find_and_touch(&key, |_| *lru_clock),
             Some(touch) => keyspace.find_and_touch(&key, |aux| touch.apply(aux)),
-        };
+        });
         if found.is_some() {
             counters.keyspace_hits.add(1);
         } else {
@@ -187,7 +206,7 @@ impl<'a> Data<'a> {
 
     /// The value of `key`, leaving statistics and eviction order alone.
     pub(crate) fn peek(&mut self, key: &[u8]) -> Option<Value<'_>> {
-        let (keyspace, key) = self.locate(key);
+        let (keyspace, key) = self.look(key)?;
         keyspace.find(&key)
     }
 
@@ -304,8 +323,8 @@ impl<'a> Data<'a> {
 
     /// Removes `key`; what it held is freed in slices if it is large.
     pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
-        let (keyspace, located) = self.locate(key);
-        match keyspace.remove(&located) {
+        let removed = self.look(key).and_then(|(keyspace, key)| keyspace.remove(&key));
+        match removed {
             Some(removed) => {
                 self.engine.garbage.push(removed);
                 true

@@ -126,8 +126,7 @@ pub(crate) fn kind_name(kind: Kind) -> &'static str {
 
 /// What is known of `key` without its value: counts a hit or a miss, but is no use of the key.
 pub(super) fn read_meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
-    let (keyspace, located) = cx.locate(key);
-    let meta = keyspace.meta(&located);
+    let meta = cx.look(key).and_then(|(keyspace, key)| keyspace.meta(&key));
     let counters = &cx.engine.counters;
     match meta {
         Some(_) => counters.keyspace_hits.add(1),
@@ -189,7 +188,7 @@ struct Place<'k> {
 
 impl Place<'_> {
     fn meta(self, cx: &mut Data<'_>) -> Option<Meta> {
-        let (keyspace, key) = cx.locate_in(self.db, self.key);
+        let (keyspace, key) = cx.look_in(self.db, self.key)?;
         keyspace.meta(&key)
     }
 

@@ -116,8 +116,7 @@ fn usage(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult 
         }
         at += 2;
     }
-    let (keyspace, key) = cx.locate(args.at(2));
-    match keyspace.memory_usage(&key) {
+    match cx.look(args.at(2)).and_then(|(keyspace, key)| keyspace.memory_usage(&key)) {
         Some(bytes) => reply.integer(i64::try_from(bytes).unwrap_or(i64::MAX)),
         None => reply.null(),
     }

@@ -91,8 +91,7 @@ const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
 const SHARED_COUNT: i64 = i32::MAX as i64;
 
 fn encoding(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (keyspace, key) = cx.locate(args.at(2));
-    match keyspace.encoding(&key) {
+    match cx.look(args.at(2)).and_then(|(keyspace, key)| keyspace.encoding(&key)) {
         Some(name) => reply.bulk_str(name),
         None => reply.null(),
     }
@@ -101,7 +100,7 @@ fn encoding(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
 
 /// What the key has beside its value; looking does not count as an access.
 fn meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
-    let (keyspace, key) = cx.locate(key);
+    let (keyspace, key) = cx.look(key)?;
     keyspace.meta(&key)
 }
 
