@@ -17,10 +17,15 @@ const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;
 const ADMIN: u32 = FLAGS | flag::ADMIN;
 const NONDETERMINISTIC: &[&str] = &["nondeterministic_output"];
 
+const KILL: &str = "<ip:port | <ID client-id | TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB> | \
+                    USER username | ADDR ip:port | LADDR ip:port | SKIPME <YES | NO> | \
+                    MAXAGE maxage> [...]>";
+
 /// A subcommand of `CLIENT`.
 const fn sub(
     name: &'static str,
     arity: i16,
+    syntax: &'static str,
     flags: u32,
     run: fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult,
     since: &'static str,
@@ -29,6 +34,7 @@ const fn sub(
     Definition {
         name,
         arity,
+        syntax,
         flags,
         run: Run::Session(run),
         group: Group::Connection,
@@ -51,15 +57,17 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         sub(
             "caching",
             3,
+            "<YES | NO>",
             FLAGS,
             caching,
             "6.0.0",
             "Instructs the server whether to track the keys in the next request.",
         ),
-        sub("getname", 2, FLAGS, getname, "2.6.9", "Returns the name of the connection."),
+        sub("getname", 2, "", FLAGS, getname, "2.6.9", "Returns the name of the connection."),
         sub(
             "getredir",
             2,
+            "",
             FLAGS,
             getredir,
             "6.0.0",
@@ -68,24 +76,34 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         sub(
             "help",
             2,
+            "",
             flag::LOADING | flag::STALE,
             help,
             "5.0.0",
             "Returns helpful text about the different subcommands.",
         ),
-        sub("id", 2, FLAGS, id, "5.0.0", "Returns the unique client ID of the connection."),
+        sub("id", 2, "", FLAGS, id, "5.0.0", "Returns the unique client ID of the connection."),
         Definition {
             tips: NONDETERMINISTIC,
-            ..sub("info", 2, FLAGS, info, "6.2.0", "Returns information about the connection.")
+            ..sub("info", 2, "", FLAGS, info, "6.2.0", "Returns information about the connection.")
         },
-        sub("kill", -3, ADMIN, kill, "2.4.0", "Terminates open connections."),
+        sub("kill", -3, KILL, ADMIN, kill, "2.4.0", "Terminates open connections."),
         Definition {
             tips: NONDETERMINISTIC,
-            ..sub("list", -2, ADMIN, list, "2.4.0", "Lists open connections.")
+            ..sub(
+                "list",
+                -2,
+                "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB> | ID client-id [client-id ...]]",
+                ADMIN,
+                list,
+                "2.4.0",
+                "Lists open connections.",
+            )
         },
         sub(
             "no-evict",
             3,
+            "<ON | OFF>",
             ADMIN,
             no_evict,
             "7.0.0",
@@ -94,15 +112,25 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         sub(
             "no-touch",
             3,
+            "<ON | OFF>",
             FLAGS,
             no_touch,
             "7.2.0",
             "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
         ),
-        sub("pause", -3, ADMIN, pause, "3.0.0", "Suspends commands processing."),
+        sub(
+            "pause",
+            -3,
+            "timeout:integer [WRITE | ALL]",
+            ADMIN,
+            pause,
+            "3.0.0",
+            "Suspends commands processing.",
+        ),
         sub(
             "reply",
             3,
+            "<ON | OFF | SKIP>",
             FLAGS,
             reply_mode,
             "3.2.0",
@@ -111,15 +139,17 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         sub(
             "setinfo",
             4,
+            "<LIB-NAME libname | LIB-VER libver>",
             FLAGS,
             setinfo,
             "7.2.0",
             "Sets information specific to the client or connection.",
         ),
-        sub("setname", 3, FLAGS, setname, "2.6.9", "Sets the connection name."),
+        sub("setname", 3, "connection-name", FLAGS, setname, "2.6.9", "Sets the connection name."),
         sub(
             "trackinginfo",
             2,
+            "",
             FLAGS,
             trackinginfo,
             "6.2.0",
@@ -128,6 +158,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         sub(
             "unblock",
             -3,
+            "client-id [TIMEOUT | ERROR]",
             ADMIN,
             unblock,
             "5.0.0",
@@ -136,6 +167,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         sub(
             "unpause",
             2,
+            "",
             ADMIN,
             unpause,
             "6.2.0",

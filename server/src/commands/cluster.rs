@@ -13,10 +13,11 @@ const ADMIN: u32 = flag::ADMIN | flag::STALE;
 const READS: u32 = flag::STALE;
 
 /// A subcommand that needs a cluster, and so is refused by a node that is none.
-const fn clustered(name: &'static str, arity: i16, flags: u32) -> Definition {
+const fn clustered(name: &'static str, arity: i16, syntax: &'static str, flags: u32) -> Definition {
     Definition {
         name,
         arity,
+        syntax,
         flags,
         run: Run::Session(refuse),
         group: Group::Cluster,
@@ -28,7 +29,7 @@ const fn clustered(name: &'static str, arity: i16, flags: u32) -> Definition {
 
 /// `READONLY` and its like: about a connection to a node of a cluster.
 const fn of_connection(name: &'static str, flags: u32) -> Definition {
-    Definition { categories: Some(&["@connection"]), ..clustered(name, 1, flags) }
+    Definition { categories: Some(&["@connection"]), ..clustered(name, 1, "", flags) }
 }
 
 pub(crate) static COMMANDS: &[Definition] = &[CLUSTER, ASKING, READONLY, READWRITE];
@@ -46,31 +47,37 @@ const CLUSTER: Definition = Definition {
     complexity: "Depends on subcommand.",
     summary: "A container for Redis Cluster commands.",
     subcommands: &[
-        clustered("addslots", -3, ADMIN),
-        clustered("addslotsrange", -4, ADMIN),
-        clustered("bumpepoch", 2, ADMIN),
-        clustered("count-failure-reports", 3, ADMIN),
-        clustered("delslots", -3, ADMIN),
-        clustered("delslotsrange", -4, ADMIN),
-        clustered("failover", -2, ADMIN),
-        clustered("flushslots", 2, ADMIN),
-        clustered("forget", 3, ADMIN),
-        clustered("info", 2, READS),
-        clustered("links", 2, READS),
-        clustered("meet", -4, ADMIN),
-        clustered("myid", 2, READS),
-        clustered("nodes", 2, READS),
-        clustered("replicas", 3, ADMIN),
-        clustered("replicate", 3, ADMIN),
-        clustered("reset", -2, ADMIN | flag::NOSCRIPT),
-        clustered("saveconfig", 2, ADMIN),
-        clustered("set-config-epoch", 3, ADMIN),
-        clustered("setslot", -4, ADMIN),
-        clustered("shards", 2, READS),
-        clustered("slaves", 3, ADMIN),
-        clustered("slots", 2, READS),
+        clustered("addslots", -3, "slot [slot ...]", ADMIN),
+        clustered("addslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", ADMIN),
+        clustered("bumpepoch", 2, "", ADMIN),
+        clustered("count-failure-reports", 3, "node-id", ADMIN),
+        clustered("delslots", -3, "slot [slot ...]", ADMIN),
+        clustered("delslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", ADMIN),
+        clustered("failover", -2, "[FORCE | TAKEOVER]", ADMIN),
+        clustered("flushslots", 2, "", ADMIN),
+        clustered("forget", 3, "node-id", ADMIN),
+        clustered("info", 2, "", READS),
+        clustered("links", 2, "", READS),
+        clustered("meet", -4, "ip port [cluster_bus_port]", ADMIN),
+        clustered("myid", 2, "", READS),
+        clustered("nodes", 2, "", READS),
+        clustered("replicas", 3, "node-id", ADMIN),
+        clustered("replicate", 3, "node-id", ADMIN),
+        clustered("reset", -2, "[HARD | SOFT]", ADMIN | flag::NOSCRIPT),
+        clustered("saveconfig", 2, "", ADMIN),
+        clustered("set-config-epoch", 3, "config-epoch", ADMIN),
+        clustered(
+            "setslot",
+            -4,
+            "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
+            ADMIN,
+        ),
+        clustered("shards", 2, "", READS),
+        clustered("slaves", 3, "node-id", ADMIN),
+        clustered("slots", 2, "", READS),
         Definition {
             name: "countkeysinslot",
+            syntax: "slot",
             arity: 3,
             flags: flag::STALE,
             run: Run::Gather(count_keys),
@@ -81,6 +88,7 @@ const CLUSTER: Definition = Definition {
         },
         Definition {
             name: "getkeysinslot",
+            syntax: "slot count",
             arity: 4,
             flags: flag::STALE,
             run: Run::Gather(keys_in_slot),
@@ -103,6 +111,7 @@ const CLUSTER: Definition = Definition {
         },
         Definition {
             name: "keyslot",
+            syntax: "key:string",
             arity: 3,
             flags: flag::STALE,
             run: Run::Session(slot_of_key),
@@ -114,6 +123,7 @@ const CLUSTER: Definition = Definition {
         },
         Definition {
             name: "slot-stats",
+            syntax: "<SLOTSRANGE start-slot end-slot | ORDERBY metric [LIMIT limit] [ASC | DESC]>",
             arity: -4,
             flags: flag::STALE | flag::LOADING,
             run: Run::Gather(slot_stats),

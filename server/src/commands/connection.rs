@@ -12,6 +12,7 @@ const ALWAYS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST;
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "auth",
+        syntax: "[username] password",
         arity: -2,
         flags: ALWAYS | flag::NO_AUTH | flag::ALLOW_BUSY,
         run: Run::Session(auth),
@@ -22,6 +23,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "echo",
+        syntax: "message",
         arity: 2,
         flags: flag::LOADING | flag::STALE | flag::FAST,
         run: Run::Session(echo),
@@ -31,6 +33,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hello",
+        syntax: "[protover [AUTH username password] [SETNAME clientname]]",
         arity: -1,
         flags: ALWAYS | flag::NO_AUTH | flag::ALLOW_BUSY,
         run: Run::Session(hello),
@@ -41,6 +44,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "ping",
+        syntax: "[message]",
         arity: -1,
         flags: flag::FAST,
         run: Run::Session(ping),
@@ -70,6 +74,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "select",
+        syntax: "index",
         arity: 2,
         flags: flag::LOADING | flag::STALE | flag::FAST,
         run: Run::Session(select),
@@ -79,6 +84,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "wait",
+        syntax: "numreplicas timeout:integer",
         arity: 3,
         flags: flag::NOSCRIPT,
         categories: Some(&["@connection"]),
@@ -91,6 +97,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "waitaof",
+        syntax: "numlocal numreplicas timeout:integer",
         arity: 4,
         flags: flag::NOSCRIPT,
         categories: Some(&["@connection"]),

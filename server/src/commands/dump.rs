@@ -11,6 +11,7 @@ use super::table::{CommandResult, Definition, ONE, Run, flag};
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "dump",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY,
         keys: ONE,
@@ -22,6 +23,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "restore",
+        syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::DANGEROUS,
         keys: ONE,

@@ -12,6 +12,7 @@ const BASE: Definition = Definition { keys: ONE, ..Definition::BASE };
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "expire",
+        syntax: "key seconds [NX | XX | GT | LT]",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW update")],
@@ -21,6 +22,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "expireat",
+        syntax: "key unix-time-seconds [NX | XX | GT | LT]",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW update")],
@@ -31,6 +33,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "expiretime",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(expiretime),
@@ -40,6 +43,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "persist",
+        syntax: "key",
         arity: 2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW update")],
@@ -50,6 +54,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "pexpire",
+        syntax: "key milliseconds [NX | XX | GT | LT]",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW update")],
@@ -60,6 +65,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "pexpireat",
+        syntax: "key unix-time-milliseconds [NX | XX | GT | LT]",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW update")],
@@ -70,6 +76,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "pexpiretime",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(pexpiretime),
@@ -79,6 +86,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "pttl",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(pttl),
@@ -89,6 +97,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "ttl",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(ttl),

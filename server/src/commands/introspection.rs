@@ -4,6 +4,7 @@ use ballast_protocol::glob::glob_match_nocase;
 use ballast_protocol::{Args, ArgsBuf, CommandError, Reply};
 
 use super::context::SessionContext;
+use super::documentation;
 use super::key_spec::{Found, Specification};
 use super::table::{Command, CommandResult, Definition, Group, KeySpec, Run, flag};
 
@@ -14,6 +15,7 @@ const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 const fn sub(
     name: &'static str,
     arity: i16,
+    syntax: &'static str,
     run: fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult,
     since: &'static str,
     summary: &'static str,
@@ -21,6 +23,7 @@ const fn sub(
     Definition {
         name,
         arity,
+        syntax,
         flags: FLAGS,
         run: Run::Session(run),
         group: Group::Server,
@@ -45,26 +48,42 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     summary: "Returns detailed information about all commands.",
     subcommands: &[
         // Without a subcommand: the dispatcher looks for one with an empty name.
-        sub("", 1, all, "2.8.13", "Returns detailed information about all commands."),
-        sub("count", 2, count, "2.8.13", "Returns a count of commands."),
+        sub("", 1, "", all, "2.8.13", "Returns detailed information about all commands."),
+        sub("count", 2, "", count, "2.8.13", "Returns a count of commands."),
         Definition {
             tips: UNORDERED,
-            ..sub("docs", -2, docs, "7.0.0", "Returns documentary information about commands.")
+            ..sub(
+                "docs",
+                -2,
+                "[command-name [command-name ...]]",
+                documentation::docs,
+                "7.0.0",
+                "Returns documentary information about commands.",
+            )
         },
-        sub("getkeys", -3, getkeys, "2.8.13", "Extracts the key names from an arbitrary command."),
+        sub(
+            "getkeys",
+            -3,
+            "command-name [arg [arg ...]]",
+            getkeys,
+            "2.8.13",
+            "Extracts the key names from an arbitrary command.",
+        ),
         sub(
             "getkeysandflags",
             -3,
+            "command-name [arg [arg ...]]",
             getkeysandflags,
             "7.0.0",
             "Extracts the key names and access flags for an arbitrary command.",
         ),
-        sub("help", 2, help, "5.0.0", "Returns helpful text about the different subcommands."),
+        sub("help", 2, "", help, "5.0.0", "Returns helpful text about the different subcommands."),
         Definition {
             tips: UNORDERED,
             ..sub(
                 "info",
                 -2,
+                "[command-name [command-name ...]]",
                 info,
                 "2.8.13",
                 "Returns information about one, multiple or all commands.",
@@ -72,7 +91,14 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             tips: UNORDERED,
-            ..sub("list", -2, list, "7.0.0", "Returns a list of command names.")
+            ..sub(
+                "list",
+                -2,
+                "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+                list,
+                "7.0.0",
+                "Returns a list of command names.",
+            )
         },
     ],
     ..Definition::BASE
@@ -241,7 +267,7 @@ fn count(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandR
 }
 
 /// `config|get` or `get`.
-fn find(name: &[u8]) -> Option<&'static Command> {
+pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
     let mut words = name.splitn(2, |byte| *byte == b'|');
     let command = super::table().find(words.next()?)?;
     match words.next() {
@@ -262,43 +288,6 @@ fn info(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comma
         }
     }
     Ok(())
-}
-
-fn docs(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let commands: Vec<&Command> = if args.len() == 2 {
-        super::table().iter().collect()
-    } else {
-        args.from(2).iter().filter_map(find).collect()
-    };
-    reply.map(commands.len());
-    for command in commands {
-        reply.bulk_str(&command.full_name);
-        write_docs(command, reply);
-    }
-    Ok(())
-}
-
-fn write_docs(command: &Command, reply: &mut Reply) {
-    let subs: Vec<&Command> =
-        command.subcommands().iter().filter(|sub| !sub.name.is_empty()).collect();
-    reply.map(4 + usize::from(!subs.is_empty()));
-    for (name, value) in [
-        ("summary", command.summary),
-        ("since", command.since),
-        ("group", command.group.name()),
-        ("complexity", command.complexity),
-    ] {
-        reply.bulk_str(name);
-        reply.bulk_str(value);
-    }
-    if !subs.is_empty() {
-        reply.bulk_str("subcommands");
-        reply.map(subs.len());
-        for sub in subs {
-            reply.bulk_str(&sub.full_name);
-            write_docs(sub, reply);
-        }
-    }
 }
 
 fn list(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {

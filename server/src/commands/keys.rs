@@ -11,6 +11,7 @@ use super::table::{Access, CommandResult, Definition, ONE, REST, Run, TWO, flag}
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "copy",
+        syntax: "source destination [DB destination-db] [REPLACE]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
@@ -23,6 +24,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "del",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::WRITE,
         keys: REST,
@@ -35,6 +37,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "exists",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         keys: REST,
@@ -47,6 +50,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "move",
+        syntax: "key db",
         arity: 3,
         flags: flag::WRITE | flag::FAST,
         keys: ONE,
@@ -57,6 +61,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "rename",
+        syntax: "key newkey",
         arity: 3,
         flags: flag::WRITE,
         keys: TWO,
@@ -67,6 +72,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "renamenx",
+        syntax: "key newkey",
         arity: 3,
         flags: flag::WRITE | flag::FAST,
         keys: TWO,
@@ -77,6 +83,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "touch",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         keys: REST,
@@ -90,6 +97,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "type",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         keys: ONE,
@@ -100,6 +108,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "unlink",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         keys: REST,

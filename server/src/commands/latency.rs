@@ -40,6 +40,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "graph",
+            syntax: "event",
             arity: 3,
             run: Run::Gather(graph),
             summary: "Returns a latency graph for an event.",
@@ -55,6 +56,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "histogram",
+            syntax: "[command [command ...]]",
             arity: -2,
             run: Run::Gather(histogram),
             since: "7.0.0",
@@ -64,6 +66,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "history",
+            syntax: "event",
             arity: 3,
             run: Run::Gather(history),
             summary: "Returns timestamp-latency samples for an event.",
@@ -77,6 +80,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "reset",
+            syntax: "[event [event ...]]",
             arity: -2,
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             run: Run::Gather(reset),

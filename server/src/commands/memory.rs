@@ -78,6 +78,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "usage",
+            syntax: "key [SAMPLES count]",
             arity: -3,
             flags: flag::READONLY,
             keys: SECOND,

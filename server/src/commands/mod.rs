@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod context;
 pub(crate) mod debug;
+pub(crate) mod documentation;
 pub(crate) mod dump;
 pub(crate) mod execute;
 pub(crate) mod expiry;
@@ -33,6 +34,7 @@ pub(crate) mod slowlog;
 pub(crate) mod sort;
 pub(crate) mod sorted_sets;
 pub(crate) mod strings;
+pub(crate) mod syntax;
 pub(crate) mod table;
 pub(crate) mod transactions;
 

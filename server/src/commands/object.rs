@@ -30,6 +30,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     subcommands: &[
         Definition {
             name: "encoding",
+            syntax: "key",
             access: &[Access::to("RO")],
             run: Run::Data(encoding),
             tips: &["nondeterministic_output"],
@@ -38,6 +39,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "freq",
+            syntax: "key",
             access: &[Access::to("RO")],
             run: Run::Data(frequency),
             tips: &["nondeterministic_output"],
@@ -57,6 +59,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "idletime",
+            syntax: "key",
             access: &[Access::to("RO")],
             run: Run::Data(idle_time),
             tips: &["nondeterministic_output"],
@@ -65,6 +68,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "refcount",
+            syntax: "key",
             access: &[Access::to("RO")],
             run: Run::Data(reference_count),
             tips: &["nondeterministic_output"],

@@ -27,6 +27,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         subcommands: &[
             Definition {
                 name: "get",
+                syntax: "parameter [parameter ...]",
                 arity: -3,
                 flags: ADMIN,
                 run: Run::Session(config_get),
@@ -68,6 +69,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
             },
             Definition {
                 name: "set",
+                syntax: "parameter value [parameter value ...]",
                 arity: -4,
                 flags: ADMIN,
                 run: Run::Session(config_set),
@@ -116,6 +118,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lolwut",
+        syntax: "[VERSION version]",
         arity: -1,
         flags: flag::READONLY | flag::FAST,
         run: Run::Session(lolwut),
@@ -126,6 +129,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "shutdown",
+        syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         arity: -1,
         flags: ADMIN | flag::AT_ONCE | flag::NO_MULTI | flag::ALLOW_BUSY,
         run: Run::Session(shutdown),

@@ -9,10 +9,17 @@ use crate::engine::statistics::{CommandStatistics, SlowCommand};
 
 const ADMIN: u32 = flag::ADMIN | flag::LOADING | flag::STALE;
 
-const fn sub(name: &'static str, arity: i16, run: Run, summary: &'static str) -> Definition {
+const fn sub(
+    name: &'static str,
+    arity: i16,
+    syntax: &'static str,
+    run: Run,
+    summary: &'static str,
+) -> Definition {
     Definition {
         name,
         arity,
+        syntax,
         flags: ADMIN,
         run,
         group: Group::Server,
@@ -34,11 +41,11 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     subcommands: &[
         Definition {
             tips: &["request_policy:all_nodes", "nondeterministic_output"],
-            ..sub("get", -2, Run::Gather(slowlog_get), "Returns the slow log's entries.")
+            ..sub("get", -2, "[count]", Run::Gather(slowlog_get), "Returns the slow log's entries.")
         },
         Definition {
             flags: flag::LOADING | flag::STALE,
-            ..sub("help", 2, Run::Session(slowlog_help), "Shows what the subcommands do.")
+            ..sub("help", 2, "", Run::Session(slowlog_help), "Shows what the subcommands do.")
         },
         Definition {
             tips: &[
@@ -46,11 +53,11 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
                 "response_policy:agg_sum",
                 "nondeterministic_output",
             ],
-            ..sub("len", 2, Run::Gather(slowlog_len), "Returns the slow log's length.")
+            ..sub("len", 2, "", Run::Gather(slowlog_len), "Returns the slow log's length.")
         },
         Definition {
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-            ..sub("reset", 2, Run::Gather(slowlog_reset), "Clears the slow log.")
+            ..sub("reset", 2, "", Run::Gather(slowlog_reset), "Clears the slow log.")
         },
     ],
     ..Definition::BASE

@@ -35,6 +35,8 @@ const STORE: Access =
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "sort",
+        syntax: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | \
+                 DESC] [ALPHA] [STORE destination]",
         flags: flag::WRITE | flag::DENYOOM | FLAGS,
         categories: CATEGORIES,
         access: &[Access::to("RO access"), PATTERNS, STORE],
@@ -44,6 +46,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sort_ro",
+        syntax: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | \
+                 DESC] [ALPHA]",
         flags: flag::READONLY | FLAGS,
         keys: super::table::ONE,
         categories: CATEGORIES,

@@ -154,6 +154,8 @@ pub(crate) struct Definition {
     pub(crate) name: &'static str,
     /// Number of arguments with the name; negative: at least so many.
     pub(crate) arity: i16,
+    /// Its arguments, in the notation of [`syntax`](super::syntax).
+    pub(crate) syntax: &'static str,
     /// Bits of [`flag`].
     pub(crate) flags: u32,
     /// Where its keys are.
@@ -297,6 +299,7 @@ impl Definition {
     pub(crate) const BASE: Definition = Definition {
         name: "",
         arity: 1,
+        syntax: "",
         flags: 0,
         keys: KeySpec::None,
         access: &[],

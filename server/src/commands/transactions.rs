@@ -40,6 +40,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "watch",
+        syntax: "key [key ...]",
         arity: -2,
         flags: FLAGS | flag::FAST | flag::ALLOW_BUSY,
         keys: REST,

@@ -18,6 +18,7 @@ const WRITE: u32 = READ | flag::DANGEROUS;
 const fn sub(
     name: &'static str,
     arity: i16,
+    syntax: &'static str,
     flags: u32,
     run: Run,
     summary: &'static str,
@@ -25,6 +26,7 @@ const fn sub(
     Definition {
         name,
         arity,
+        syntax,
         flags,
         run,
         group: Group::Server,
@@ -42,11 +44,19 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     complexity: "Depends on subcommand.",
     summary: "A container for the balancer's commands.",
     subcommands: &[
-        sub("apply", -3, WRITE, Run::Session(apply), "Carries out a reviewed plan."),
-        sub("cancel", 3, WRITE, Run::Session(cancel), "Stops a run, or all."),
+        sub(
+            "apply",
+            -3,
+            "plan-id [NOW]",
+            WRITE,
+            Run::Session(apply),
+            "Carries out a reviewed plan.",
+        ),
+        sub("cancel", 3, "<plan-id | ALL>", WRITE, Run::Session(cancel), "Stops a run, or all."),
         sub(
             "explain",
             -2,
+            "[SHARD shard | SLOT slot]",
             READ,
             Run::Gather(explain::explain),
             "Tells why nothing moves, or why this slot or shard is as it is.",
@@ -54,30 +64,68 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         sub(
             "help",
             2,
+            "",
             flag::LOADING | flag::STALE,
             Run::Session(help),
             "Returns helpful text about the different subcommands.",
         ),
-        sub("history", -2, READ, Run::Session(history), "Lists what has been done."),
+        sub(
+            "history",
+            -2,
+            "[count] [FAILED]",
+            READ,
+            Run::Session(history),
+            "Lists what has been done.",
+        ),
         sub(
             "pause",
             -2,
+            "[seconds] [REASON reason]",
             WRITE,
             Run::Session(pause),
             "Starts nothing until resumed, or for some seconds.",
         ),
-        sub("pin", -3, WRITE, Run::Session(pin), "Keeps slots where they are."),
-        sub("plan", -2, READ, Run::Session(plan), "Computes what would be done, without doing it."),
-        sub("resume", -2, WRITE, Run::Session(resume), "Ends a pause."),
-        sub("run", -2, WRITE, Run::Session(run), "Evaluates at once."),
+        sub(
+            "pin",
+            -3,
+            "slots [slots ...]",
+            WRITE,
+            Run::Session(pin),
+            "Keeps slots where they are.",
+        ),
+        sub(
+            "plan",
+            -2,
+            "[<TIER <THREAD | NODE> | ADD bytes | REMOVE shard | MAXBYTES bytes> [...]]",
+            READ,
+            Run::Session(plan),
+            "Computes what would be done, without doing it.",
+        ),
+        sub("resume", 2, "", WRITE, Run::Session(resume), "Ends a pause."),
+        sub(
+            "run",
+            -2,
+            "[TIER <THREAD | NODE>] [NOW]",
+            WRITE,
+            Run::Session(run),
+            "Evaluates at once.",
+        ),
         sub(
             "status",
             -2,
+            "[TIER <THREAD | NODE>]",
             READ,
             Run::Session(status),
             "Shows state, windows, spread, shards and what is queued.",
         ),
-        sub("unpin", -3, WRITE, Run::Session(unpin), "Lets pinned slots move again."),
+        sub(
+            "unpin",
+            -3,
+            "slots [slots ...]",
+            WRITE,
+            Run::Session(unpin),
+            "Lets pinned slots move again.",
+        ),
     ],
     ..Definition::BASE
 }];
@@ -237,8 +285,7 @@ fn pause(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     Ok(())
 }
 
-fn resume(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    Words::new(args).end()?;
+fn resume(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
     let shared = &cx.shard.node;
     let was_paused = {
         let mut rebalance = shared.balance.lock();

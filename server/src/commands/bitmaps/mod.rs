@@ -16,6 +16,7 @@ const BASE: Definition = Definition { group: Group::Bitmap, keys: ONE, ..Definit
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "bitcount",
+        syntax: "key [start end [BYTE | BIT]]",
         arity: -2,
         flags: flag::READONLY,
         run: Run::Data(search::bitcount),
@@ -26,6 +27,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "bitfield",
+        syntax: "key [<GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset \
+                 value:integer | INCRBY encoding offset increment>> [...]]",
         arity: -2,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW access update variable_flags")
@@ -38,6 +41,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "bitfield_ro",
+        syntax: "key [GET encoding offset [GET encoding offset ...]]",
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(field::bitfield_ro),
@@ -48,6 +52,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "bitop",
+        syntax: "<AND | OR | XOR | NOT> destkey key [key ...]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM,
         keys: KeySpec::Range { first: 2, last: -1, step: 1 },
@@ -60,6 +65,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "bitpos",
+        syntax: "key bit [start [end [BYTE | BIT]]]",
         arity: -3,
         flags: flag::READONLY,
         run: Run::Data(search::bitpos),
@@ -70,6 +76,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "getbit",
+        syntax: "key offset",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(getbit),
@@ -79,6 +86,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "setbit",
+        syntax: "key offset value:integer",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW access update")],

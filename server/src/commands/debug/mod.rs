@@ -30,9 +30,20 @@ use crate::ids::ShardId;
 use crate::log::Level;
 use crate::node::Node;
 
+/// All subcommands: they are not in the table, as unknown ones have an answer of their own.
+const SYNTAX: &str = "<CHANGE-REPL-ID | DIGEST | DIGEST-VALUE [key:string [key:string ...]] | \
+                      ERROR message | HAND-OVER slot shard | HAND-OVERS rate duration | HELP | \
+                      LOG message | OBJECT key:string | POPULATE count [prefix [size]] | \
+                      PROTOCOL type | SET-ACTIVE-EXPIRE flag | SLEEP duration | \
+                      SLOT-AUDIT [slot] | STRINGMATCH-LEN len pattern | JMAP | PAUSE-CRON flag | \
+                      QUICKLIST-PACKED-THRESHOLD size | REPLYBUFFER option value | \
+                      SET-DISABLE-DENY-SCRIPTS flag | DROP-CLUSTER-PACKET-FILTER type | \
+                      SET-SKIP-CHECKSUM-VALIDATION flag>";
+
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "debug",
     arity: -2,
+    syntax: SYNTAX,
     flags: flag::ADMIN
         | flag::NOSCRIPT
         | flag::LOADING

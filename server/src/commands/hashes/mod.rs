@@ -14,6 +14,7 @@ const BASE: Definition = Definition { group: Group::Hash, keys: ONE, ..Definitio
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "hdel",
+        syntax: "key field [field ...]",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
@@ -25,6 +26,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hexists",
+        syntax: "key field",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -35,6 +37,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hget",
+        syntax: "key field",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(read::hget),
@@ -44,6 +47,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hgetall",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY,
         run: Run::Data(read::hgetall),
@@ -55,6 +59,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hincrby",
+        syntax: "key field increment",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -65,6 +70,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hincrbyfloat",
+        syntax: "key field increment:double",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -75,6 +81,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hkeys",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY,
         run: Run::Data(read::hkeys),
@@ -86,6 +93,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hlen",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -96,6 +104,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hmget",
+        syntax: "key field [field ...]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(read::hmget),
@@ -106,6 +115,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hmset",
+        syntax: "key field value [field value ...]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
@@ -117,6 +127,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hrandfield",
+        syntax: "key [count [WITHVALUES]]",
         arity: -2,
         flags: flag::READONLY,
         run: Run::Data(walk::hrandfield),
@@ -128,6 +139,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hscan",
+        syntax: "key cursor [MATCH pattern] [COUNT count]",
         arity: -3,
         flags: flag::READONLY,
         run: Run::Data(walk::hscan),
@@ -139,6 +151,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hset",
+        syntax: "key field value [field value ...]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
@@ -150,6 +163,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hsetnx",
+        syntax: "key field value",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
@@ -160,6 +174,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hstrlen",
+        syntax: "key field",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -170,6 +185,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "hvals",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY,
         run: Run::Data(read::hvals),

@@ -19,6 +19,7 @@ pub(crate) use self::report::{human, process_status, ratio};
 
 pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "info",
+    syntax: "[section [section ...]]",
     arity: -1,
     flags: flag::LOADING | flag::STALE | flag::DANGEROUS,
     run: Run::Gather(info),

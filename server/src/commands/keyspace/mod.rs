@@ -20,6 +20,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "flushall",
+        syntax: "[ASYNC | SYNC]",
         arity: -1,
         flags: flag::WRITE | flag::ALL_SLOTS | flag::KEYSPACE | flag::DANGEROUS,
         run: Run::Data(flush::flushall),
@@ -31,6 +32,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "flushdb",
+        syntax: "[ASYNC | SYNC]",
         arity: -1,
         flags: flag::WRITE | flag::ALL_SLOTS | flag::KEYSPACE | flag::DANGEROUS,
         run: Run::Data(flush::flushdb),
@@ -42,6 +44,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "keys",
+        syntax: "pattern",
         arity: 2,
         flags: flag::READONLY | flag::ALL_SLOTS | flag::DANGEROUS,
         run: Run::Spread(whole::keys_held, whole::keys),
@@ -61,6 +64,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "scan",
+        syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
         arity: -2,
         flags: flag::READONLY | flag::ALL_SLOTS,
         run: Run::Spread(scan::scan_held, scan::scan),
@@ -72,6 +76,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "swapdb",
+        syntax: "index1 index2",
         arity: 3,
         flags: flag::WRITE | flag::FAST | flag::ALL_SLOTS | flag::KEYSPACE | flag::DANGEROUS,
         run: Run::Data(flush::swapdb),

@@ -109,6 +109,7 @@ const WAITS: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING;
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "blmove",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
         arity: 6,
         flags: WAITS | flag::DENYOOM,
         keys: TWO,
@@ -121,6 +122,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "blmpop",
+        syntax: "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
         arity: -5,
         flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 2 },
@@ -134,6 +136,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "blpop",
+        syntax: "key [key ...] timeout",
         arity: -3,
         flags: WAITS,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
@@ -147,6 +150,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "brpop",
+        syntax: "key [key ...] timeout",
         arity: -3,
         flags: WAITS,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
@@ -160,6 +164,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "brpoplpush",
+        syntax: "source destination timeout",
         arity: 4,
         flags: WAITS | flag::DENYOOM,
         keys: TWO,
@@ -172,6 +177,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lindex",
+        syntax: "key index",
         arity: 3,
         flags: flag::READONLY,
         run: Run::Data(places::lindex),
@@ -182,6 +188,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "linsert",
+        syntax: "key <BEFORE | AFTER> pivot element",
         arity: 5,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW insert")],
@@ -193,6 +200,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "llen",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -202,6 +210,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lmove",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT>",
         arity: 5,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
@@ -213,6 +222,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lmpop",
+        syntax: "numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
         arity: -4,
         flags: flag::WRITE | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
@@ -225,6 +235,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lpop",
+        syntax: "key [count]",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
@@ -235,6 +246,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lpos",
+        syntax: "key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
         arity: -3,
         flags: flag::READONLY,
         run: Run::Data(places::lpos),
@@ -245,6 +257,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lpush",
+        syntax: "key element [element ...]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
@@ -255,6 +268,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lpushx",
+        syntax: "key element [element ...]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
@@ -266,6 +280,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lrange",
+        syntax: "key start stop",
         arity: 4,
         flags: flag::READONLY,
         run: Run::Data(places::lrange),
@@ -276,6 +291,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lrem",
+        syntax: "key count element",
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
@@ -287,6 +303,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lset",
+        syntax: "key index element",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW update")],
@@ -298,6 +315,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "ltrim",
+        syntax: "key start stop",
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
@@ -309,6 +327,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "rpop",
+        syntax: "key [count]",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
@@ -319,6 +338,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "rpoplpush",
+        syntax: "source destination",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
@@ -330,6 +350,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "rpush",
+        syntax: "key element [element ...]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
@@ -340,6 +361,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "rpushx",
+        syntax: "key element [element ...]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],

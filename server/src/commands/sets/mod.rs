@@ -23,6 +23,7 @@ fn write_member(reply: &mut Reply, member: Element<'_>) {
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "sadd",
+        syntax: "key member [member ...]",
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         run: Run::Data(members::sadd),
@@ -32,6 +33,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "scard",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -41,6 +43,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sdiff",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::READONLY,
         keys: REST,
@@ -52,6 +55,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sdiffstore",
+        syntax: "destination key [key ...]",
         flags: flag::WRITE | flag::DENYOOM,
         keys: REST,
         access: &[Access::to("OW update"), Access::to("RO access")],
@@ -62,6 +66,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sinter",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::READONLY,
         keys: REST,
@@ -74,6 +79,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sintercard",
+        syntax: "numkeys key [key ...] [LIMIT limit]",
         flags: flag::READONLY | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
         run: Run::Data(algebra::sintercard),
@@ -85,6 +91,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sinterstore",
+        syntax: "destination key [key ...]",
         flags: flag::WRITE | flag::DENYOOM,
         keys: REST,
         access: &[Access::to("RW update"), Access::to("RO access")],
@@ -96,6 +103,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sismember",
+        syntax: "key member",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -105,6 +113,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "smembers",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY,
         run: Run::Data(members::smembers),
@@ -115,6 +124,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "smismember",
+        syntax: "key member [member ...]",
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(members::smismember),
         since: "6.2.0",
@@ -124,6 +134,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "smove",
+        syntax: "source destination member",
         arity: 4,
         flags: flag::WRITE | flag::FAST,
         keys: TWO,
@@ -134,6 +145,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "spop",
+        syntax: "key [count]",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
@@ -145,6 +157,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "srandmember",
+        syntax: "key [count]",
         arity: -2,
         flags: flag::READONLY,
         run: Run::Data(sample::srandmember),
@@ -155,6 +168,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "srem",
+        syntax: "key member [member ...]",
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
         run: Run::Data(members::srem),
@@ -164,6 +178,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sscan",
+        syntax: "key cursor [MATCH pattern] [COUNT count]",
         flags: flag::READONLY,
         run: Run::Data(members::sscan),
         tips: &["nondeterministic_output"],
@@ -174,6 +189,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sunion",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::READONLY,
         keys: REST,
@@ -185,6 +201,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "sunionstore",
+        syntax: "destination key [key ...]",
         flags: flag::WRITE | flag::DENYOOM,
         keys: REST,
         access: &[Access::to("OW update"), Access::to("RO access")],

@@ -20,6 +20,7 @@ const BASE: Definition = Definition { group: Group::SortedSet, keys: ONE, ..Defi
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "bzmpop",
+        syntax: "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
         arity: -5,
         flags: flag::WRITE | flag::BLOCKING | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 2 },
@@ -34,6 +35,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "bzpopmax",
+        syntax: "key [key ...] timeout",
         arity: -3,
         flags: flag::WRITE | flag::FAST | flag::BLOCKING | flag::NOSCRIPT,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
@@ -47,6 +49,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "bzpopmin",
+        syntax: "key [key ...] timeout",
         arity: -3,
         flags: flag::WRITE | flag::FAST | flag::BLOCKING | flag::NOSCRIPT,
         keys: KeySpec::Range { first: 1, last: -2, step: 1 },
@@ -60,6 +63,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zadd",
+        syntax: "key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
@@ -71,6 +75,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zcard",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -81,6 +86,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zcount",
+        syntax: "key min:double max:double",
         arity: 4,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(ranges::zcount),
@@ -91,6 +97,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zdiff",
+        syntax: "numkeys key [key ...] [WITHSCORES]",
         arity: -3,
         flags: flag::READONLY | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
@@ -103,6 +110,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zdiffstore",
+        syntax: "destination numkeys key [key ...]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: Some(1), count: 2 },
@@ -116,6 +124,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zincrby",
+        syntax: "key increment member",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -127,6 +136,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zinter",
+        syntax: "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] \
+                 [WITHSCORES]",
         arity: -3,
         flags: flag::READONLY | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
@@ -139,6 +150,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zintercard",
+        syntax: "numkeys key [key ...] [LIMIT limit]",
         arity: -3,
         flags: flag::READONLY | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
@@ -150,6 +162,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zinterstore",
+        syntax: "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | \
+                 MIN | MAX>]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: Some(1), count: 2 },
@@ -163,6 +177,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zlexcount",
+        syntax: "key min max",
         arity: 4,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(ranges::zlexcount),
@@ -173,6 +188,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zmpop",
+        syntax: "numkeys key [key ...] <MIN | MAX> [COUNT count]",
         arity: -4,
         flags: flag::WRITE | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
@@ -187,6 +203,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zmscore",
+        syntax: "key member [member ...]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(members::zmscore),
@@ -197,6 +214,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zpopmax",
+        syntax: "key [count]",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
@@ -208,6 +226,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zpopmin",
+        syntax: "key [count]",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
@@ -219,6 +238,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrandmember",
+        syntax: "key [count [WITHSCORES]]",
         arity: -2,
         flags: flag::READONLY,
         run: Run::Data(sample::zrandmember),
@@ -230,6 +250,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrange",
+        syntax: "key start:string stop:string [BYSCORE | BYLEX] [REV] [LIMIT offset count] \
+                 [WITHSCORES]",
         arity: -4,
         flags: flag::READONLY,
         run: Run::Data(ranges::zrange),
@@ -240,6 +262,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrangebylex",
+        syntax: "key min max [LIMIT offset count]",
         arity: -4,
         flags: flag::READONLY,
         run: Run::Data(ranges::zrangebylex),
@@ -250,6 +273,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrangebyscore",
+        syntax: "key min:double max:double [WITHSCORES] [LIMIT offset count]",
         arity: -4,
         flags: flag::READONLY,
         run: Run::Data(ranges::zrangebyscore),
@@ -260,6 +284,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrangestore",
+        syntax: "dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]",
         arity: -5,
         flags: flag::WRITE | flag::DENYOOM,
         keys: TWO,
@@ -272,6 +297,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrank",
+        syntax: "key member [WITHSCORE]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(members::zrank),
@@ -282,6 +308,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrem",
+        syntax: "key member [member ...]",
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
@@ -293,6 +320,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zremrangebylex",
+        syntax: "key min max",
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
@@ -304,6 +332,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zremrangebyrank",
+        syntax: "key start stop",
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
@@ -315,6 +344,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zremrangebyscore",
+        syntax: "key min:double max:double",
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
@@ -326,6 +356,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrevrange",
+        syntax: "key start stop [WITHSCORES]",
         arity: -4,
         flags: flag::READONLY,
         run: Run::Data(ranges::zrevrange),
@@ -337,6 +368,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrevrangebylex",
+        syntax: "key max min [LIMIT offset count]",
         arity: -4,
         flags: flag::READONLY,
         run: Run::Data(ranges::zrevrangebylex),
@@ -348,6 +380,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrevrangebyscore",
+        syntax: "key max:double min:double [WITHSCORES] [LIMIT offset count]",
         arity: -4,
         flags: flag::READONLY,
         run: Run::Data(ranges::zrevrangebyscore),
@@ -359,6 +392,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zrevrank",
+        syntax: "key member [WITHSCORE]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(members::zrevrank),
@@ -369,6 +403,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zscan",
+        syntax: "key cursor [MATCH pattern] [COUNT count]",
         arity: -3,
         flags: flag::READONLY,
         run: Run::Data(sample::zscan),
@@ -380,6 +415,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zscore",
+        syntax: "key member",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(members::zscore),
@@ -389,6 +425,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zunion",
+        syntax: "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] \
+                 [WITHSCORES]",
         arity: -3,
         flags: flag::READONLY | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: None, count: 1 },
@@ -400,6 +438,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "zunionstore",
+        syntax: "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | \
+                 MIN | MAX>]",
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::MOVABLEKEYS,
         keys: KeySpec::Counted { destination: Some(1), count: 2 },

@@ -22,6 +22,7 @@ const BASE: Definition = Definition { group: Group::String, keys: ONE, ..Definit
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "append",
+        syntax: "key value",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
@@ -33,6 +34,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "decr",
+        syntax: "key",
         arity: 2,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -42,6 +44,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "decrby",
+        syntax: "key decrement",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -51,6 +54,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "get",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         run: Run::Data(get),
@@ -59,6 +63,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "getdel",
+        syntax: "key",
         arity: 2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
@@ -69,6 +74,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "getex",
+        syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
+                 unix-time-milliseconds | PERSIST]",
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access update").noted("UPDATE, as it may change the expiry")],
@@ -79,6 +86,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "getrange",
+        syntax: "key start end",
         arity: 4,
         flags: flag::READONLY,
         run: Run::Data(ranges::getrange),
@@ -89,6 +97,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "getset",
+        syntax: "key value",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -98,6 +107,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "incr",
+        syntax: "key",
         arity: 2,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -107,6 +117,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "incrby",
+        syntax: "key increment",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -116,6 +127,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "incrbyfloat",
+        syntax: "key increment:double",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
@@ -126,6 +138,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "lcs",
+        syntax: "key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]",
         arity: -3,
         flags: flag::READONLY,
         keys: TWO,
@@ -137,6 +150,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "mget",
+        syntax: "key [key ...]",
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         keys: REST,
@@ -148,6 +162,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "mset",
+        syntax: "key value [key value ...]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: PAIRS,
@@ -161,6 +176,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "msetnx",
+        syntax: "key value [key value ...]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM,
         keys: PAIRS,
@@ -174,6 +190,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "psetex",
+        syntax: "key milliseconds value",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("OW update")],
@@ -184,6 +201,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "set",
+        syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds \
+                 | PXAT unix-time-milliseconds | KEEPTTL]",
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::SAMPLED,
         access: &[Access::to("RW access update variable_flags")
@@ -194,6 +213,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "setex",
+        syntax: "key seconds value",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("OW update")],
@@ -204,6 +224,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "setnx",
+        syntax: "key value",
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("OW insert")],
@@ -213,6 +234,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "setrange",
+        syntax: "key offset value",
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW update")],
@@ -224,6 +246,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "strlen",
+        syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
@@ -234,6 +257,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
     Definition {
         name: "substr",
+        syntax: "key start end",
         arity: 4,
         flags: flag::READONLY,
         run: Run::Data(ranges::getrange),
