@@ -139,9 +139,17 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A copy that owns its bytes.
+    /// Bytes of the arguments, without what is between them.
+    pub fn bytes(&self) -> usize {
+        self.ranges.iter().map(|range| range.len()).sum()
+    }
+
+    /// A copy that owns its bytes, and no memory beyond them.
     pub fn to_owned(&self) -> ArgsBuf {
-        self.iter().collect()
+        let buf = Vec::with_capacity(self.bytes());
+        let mut owned = ArgsBuf { buf, ranges: Vec::with_capacity(self.len()) };
+        self.iter().for_each(|arg| owned.push(arg));
+        owned
     }
 }
 
@@ -253,6 +261,11 @@ impl ArgsBuf {
     #[inline]
     pub fn view(&self) -> Args<'_> {
         Args { buf: &self.buf, ranges: &self.ranges }
+    }
+
+    /// Capacities in bytes of its two blocks on the heap.
+    pub fn capacities(&self) -> [usize; 2] {
+        [self.buf.capacity(), self.ranges.capacity() * size_of::<ArgRange>()]
     }
 
     /// Number of arguments.

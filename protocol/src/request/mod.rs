@@ -26,7 +26,9 @@ const USUAL_ARGUMENTS_MAX: usize = 9;
 /// Bytes that one of them has.
 const USUAL_BYTES_MAX: usize = 9_999;
 /// Argument slots reserved on the word of a header alone.
-const RESERVED_ARGUMENTS_MAX: usize = 1024;
+const RESERVED_ARGUMENTS_MAX: usize = 64;
+/// Bytes of a line that announces a bulk string, unless it is padded.
+const BULK_LINE_BYTES_MAX: usize = 32;
 
 /// What a request may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub struct Limits {
     /// Largest argument in bytes: `proto-max-bulk-len`. Arguments at 4 GiB or more, or a
     /// request that large in total, are refused whatever this says.
     pub bulk_bytes_max: usize,
-    /// Most arguments in a request. Redis 7 allows 2³¹ − 1; earlier versions, and we, a 2²⁰.
+    /// Most arguments in a request: 2³¹ − 1, as in Redis 7. Memory for them is taken as they come.
     pub arguments_max: usize,
     /// Longest inline request, and longest line that announces a length, in bytes.
     pub inline_bytes_max: usize,
@@ -59,7 +61,7 @@ impl Limits {
 
     const DEFAULT: Self = Self {
         bulk_bytes_max: 512 * 1024 * 1024,
-        arguments_max: 1024 * 1024,
+        arguments_max: i32::MAX as usize,
         inline_bytes_max: 64 * 1024,
         authenticated: true,
     };
@@ -189,6 +191,8 @@ pub struct RequestParser {
     remaining: usize,
     /// No line end lies before this byte; only meaningful when beyond `position`.
     searched: usize,
+    /// Bytes of the arguments so far; only meaningful inside an array.
+    argument_bytes: usize,
 }
 
 impl RequestParser {
@@ -200,6 +204,23 @@ impl RequestParser {
     /// Whether part of a request was parsed already.
     pub fn is_inside(&self) -> bool {
         self.position != 0
+    }
+
+    /// Bytes of the arguments of an incomplete request that are complete.
+    pub fn argument_bytes(&self) -> usize {
+        self.argument_bytes
+    }
+
+    /// How many bytes at the end of `buf`, which holds an incomplete request and nothing behind
+    /// it, belong neither to a whole argument nor to a whole line in front of one. This is what
+    /// Redis keeps in a client's query buffer.
+    pub fn unread_bytes(&self, buf: &[u8]) -> usize {
+        let rest = &buf[self.position..];
+        let line = &rest[..rest.len().min(BULK_LINE_BYTES_MAX)];
+        match memchr(b'\r', line) {
+            Some(end) if self.is_inside() && end + 1 < rest.len() => rest.len() - end - 2,
+            _ => rest.len(),
+        }
     }
 
     /// Parses on.
@@ -240,10 +261,10 @@ impl RequestParser {
             args.reserve(count.min(RESERVED_ARGUMENTS_MAX));
             (position, count)
         };
+        let first = args.len();
         while remaining > 0 {
             let Some((bytes, start)) = self.read_bulk_length(buf, position, limits)? else {
-                self.position = position;
-                self.remaining = remaining;
+                self.pause(position, remaining, &args[first..]);
                 return Ok(Parsed::Incomplete { needed: buf.len() + 1 });
             };
             // Both are below 2³² here, or the sum is refused: no overflow on 64 bits, and on
@@ -254,8 +275,7 @@ impl RequestParser {
                 return Err(ProtocolError::InvalidBulkLength);
             }
             if next > buf.len() {
-                self.position = position;
-                self.remaining = remaining;
+                self.pause(position, remaining, &args[first..]);
                 return Ok(Parsed::Incomplete { needed: next });
             }
             args.push(ArgRange { start: start as u32, end: end as u32 });
@@ -264,6 +284,14 @@ impl RequestParser {
         }
         *self = Self::default();
         Ok(Parsed::Complete { consumed: position })
+    }
+
+    /// Remembers where it is, behind some more arguments.
+    #[cold]
+    fn pause(&mut self, position: usize, remaining: usize, parsed: &[ArgRange]) {
+        self.position = position;
+        self.remaining = remaining;
+        self.argument_bytes += parsed.iter().map(|range| range.len()).sum::<usize>();
     }
 
     /// The count behind `*` and where its line ends; `None` when the line is not complete.
