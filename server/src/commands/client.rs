@@ -312,7 +312,7 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     let _ = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={flags} db={} sub=0 \
-         psub=0 ssub=0 multi={} watch={} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs={} \
+         psub=0 ssub=0 multi={} watch={} qbuf={query} qbuf-free={} argv-mem={} multi-mem={} rbs={} \
          rbp={} obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user=default \
          redir=-1 resp={} lib-name={} lib-ver={} shard={}",
         client.id,
@@ -323,6 +323,9 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         client.db.load(Relaxed),
         client.queued.load(Relaxed),
         client.watching.load(Relaxed),
+        client.query_free.load(Relaxed),
+        client.argument_bytes.load(Relaxed),
+        client.queued_bytes.load(Relaxed),
         query.max(output),
         query.max(output),
         u8::from(output > 0),

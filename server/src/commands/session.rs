@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ballast_protocol::{ArgsBuf, Protocol};
+use ballast_protocol::{Args, ArgsBuf, Protocol};
+use ballast_storage::memory::good_size;
 
 use crate::commands::table::Command;
 use crate::engine::watchers::DirtyFlag;
@@ -25,6 +26,7 @@ pub(crate) struct Session {
     pub(crate) transaction: Option<Transaction>,
     /// `WATCH`ed keys.
     pub(crate) watching: Vec<WatchedKey>,
+    watching_bytes: usize,
     /// Set when a watched key has changed.
     pub(crate) dirty: DirtyFlag,
     /// `CLIENT REPLY`.
@@ -44,6 +46,23 @@ pub(crate) struct Transaction {
     pub(crate) failed: bool,
     /// Bytes of the arguments, which count against the query buffer limit.
     pub(crate) bytes: usize,
+    /// Bytes of the blocks that hold them.
+    blocks_bytes: usize,
+}
+
+impl Transaction {
+    /// Keeps a command for `EXEC`.
+    pub(crate) fn push(&mut self, command: &'static Command, args: Args<'_>) {
+        let queued = Queued { command, args: args.to_owned() };
+        self.bytes += args.bytes();
+        self.blocks_bytes += queued.args.capacities().map(good_size).iter().sum::<usize>();
+        self.commands.push(queued);
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.blocks_bytes + good_size(self.commands.capacity() * size_of::<Queued>())
+    }
 }
 
 /// A queued command.
@@ -59,6 +78,10 @@ impl std::fmt::Debug for Queued {
         write!(f, "{} {:?}", self.command.name, self.args)
     }
 }
+
+/// Bytes of a watched key in the session and in its slot, beside its name in both: the place in the
+/// list here; there, the entry and the list of who watches, which has room for four.
+const WATCH_BYTES: usize = size_of::<WatchedKey>() + 80 + 32;
 
 /// A key whose changes make `EXEC` fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +117,7 @@ impl Session {
             authenticated,
             transaction: None,
             watching: Vec::new(),
+            watching_bytes: 0,
             dirty: Arc::new(AtomicBool::new(false)),
             reply_mode: ReplyMode::On,
             no_touch: false,
@@ -122,6 +146,28 @@ impl Session {
     /// Whether a watched key has changed.
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::Acquire)
+    }
+
+    /// Bytes on the heap of what it has begun: commands queued, keys watched.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, Transaction::heap_bytes);
+        queued + self.watching_bytes
+    }
+
+    /// Watches more keys.
+    pub(crate) fn watch(&mut self, keys: Vec<WatchedKey>) {
+        let name = |watched: &WatchedKey| WATCH_BYTES + 2 * good_size(watched.key.len());
+        self.watching_bytes += keys.iter().map(name).sum::<usize>();
+        self.watching.extend(keys);
+        let count = u32::try_from(self.watching.len()).unwrap_or(u32::MAX);
+        self.client.watching.store(count, Ordering::Relaxed);
+    }
+
+    /// Watches none any more; returns those that it did.
+    pub(crate) fn take_watched(&mut self) -> Vec<WatchedKey> {
+        self.watching_bytes = 0;
+        self.client.watching.store(0, Ordering::Relaxed);
+        std::mem::take(&mut self.watching)
     }
 
     /// A command could not be queued.

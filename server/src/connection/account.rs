@@ -8,16 +8,31 @@ use ballast_protocol::ArgRange;
 use ballast_storage::memory::good_size;
 
 use super::Connection;
+use crate::commands::session::Queued;
 use crate::node::clients::CLIENT_BYTES;
-use crate::shard::buffers::READ_BYTES;
 
 impl Connection {
-    /// Counts what it keeps now.
+    /// Counts what it keeps now, with everything received so far in its place.
     pub(super) fn account(&mut self) {
-        let buffers = self.buffer_bytes();
-        self.is_at_rest = buffers == 0;
-        let ranges = good_size(self.ranges.capacity() * size_of::<ArgRange>());
-        self.publish(CLIENT_BYTES + (ranges + buffers) as u64);
+        let client = &self.session.client;
+        let input = if self.filled == 0 { 0 } else { self.input.capacity() };
+        let output = if self.reply.is_empty() { 0 } else { self.reply.capacity() };
+        let buffers =
+            good_size(input) + good_size(output) + self.waiting_bytes + self.session.heap_bytes();
+        self.is_at_rest = buffers == 0 && self.session.transaction.is_none();
+        let ranges = self.ranges.capacity() * size_of::<ArgRange>();
+        let unread = self.unread_bytes();
+        client.query_bytes.store(unread as u64, Relaxed);
+        client.query_free.store((input - self.filled) as u64, Relaxed);
+        let arguments = self.waiting_bytes + self.parser.argument_bytes();
+        client.argument_bytes.store(arguments as u64, Relaxed);
+        let queued = self
+            .session
+            .transaction
+            .as_ref()
+            .map_or(0, |open| open.bytes + open.commands.len() * size_of::<Queued>());
+        client.queued_bytes.store(queued as u64, Relaxed);
+        self.publish(CLIENT_BYTES + (good_size(ranges) + buffers) as u64);
     }
 
     /// Takes it out of the shard's sum.
@@ -28,14 +43,5 @@ impl Connection {
     fn publish(&self, bytes: u64) {
         let before = self.session.client.bytes.swap(bytes, Relaxed);
         self.shard.counters.clients_bytes.add(bytes.wrapping_sub(before));
-    }
-
-    /// Bytes of what the client has sent and not yet taken.
-    fn buffer_bytes(&self) -> usize {
-        // A buffer of this size goes back to the shard after the batch.
-        let input = if self.input.len() == READ_BYTES { 0 } else { self.input.capacity() };
-        let output = if self.reply.is_empty() { 0 } else { self.reply.capacity() };
-        let queued = self.session.transaction.as_ref().map_or(0, |open| open.bytes);
-        good_size(input) + good_size(output) + queued
     }
 }

@@ -1,7 +1,6 @@
 //! Commands that run alone: those that need slots of several shards, block, or ask all threads.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,10 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use ballast_protocol::{CommandError, Reply};
-use tokio::io::{AsyncRead, ReadBuf};
 
 use super::batch::Barrier;
-use super::{Connection, End, READ_BYTES};
+use super::{Connection, End};
 use crate::commands::context::SessionContext;
 use crate::commands::gather::Gathering;
 use crate::commands::table::{Run, flag};
@@ -122,7 +120,9 @@ impl Connection {
         if let Some(wait) = blocked {
             self.session.client.blocked.lock().replace(wait.waiter.clone());
             shard.state().counters.blocked_clients.add(1);
+            self.waiting_bytes = barrier.args.view().bytes();
             let ended = self.wait_blocked(&wait).await;
+            self.waiting_bytes = 0;
             shard.state().counters.blocked_clients.sub(1);
             self.session.client.blocked.lock().take();
             self.reply.raw(&ended?);
@@ -184,6 +184,8 @@ impl Connection {
     /// Waits until the command is executed, its time is over or the client is gone. Answers the
     /// encoded reply.
     async fn wait_blocked(&mut self, wait: &Wait) -> Result<Vec<u8>, End> {
+        self.park_input();
+        self.account();
         // What the client has waiting for must be sent before it waits.
         if self.flush().await.is_err() {
             self.cancel_wait(wait).await;
@@ -217,7 +219,7 @@ impl Connection {
         }
     }
 
-    /// The outcome, or the end of the stream. Reads ahead a little to notice the latter.
+    /// The outcome, or the end of the stream.
     fn poll_blocked(&mut self, token: Token, context: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready(Outcome::Unblocked(reply)) =
             self.shard.state().waits.poll(token, context.waker())
@@ -227,20 +229,7 @@ impl Connection {
         if self.session.client.is_killed() {
             return Poll::Ready(Event::Gone);
         }
-        while self.filled < self.taken + READ_BYTES {
-            if self.input.len() == self.filled {
-                self.input.resize(self.filled + 4096, 0);
-            }
-            let mut space = ReadBuf::new(&mut self.input[self.filled..]);
-            match Pin::new(&mut self.stream).poll_read(context, &mut space) {
-                Poll::Ready(Ok(())) if !space.filled().is_empty() => {
-                    self.filled += space.filled().len();
-                }
-                Poll::Ready(_) => return Poll::Ready(Event::Gone),
-                Poll::Pending => break,
-            }
-        }
-        Poll::Pending
+        self.poll_read_ahead(context).map(|_| Event::Gone)
     }
 
     /// Ends a wait from this side; empty unless the command was executed after all.

@@ -13,7 +13,7 @@ use super::transaction::unwatch_all;
 use super::{ahead, limits};
 use crate::commands::REPLY_BYTES;
 use crate::commands::context::{Routed, SessionContext};
-use crate::commands::session::{Queued, Session};
+use crate::commands::session::Session;
 use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::ids::ShardId;
@@ -409,8 +409,7 @@ fn queue(
     }
     let start = reply.len();
     if let Some(transaction) = &mut session.transaction {
-        transaction.bytes += args.iter().map(<[u8]>::len).sum::<usize>();
-        transaction.commands.push(Queued { command, args: args.to_owned() });
+        transaction.push(command, args);
         let queued = i64::try_from(transaction.commands.len()).unwrap_or(i64::MAX);
         session.client.queued.store(queued, Relaxed);
     }

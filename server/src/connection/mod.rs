@@ -8,6 +8,7 @@ pub(crate) mod barrier;
 pub(crate) mod batch;
 pub(crate) mod follow;
 pub(crate) mod group;
+mod input;
 pub(crate) mod transaction;
 
 #[cfg(test)]
@@ -16,21 +17,18 @@ mod simulation;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use ballast_protocol::{ArgRange, Limits, Reply, RequestParser};
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use self::batch::{Group, Stop};
 use self::follow::Follow;
 use self::group::More;
 use crate::commands::session::Session;
-use crate::config::QUERY_BUFFER_LIMIT_MIN;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::node::clients::Client;
@@ -58,9 +56,6 @@ impl Accepted {
     }
 }
 
-/// The most that one read of a long argument may bring.
-const READ_BYTES_MAX: usize = 1 << 20;
-
 /// One client's connection.
 pub(crate) struct Connection {
     shard: Rc<Shard>,
@@ -82,6 +77,8 @@ pub(crate) struct Connection {
     foreseen: Option<Planned>,
     /// What other shards are executing for this connection.
     group: Group,
+    /// Bytes of the arguments of the command that waits for keys.
+    waiting_bytes: usize,
     /// Whether its memory, as of the last account, is what it takes to be there.
     is_at_rest: bool,
     /// When it last received something, for the shard's rests.
@@ -131,6 +128,7 @@ impl Connection {
             sent: 0,
             foreseen: None,
             group: Group::default(),
+            waiting_bytes: 0,
             is_at_rest: false,
             seen: u64::MAX,
             follow: Follow::default(),
@@ -171,6 +169,11 @@ impl Connection {
                     Ok(false) => return Poll::Ready(Turn::Ended(End::Closed)),
                     Err(error) => return Poll::Ready(Turn::Ended(End::Failed(error))),
                 }
+                if self.filled > READ_BYTES
+                    && let Some(end) = self.too_much_input()
+                {
+                    return Poll::Ready(Turn::Ended(end));
+                }
                 if self.foresee() {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
@@ -198,7 +201,7 @@ impl Connection {
                     return Poll::Ready(Turn::Ended(End::Moves(to)));
                 }
             }
-            if (self.filled > 0 || self.session.transaction.is_some())
+            if self.session.transaction.is_some()
                 && let Some(end) = self.too_much_input()
             {
                 return Poll::Ready(Turn::Ended(end));
@@ -220,35 +223,6 @@ impl Connection {
         under_way.end(&mut group, &mut self.shard.state());
         self.group = group;
         result
-    }
-
-    /// Waits for bytes; false at the end of the stream.
-    ///
-    /// The common case borrows the shard's buffer, so that an idle connection keeps none.
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.session.client.is_killed() {
-            return Poll::Ready(Ok(false));
-        }
-        let borrowed = self.filled == 0;
-        if borrowed {
-            self.input = self.shard.buffers.take();
-        } else if self.input.len() - self.filled < READ_BYTES {
-            let more = self.needed.saturating_sub(self.filled).clamp(READ_BYTES, READ_BYTES_MAX);
-            self.input.resize(self.filled + more, 0);
-        }
-        let mut space = ReadBuf::new(&mut self.input[self.filled..]);
-        let polled = Pin::new(&mut self.stream).poll_read(context, &mut space);
-        let count = space.filled().len();
-        if count == 0 && borrowed {
-            let buffer = std::mem::take(&mut self.input);
-            self.shard.buffers.give(buffer);
-        }
-        ready!(polled)?;
-        self.filled += count;
-        self.shard.rest.turn(&mut self.seen);
-        self.session.client.net_in_bytes.fetch_add(count as u64, Relaxed);
-        self.shard.counters.net_in_bytes.add(count as u64);
-        Poll::Ready(Ok(count > 0))
     }
 
     /// Looks at what has been received; true if that is one command on a key that is here.
@@ -324,6 +298,8 @@ impl Connection {
                     }
                 }
                 Stop::Barrier(barrier) => {
+                    // It may begin a transaction, or watch.
+                    self.is_at_rest = false;
                     if let Err(end) = self.pass(*barrier).await {
                         return Some(end);
                     }
@@ -344,51 +320,6 @@ impl Connection {
             return Some(End::Closed);
         }
         self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
-    }
-
-    /// Drops what has been executed and keeps the rest for the next read.
-    fn settle_input(&mut self, needed: usize) {
-        let left = self.filled - self.taken;
-        if left == 0 {
-            let buffer = std::mem::take(&mut self.input);
-            self.shard.buffers.give(buffer);
-            self.needed = 1;
-        } else {
-            self.keep_input(left);
-            self.needed = needed.max(left + 1);
-        }
-        self.taken = 0;
-        self.filled = left;
-        if left > 0 || !self.is_at_rest {
-            self.session.client.query_bytes.store(left as u64, Relaxed);
-            self.account();
-        }
-    }
-
-    /// Keeps the last `left` bytes of the input, in a buffer of its own.
-    fn keep_input(&mut self, left: usize) {
-        if self.input.len() == READ_BYTES {
-            let rest = self.input[self.taken..self.filled].to_vec();
-            let buffer = std::mem::replace(&mut self.input, rest);
-            self.shard.buffers.give(buffer);
-        } else if self.taken > 0 {
-            self.input.copy_within(self.taken..self.filled, 0);
-            self.input.truncate(left);
-        }
-    }
-
-    fn too_much_input(&mut self) -> Option<End> {
-        let queued = self.session.transaction.as_ref().map_or(0, |open| open.bytes);
-        if self.filled + queued <= QUERY_BUFFER_LIMIT_MIN {
-            return None;
-        }
-        let state = self.shard.state();
-        let limit = usize::try_from(state.config.client_query_buffer_limit).unwrap_or(usize::MAX);
-        if self.filled + queued <= limit {
-            return None;
-        }
-        state.counters.query_limit_disconnections.add(1);
-        Some(End::Refused("it sent a query over client-query-buffer-limit"))
     }
 
     /// Sends the replies. Until the client has taken them, nothing more of it is executed.

@@ -86,9 +86,7 @@ impl Connection {
             }
         })
         .await;
-        self.session.watching.extend(keys);
-        let watching = u32::try_from(self.session.watching.len()).unwrap_or(u32::MAX);
-        self.session.client.watching.store(watching, Relaxed);
+        self.session.watch(keys);
     }
 
     pub(super) fn unwatch_all(&mut self) {
@@ -195,8 +193,7 @@ pub(super) fn unwatch_all(state: &mut ShardState, session: &mut Session) {
     if session.watching.is_empty() {
         return;
     }
-    session.client.watching.store(0, Relaxed);
-    for watched in std::mem::take(&mut session.watching) {
+    for watched in session.take_watched() {
         let dirty = Arc::clone(&dirty);
         let slot = watched.slot;
         state.note(slot, move |boxed| boxed.watchers.unwatch(watched.db, &watched.key, &dirty));

@@ -43,8 +43,14 @@ pub(crate) struct Client {
     pub(crate) watching: AtomicU32,
     /// Bytes of memory that it keeps, its buffers among it; a part of its shard's `clients_bytes`.
     pub(crate) bytes: AtomicU64,
-    /// Bytes received and not yet executed.
+    /// Bytes received, of which neither commands nor whole arguments have been made yet.
     pub(crate) query_bytes: AtomicU64,
+    /// Bytes that the buffer for them has room for beside.
+    pub(crate) query_free: AtomicU64,
+    /// Bytes of the arguments of the command that is incomplete, or that waits.
+    pub(crate) argument_bytes: AtomicU64,
+    /// Bytes of the arguments of the commands that wait for `EXEC`.
+    pub(crate) queued_bytes: AtomicU64,
     /// Bytes of replies not yet taken by the socket.
     pub(crate) output_bytes: AtomicU64,
     /// Bytes received in all.
@@ -100,6 +106,9 @@ impl Client {
             watching: AtomicU32::new(0),
             bytes: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
+            query_free: AtomicU64::new(0),
+            argument_bytes: AtomicU64::new(0),
+            queued_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             net_in_bytes: AtomicU64::new(0),
             net_out_bytes: AtomicU64::new(0),

@@ -65,6 +65,7 @@ impl Buffers {
     #[inline]
     pub(crate) fn give(&self, buffer: Vec<u8>) {
         let (spare, max) = match buffer.len() {
+            len if len != buffer.capacity() => return,
             READ_BYTES => (&self.large, SPARE_MAX),
             SMALL_BYTES => (&self.small, SPARE_SMALL_MAX),
             _ => return,
