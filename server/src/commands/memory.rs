@@ -298,7 +298,7 @@ fn findings(shared: &Node, shards: &[ShardFacts]) -> Vec<String> {
 fn malloc_stats<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
         let threads = cx.each_shard(|_| memory::thread_used_bytes()).await;
-        let mut text = String::from("allocator: mimalloc\n");
+        let mut text = format!("allocator: {}\n", memory::ALLOCATOR);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "used: {}", memory::used_bytes());
         let _ = writeln!(text, "peak: {}", memory::peak_bytes());

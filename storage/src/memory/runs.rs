@@ -95,7 +95,7 @@ pub(super) fn place_ahead(number: usize) {
     if arena.lock().ahead.is_some() {
         return;
     }
-    let Some(chunk) = super::index_apart(|| Chunk::map(number)) else { return };
+    let Some(chunk) = super::mimalloc::index_apart(|| Chunk::map(number)) else { return };
     let (base, tags) = (chunk.base.as_ptr(), chunk.tags.as_ptr());
     // It can be taken at once: what is in it already stays as it is.
     arena.lock().ahead = Some(chunk);
@@ -144,7 +144,7 @@ pub(super) fn look(thread: usize, now_ms: u64) -> bool {
 
 /// Gives the longest run that an arena owes back to the system; false if it owes nothing.
 pub(super) fn return_longest(number: usize) -> bool {
-    super::index_apart(|| return_run(&ALL[number], Arena::longest_owed))
+    super::mimalloc::index_apart(|| return_run(&ALL[number], Arena::longest_owed))
 }
 
 /// Gives the pages of a free run back to the system: nobody waits for the arena's lock meanwhile.

@@ -114,7 +114,7 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "mem_clients_normal": memory.clients,
         "mem_cluster_links": 0,
         "mem_aof_buffer": 0,
-        "mem_allocator": "mimalloc",
+        "mem_allocator": ballast_storage::memory::ALLOCATOR,
         "active_defrag_running": 0,
         "lazyfree_pending_objects": report.shared.sum(|c| c.lazyfree_pending.value()),
         "lazyfreed_objects": 0,
