@@ -10,7 +10,7 @@ use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::session::ReplyMode;
 use crate::ids::{ClientId, CommandId, ShardId};
-use crate::node::blocked::{Cancelled, Waiter};
+use crate::node::blocked::Waiter;
 use crate::node::clients::Client;
 
 const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;
@@ -427,6 +427,9 @@ fn kill(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comma
                 cx.session.closing = true;
             } else {
                 client.kill();
+                // Before the next command, which might have something for it.
+                let waiter = client.blocked.lock().clone();
+                waiter.map(|waiter| cx.shard.end_wait(&waiter));
             }
         }
     }
@@ -525,17 +528,10 @@ fn unblock(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Co
         return Ok(());
     };
     client.unblock_error.store(error, Relaxed);
-    let ended = match waiter.cancel() {
-        Cancelled::Now => {
-            cx.shard.end_wait(&waiter);
-            true
-        }
-        Cancelled::Confirmed => true,
-        Cancelled::TooLate => {
-            client.unblock_error.store(false, Relaxed);
-            false
-        }
-    };
+    let ended = cx.shard.end_wait(&waiter);
+    if !ended {
+        client.unblock_error.store(false, Relaxed);
+    }
     reply.integer(i64::from(ended));
     Ok(())
 }

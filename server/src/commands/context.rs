@@ -7,7 +7,7 @@ use ballast_storage::types::{Hash, HashRef, Limits, List, ListRef, Set, SetRef, 
 use ballast_storage::{Create, Key, Keyspace, Value, WrongType};
 use rand::RngExt;
 
-use super::table::Command;
+use super::table::{Command, flag};
 use crate::commands::session::Session;
 use crate::config::Config;
 use crate::engine::evict::Touch;
@@ -43,6 +43,11 @@ pub(crate) struct Routed {
 impl Routed {
     /// Nothing is known, or there are no keys.
     pub(crate) const NOWHERE: Routed = Routed { key: std::ptr::null(), hash: 0, slot: NO_SLOT };
+
+    /// A command whose first key is in `slot`; nothing is known of the key.
+    pub(crate) fn somewhere(slot: u16) -> Routed {
+        Routed { slot, ..Routed::NOWHERE }
+    }
 
     /// A command whose first key is in `slot`.
     #[inline(always)]
@@ -367,6 +372,15 @@ impl<'a> Data<'a> {
         {
             self.engine.ready.push_back(slot);
         }
+    }
+
+    /// Whether what `key` has is kept for someone who waits for it already, so that the caller,
+    /// which would take it and may wait, has to wait as well.
+    pub(crate) fn is_spoken_for(&self, key: &[u8]) -> bool {
+        let boxed = self.engine.slot(self.slot_of(key));
+        self.command.has(flag::BLOCKING)
+            && self.caller.may_block
+            && boxed.is_some_and(|boxed| boxed.waiters.is_reserved(self.caller.db, key))
     }
 
     /// Instead of replying: lets the caller wait until one of the keys at these argument

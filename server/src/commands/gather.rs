@@ -35,9 +35,9 @@ pub(crate) trait Local {
     fn held(&self) -> Vec<(u16, &'static str, u64)>;
     /// Hands an owned slot over to another shard. False if it is not here or travels.
     fn hand_over(&mut self, slot: u16, to: ShardId) -> bool;
-    /// Ends the wait of a blocked command that has been cancelled: its slots forget it, and its
-    /// connection goes on.
-    fn end_wait(&mut self, waiter: &Waiter);
+    /// Ends the wait of a blocked command: nothing will be executed for it any more, and its
+    /// connection goes on. False if that is too late.
+    fn end_wait(&mut self, waiter: &Waiter) -> bool;
 }
 
 impl<'a> Deref for dyn Local + 'a {
@@ -115,16 +115,21 @@ impl Gathering<'_> {
         collected
     }
 
-    /// Runs `work` on the thread of one shard. `None` only if that thread is ending.
-    pub(crate) async fn on_shard<T: Send + 'static>(
+    /// Runs `work` where `slot` is, once no transaction holds it. `None` only if the threads are
+    /// ending.
+    pub(crate) async fn on_slot<T: Send + 'static>(
         &self,
-        shard: ShardId,
+        slot: u16,
         work: impl FnOnce(&mut dyn Local) -> T + Send + 'static,
     ) -> Option<T> {
-        match self.ask(shard, work) {
-            Answer::Here(value) => Some(value),
-            Answer::Coming(coming) => coming.await.ok(),
-        }
+        let (sender, receiver) = oneshot::channel();
+        let visit = move |local: &mut dyn Local| {
+            local.tick();
+            // Whoever asked may have given up.
+            let _ = sender.send(work(local));
+        };
+        self.threads.visit(slot, Box::new(visit));
+        receiver.await.ok()
     }
 
     fn ask<T: Send + 'static>(

@@ -7,19 +7,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use ballast_protocol::slot::key_slot;
 use ballast_protocol::{CommandError, Reply};
+use smallvec::SmallVec;
 
 use super::batch::Barrier;
 use super::{Connection, End};
 use crate::commands::context::SessionContext;
 use crate::commands::gather::Gathering;
-use crate::commands::table::{Run, flag};
+use crate::commands::table::{KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::engine::waiters::{BlockOn, OnTimeout};
-use crate::node::blocked::Token;
-use crate::node::blocked::{Cancelled, Waiter};
+use crate::node::blocked::{Blocked, Cancelled, Token, WaitKey, WaitState, Waiter};
 use crate::shard::ShardState;
-use crate::shard::borrowing::Slots;
+use crate::shard::borrowing::Want;
 use crate::shard::waits::Outcome;
 
 impl Connection {
@@ -97,28 +98,30 @@ impl Connection {
 
     async fn pass_data(&mut self, barrier: &Barrier) -> Result<(), End> {
         let command = barrier.command;
-        let needed: Slots = if command.needs_all_slots(barrier.args.view()) {
-            (0..ballast_protocol::slot::SLOTS).collect()
+        let want = if command.needs_all_slots(barrier.args.view()) {
+            Want::All
         } else {
-            barrier.slots.clone()
+            Want::Slots(barrier.slots.clone())
         };
         // Where it names keys, the work is theirs, though it may expire others.
-        let first = barrier.slots.first().or(needed.first()).copied().unwrap_or(NO_SLOT);
+        let first = barrier.slots.first().or(want.slots().first()).copied().unwrap_or(NO_SLOT);
         let caller = self.session.caller();
         let mut reply = self.lend_reply();
         let args = &barrier.args;
+        let client = &self.session.client;
         let shard = Rc::clone(&self.shard);
         let blocked = self
-            .with_slots(needed, "command", |state, needed| {
-                let args = args.view();
+            .with_slots(want.clone(), "command", |state| {
+                let (args, needed) = (args.view(), want.slots());
                 let on = state.execute_slots(command, needed, first, args, caller, &mut reply)?;
-                Some(begin_wait(state, barrier, needed, caller, &on))
+                let wait = begin_wait(state, barrier, caller, &on);
+                client.blocked.lock().replace(wait.waiter.clone());
+                Some(wait)
             })
             .await;
         self.reply = reply;
         self.shard.free_if_asked().await;
         if let Some(wait) = blocked {
-            self.session.client.blocked.lock().replace(wait.waiter.clone());
             shard.state().counters.blocked_clients.add(1);
             self.waiting_bytes = barrier.args.view().bytes();
             let ended = self.wait_blocked(&wait).await;
@@ -138,11 +141,11 @@ impl Connection {
     /// [`with_slots`](crate::shard::Shard::with_slots) for this connection.
     pub(super) async fn with_slots<R>(
         &self,
-        slots: Slots,
+        want: Want,
         reason: &'static str,
-        work: impl FnOnce(&mut ShardState, &[u16]) -> R,
+        work: impl FnOnce(&mut ShardState) -> R,
     ) -> R {
-        self.shard.with_slots(self.session.client.id, slots, reason, work).await
+        self.shard.with_slots(self.session.client.id, want, reason, work).await
     }
 }
 
@@ -159,15 +162,33 @@ struct Wait {
 fn begin_wait(
     state: &mut ShardState,
     barrier: &Barrier,
-    slots: &[u16],
     caller: crate::node::blocked::Caller,
     on: &BlockOn,
 ) -> Wait {
     let token = state.waits.open();
-    let keys = ShardState::keys_at(barrier.args.view(), &on.keys);
-    let args = barrier.args.clone();
-    let slots = slots.to_vec();
-    let waiter = Waiter::new(state.id, token, caller, barrier.command.id, args, slots, keys);
+    let args = barrier.args.view();
+    let wait =
+        |at: &usize| WaitKey { slot: key_slot(args.at(*at)), key: args.at(*at).into(), at: *at };
+    let mut others = SmallVec::new();
+    barrier.command.keys.each(args, |at| {
+        if !on.keys.contains(&at) {
+            others.push(key_slot(args.at(at)));
+        }
+    });
+    let waiter = Waiter::new(Blocked {
+        state: WaitState::default(),
+        origin: state.id,
+        token,
+        caller,
+        command: barrier.command.id,
+        args: barrier.args.clone(),
+        keys: on.keys.iter().map(wait).collect(),
+        others,
+        count_at: match barrier.command.keys {
+            KeySpec::Counted { count, .. } => Some(count),
+            _ => None,
+        },
+    });
     state.wait_for_keys(&waiter);
     let now_ms = state.shared.clock.mono_ms();
     let end_ms = (on.timeout_ms > 0).then(|| now_ms.saturating_add(on.timeout_ms));
@@ -238,13 +259,13 @@ impl Connection {
             Cancelled::Now => {
                 let mut state = self.shard.state();
                 state.waits.close(wait.token);
-                state.forget_waiter_everywhere(&wait.waiter);
+                state.forget_waiter(&wait.waiter);
                 Vec::new()
             }
             Cancelled::Confirmed | Cancelled::TooLate => match self.shard.outcome(wait.token).await
             {
                 Outcome::Unblocked(reply) => reply,
-                Outcome::Batch(_) | Outcome::Borrowed(_) => Vec::new(),
+                Outcome::Batch(_) | Outcome::Held(_) => Vec::new(),
             },
         }
     }

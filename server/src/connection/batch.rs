@@ -290,18 +290,7 @@ fn data(
         Span::None => NO_SLOT,
         Span::One(slot) => slot,
         Span::Many(slots) => {
-            slots.iter().for_each(|slot| state.load_box(*slot));
-            if group.is_empty() && slots.iter().all(|slot| state.has(*slot)) {
-                let start = reply.len();
-                let caller = session.caller();
-                state.execute_slots(command, &slots, slots[0], args, caller, reply);
-                after_reply(session, reply, start);
-                if !state.ready.is_empty() {
-                    state.serve_ready();
-                }
-                return Next::Go;
-            }
-            return barrier(group, command, args, slots);
+            return wide(state, session, group, command, slots, args, reply);
         }
     };
     let is_elsewhere = slot != NO_SLOT && !state.has(slot);
@@ -311,6 +300,41 @@ fn data(
     let (start, routed) = (reply.len(), Routed::new(args, slot));
     dispatch(state, session.caller(), group, command, routed, args, reply);
     after_reply(session, reply, start);
+    Next::Go
+}
+
+/// A command with keys in several slots: here or on another shard, if all are there, and otherwise
+/// alone.
+fn wide(
+    state: &mut ShardState,
+    session: &mut Session,
+    group: &mut Group,
+    command: &'static Command,
+    slots: Slots,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Next {
+    slots.iter().for_each(|slot| state.load_box(*slot));
+    let caller = session.caller();
+    if group.is_empty() && slots.iter().all(|slot| state.has(*slot)) {
+        let start = reply.len();
+        state.execute_slots(command, &slots, slots[0], args, caller, reply);
+        after_reply(session, reply, start);
+        if !state.ready.is_empty() {
+            state.serve_ready();
+        }
+        return Next::Go;
+    }
+    let keeper = state.keeper(slots[0]);
+    let wants_reply = session.reply_mode == crate::commands::session::ReplyMode::On;
+    if !wants_reply
+        || keeper == state.id
+        || slots[1..].iter().any(|slot| state.keeper(*slot) != keeper)
+    {
+        return barrier(group, command, args, slots);
+    }
+    let at = outgoing(state, caller, group, keeper);
+    group.outgoing[at].1.push_wide(command, &slots, args);
     Next::Go
 }
 
@@ -366,20 +390,25 @@ fn collect(
     routed: Routed,
     args: Args<'_>,
 ) {
-    // May change before the next command for the slot is collected: `Group::settle` sees it.
-    let owner = state.shared.router.owner(routed.slot);
-    let at = match group.outgoing.iter().position(|(to, _)| *to == owner) {
+    let at = outgoing(state, caller, group, state.keeper(routed.slot));
+    group.outgoing[at].1.push(command, routed, args);
+}
+
+/// The message to the shard that keeps the slots of the next command, which is about to be put
+/// there. They may move before further commands on them are collected: `Group::settle` sees it.
+fn outgoing(state: &mut ShardState, caller: Caller, group: &mut Group, keeper: ShardId) -> usize {
+    let at = match group.outgoing.iter().position(|(to, _)| *to == keeper) {
         Some(at) => at,
         None => {
             let token = state.waits.open();
             let batch = state.spare_batch(token, caller);
-            group.outgoing.push((owner, batch));
+            group.outgoing.push((keeper, batch));
             group.outgoing.len() - 1
         }
     };
-    group.outgoing[at].1.push(command, routed, args);
     group.order.push(Place::Remote(at));
     state.counters.commands_elsewhere.add(1);
+    at
 }
 
 /// Keeps a command, whose keys are in `slots`, for running it alone, once everything before it is

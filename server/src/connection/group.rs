@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::batch::{Group, Place};
 use crate::commands::REPLY_BYTES;
 use crate::node::blocked::Token;
+use crate::shard::borrowing::{Slots, Want};
 use crate::shard::message::{Message, RemoteBatch};
 use crate::shard::waits::Outcome;
 use crate::shard::{Shard, ShardState};
@@ -69,7 +70,8 @@ impl Group {
         let router = &state.shared.router;
         let settled = self.outgoing.len() < 2
             || self.outgoing.iter().all(|(to, batch)| {
-                batch.commands.iter().all(|command| router.owner(command.slot) == *to)
+                let slots = batch.commands.iter().map(|command| &command.slot).chain(&batch.slots);
+                slots.into_iter().all(|slot| router.owner(*slot) == *to)
             });
         if settled {
             return;
@@ -83,7 +85,12 @@ impl Group {
             if let Place::Remote(at) = place {
                 let batch = &self.outgoing[*at].1;
                 let next = taken[*at];
-                all.push(batch.commands[next].command, batch.routed(next), batch.args(next));
+                let (command, args) = (batch.commands[next], batch.args(next));
+                if command.is_wide() {
+                    all.push_wide(command.command, batch.slots(next), args);
+                } else {
+                    all.push(command.command, batch.routed(next), args);
+                }
                 taken[*at] += 1;
                 *at = 0;
             }
@@ -149,20 +156,39 @@ async fn write_one(part: &mut Part, at: usize, shard: &Rc<Shard>, reply: &mut Re
             }
             Part::Home(batch) if at < batch.done => return reply.raw(batch.reply(at)),
             Part::Home(batch) => {
-                // More replies than fit at a time, or the slot has moved meanwhile: on to its
-                // owner, with what is left.
+                // More replies than fit at a time, or a slot has moved meanwhile.
                 let rest = std::mem::replace(batch, Box::new(batch.stand_in()));
-                *part = Part::Away(send_rest(&mut shard.state(), rest));
+                *part = go_on(shard, rest).await;
             }
         }
     }
 }
 
-fn send_rest(state: &mut ShardState, mut batch: Box<RemoteBatch>) -> Token {
-    let token = state.waits.open();
-    batch.token = token;
+/// What is left of a batch goes on to who keeps the slots of its next command. That is executed
+/// here if several do by now.
+async fn go_on(shard: &Rc<Shard>, mut batch: Box<RemoteBatch>) -> Part {
     batch.forget_replies();
-    let owner = state.shared.router.owner(batch.commands[batch.done].slot);
-    state.send(owner, Message::Batch(batch));
-    token
+    let slots: Slots = batch.slots(batch.done).into();
+    {
+        let mut state = shard.state();
+        let keeper = state.keeper(slots[0]);
+        if slots[1..].iter().all(|slot| state.keeper(*slot) == keeper) {
+            batch.token = state.waits.open();
+            let token = batch.token;
+            state.send(keeper, Message::Batch(batch));
+            return Part::Away(token);
+        }
+    }
+    let (at, caller) = (batch.done, batch.caller);
+    let mut reply = Reply::new(caller.protocol);
+    let (command, first) = (batch.commands[at].command, slots[0]);
+    let want = Want::Slots(slots);
+    let execute = |state: &mut ShardState| {
+        state.execute_slots(command, want.slots(), first, batch.args(at), caller, &mut reply);
+    };
+    shard.with_slots(caller.client, want.clone(), "command", execute).await;
+    batch.replies = reply.take();
+    batch.ends.push(batch.replies.len());
+    batch.done += 1;
+    Part::Home(batch)
 }

@@ -27,6 +27,7 @@ use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::clients::Client;
 use crate::shard::Shard;
+use crate::shard::borrowing::Want;
 use crate::shard::shared::Shared;
 
 const SHARDS: u16 = 4;
@@ -108,7 +109,7 @@ impl World {
         self.check();
         for shard in &self.shards {
             let state = shard.state();
-            assert!(state.lent.is_empty() && state.parked == 0);
+            assert!(state.places.is_complete() && state.places.parked() == 0);
             assert_eq!(state.limit_bytes, u64::MAX);
             for slot in 0..SLOTS {
                 assert_eq!(state.has(slot), state.shared.router.owner(slot) == state.id);
@@ -256,11 +257,11 @@ impl Connection {
         slots.sort_unstable();
         slots.dedup();
         let shard = Rc::clone(&self.shard);
-        let work = |state: &mut crate::shard::ShardState, _: &[u16]| {
+        let work = |state: &mut crate::shard::ShardState| {
             let one = |number: &u64| execute(state, ArgsBuf::new(["INCR", &key(*number)]).view());
             numbers.iter().map(one).collect::<Vec<_>>()
         };
-        let values = shard.with_slots(ClientId(0), slots, "transaction", work).await;
+        let values = shard.with_slots(ClientId(0), Want::Slots(slots), "transaction", work).await;
         for (number, value) in numbers.into_iter().zip(values) {
             self.counted(number, value);
         }
@@ -322,6 +323,9 @@ fn simulate(seed: u64) -> (u64, u64) {
             return (sum(|of| of.on_behalf.value()), sum(|of| of.commands_elsewhere.value()));
         }
     }
+    for shard in &world.shards {
+        println!("{:?}", shard.state().places);
+    }
     panic!("{} connections wait for ever", connections.len());
 }
 
@@ -359,17 +363,19 @@ fn a_note_follows_its_slot() {
     assert_eq!(noted.load(Relaxed), 2);
     let mut slots = crate::shard::borrowing::Slots::new();
     slots.push(slot);
-    let mut borrow = Box::pin(world.shards[asking].borrow(slots, "test"));
+    let mut borrow = Box::pin(world.shards[asking].hold(Want::Slots(slots), "test"));
     let mut context = Context::from_waker(Waker::noop());
     assert!(borrow.as_mut().poll(&mut context).is_pending());
     while world.shards.iter().any(|shard| world.handle_one(shard)) {}
     world.shards[asking].state().note(slot, note());
     while world.shards.iter().any(|shard| world.handle_one(shard)) {}
     assert_eq!(noted.load(Relaxed), 2, "the slot is held");
-    let Poll::Ready(held) = borrow.as_mut().poll(&mut context) else { panic!("it has the slot") };
+    let Poll::Ready(mut held) = borrow.as_mut().poll(&mut context) else {
+        panic!("it has the slot")
+    };
     {
         let mut state = world.shards[asking].state();
-        let loaded = state.load(held);
+        let loaded = state.load(&mut held);
         state.unload(loaded);
     }
     while world.shards.iter().any(|shard| world.handle_one(shard)) {}
@@ -390,11 +396,11 @@ fn guests_do_not_count_against_the_share_of_memory() {
     host.state().limit_bytes = 1_000;
     let mut slots = crate::shard::borrowing::Slots::new();
     slots.push(slot);
-    let append = |state: &mut crate::shard::ShardState, _: &[u16]| {
+    let append = |state: &mut crate::shard::ShardState| {
         execute(state, ArgsBuf::new(["APPEND", "key:0", "v"]).view())
     };
     let host = Rc::clone(host);
-    let mut run = Box::pin(host.with_slots(ClientId(0), slots, "test", append));
+    let mut run = Box::pin(host.with_slots(ClientId(0), Want::Slots(slots), "test", append));
     let mut context = Context::from_waker(Waker::noop());
     assert!(run.as_mut().poll(&mut context).is_pending());
     while world.shards.iter().any(|shard| world.handle_one(shard)) {}

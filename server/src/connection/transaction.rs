@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use ballast_protocol::slot::{SLOTS, key_slot};
+use ballast_protocol::slot::key_slot;
 use ballast_protocol::{CommandError, Reply};
 
 use super::Connection;
@@ -18,7 +18,7 @@ use crate::commands::table::{CommandResult, Run, Step, flag};
 use crate::engine::NO_SLOT;
 use crate::node::blocked::Caller;
 use crate::shard::ShardState;
-use crate::shard::borrowing::Slots;
+use crate::shard::borrowing::{Slots, Want};
 
 impl Connection {
     pub(super) async fn transact(&mut self, step: Step, barrier: &Barrier) -> CommandResult {
@@ -77,7 +77,7 @@ impl Connection {
             .filter(|key| !self.session.watching.contains(key))
             .collect();
         let dirty = Arc::clone(&self.session.dirty);
-        self.with_slots(barrier.slots.clone(), "watch", |state, _| {
+        self.with_slots(Want::Slots(barrier.slots.clone()), "watch", |state| {
             for watched in &keys {
                 state.expire_key(watched.slot, watched.db, &watched.key);
                 if let Some(boxed) = state.slots[usize::from(watched.slot)].as_deref_mut() {
@@ -102,15 +102,15 @@ impl Connection {
             self.unwatch_all();
             return Err(CommandError::ExecAbort);
         }
-        let slots = self.transaction_slots(&transaction);
+        let want = self.transaction_slots(&transaction);
         let asks = |queued: &Queued| matches!(queued.command.run, Run::Gather(_));
         let result = if transaction.commands.iter().any(asks) {
-            self.exec_asking(&transaction, slots).await
+            self.exec_asking(&transaction, want).await
         } else {
             let mut reply = self.lend_reply();
             let stand_in = Session::new(Arc::clone(&self.session.client), true);
             let mut session = std::mem::replace(&mut self.session, stand_in);
-            let execute = |state: &mut ShardState, _: &[u16]| {
+            let execute = |state: &mut ShardState| {
                 if session.is_dirty() {
                     reply.null_array();
                     return Ok(());
@@ -122,7 +122,7 @@ impl Connection {
                 }
                 Ok(())
             };
-            let result = self.with_slots(slots, "transaction", execute).await;
+            let result = self.with_slots(want, "transaction", execute).await;
             self.session = session;
             self.reply = reply;
             result
@@ -134,8 +134,8 @@ impl Connection {
 
     /// A transaction with commands that ask all threads (`INFO` and the like): its slots stay
     /// held, but aside, while they ask.
-    async fn exec_asking(&mut self, transaction: &Transaction, slots: Slots) -> CommandResult {
-        let mut held = self.shard.borrow(slots, "transaction").await;
+    async fn exec_asking(&mut self, transaction: &Transaction, want: Want) -> CommandResult {
+        let mut held = self.shard.hold(want, "transaction").await;
         let is_dirty = self.session.is_dirty();
         let room = if is_dirty { Ok(()) } else { check_room(&mut self.shard.state(), transaction) };
         if is_dirty {
@@ -156,24 +156,23 @@ impl Connection {
                 }
                 let mut state = self.shard.state();
                 state.begin_batch(self.session.client.id);
-                let loaded = state.load(held);
+                let loaded = state.load(&mut held);
                 run_queued(&mut state, &mut self.session, queued, &mut self.reply);
                 state.serve_loaded();
-                held = state.stash(loaded);
+                state.stash(loaded, &mut held);
             }
         }
         let mut state = self.shard.state();
-        let loaded = state.load(held);
-        state.unload(loaded);
+        state.give_back(held.parts);
         state.serve_ready();
         room
     }
 
     /// The slots that the transaction needs.
-    fn transaction_slots(&self, transaction: &Transaction) -> Slots {
+    fn transaction_slots(&self, transaction: &Transaction) -> Want {
         let needs_all = |queued: &Queued| queued.command.needs_all_slots(queued.args.view());
         if transaction.commands.iter().any(needs_all) {
-            return (0..SLOTS).collect();
+            return Want::All;
         }
         let mut slots: Slots = transaction
             .commands
@@ -183,7 +182,7 @@ impl Connection {
             .collect();
         slots.sort_unstable();
         slots.dedup();
-        slots
+        Want::Slots(slots)
     }
 }
 
@@ -217,15 +216,14 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
     let args = queued.args.view();
     match command.run {
         Run::Data(_) | Run::Spread(..) => {
-            let mut slots = slots_of(command.keys, args);
-            let named = slots.first().copied();
-            if command.needs_all_slots(args) {
-                slots = (0..SLOTS).collect();
-            }
+            let named = slots_of(command.keys, args);
             // Where it names keys, the work is theirs, though it may expire others.
-            let first = named.or(slots.first().copied()).unwrap_or(NO_SLOT);
+            let first = named.first().copied();
+            let want = if command.needs_all_slots(args) { Want::All } else { Want::Slots(named) };
+            let slots = want.slots();
+            let first = first.or(slots.first().copied()).unwrap_or(NO_SLOT);
             let caller = Caller { may_block: false, ..session.caller() };
-            if let Some(on) = state.execute_slots(command, &slots, first, args, caller, reply) {
+            if let Some(on) = state.execute_slots(command, slots, first, args, caller, reply) {
                 write_timeout(on.on_timeout, reply);
             }
         }

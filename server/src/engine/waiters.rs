@@ -40,6 +40,8 @@ struct Queues {
     by_key: AHashMap<(u8, Vec<u8>), VecDeque<Waiter>>,
     /// Keys that got something to take and have not been served yet. They travel with the slot.
     ready: VecDeque<(u8, Vec<u8>)>,
+    /// Keys whose first waiter gets what is there as soon as its other slots are fetched.
+    reserved: Vec<(u8, Vec<u8>)>,
 }
 
 impl Waiters {
@@ -77,6 +79,27 @@ impl Waiters {
     /// Whether a key is ready.
     pub(crate) fn has_ready(&self) -> bool {
         self.0.as_ref().is_some_and(|queues| !queues.ready.is_empty())
+    }
+
+    /// Keeps what `key` has for its first waiter: nobody else who waits, or would, is served.
+    pub(crate) fn reserve(&mut self, db: u8, key: &[u8]) {
+        if let Some(queues) = &mut self.0 {
+            queues.reserved.push((db, key.to_vec()));
+        }
+    }
+
+    /// Ends [`Self::reserve`].
+    pub(crate) fn end_reservation(&mut self, db: u8, key: &[u8]) {
+        if let Some(queues) = &mut self.0 {
+            queues.reserved.retain(|(in_db, reserved)| *in_db != db || reserved != key);
+        }
+    }
+
+    /// Whether what `key` has is kept for a waiter.
+    #[inline]
+    pub(crate) fn is_reserved(&self, db: u8, key: &[u8]) -> bool {
+        let is_it = |reserved: &(u8, Vec<u8>)| reserved.0 == db && reserved.1 == key;
+        self.0.as_ref().is_some_and(|queues| queues.reserved.iter().any(is_it))
     }
 
     /// Appends `waiter` to those of `key`.
@@ -134,13 +157,11 @@ impl Waiters {
 
 #[cfg(test)]
 mod tests {
-    use ballast_protocol::Protocol;
-
-    use ballast_protocol::ArgsBuf;
+    use ballast_protocol::{ArgsBuf, Protocol};
 
     use super::*;
     use crate::ids::{ClientId, CommandId, ShardId};
-    use crate::node::blocked::{Caller, Cancelled, Token};
+    use crate::node::blocked::{Blocked, Caller, Cancelled, Token, WaitKey, WaitState};
 
     fn waiter() -> Waiter {
         let caller = Caller {
@@ -152,8 +173,18 @@ mod tests {
         };
         let command = CommandId(0);
         let token = Token { index: 0, generation: 0 };
-        let args = ArgsBuf::new(["BLPOP", "k", "0"]);
-        Waiter::new(ShardId(0), token, caller, command, args, vec![1], vec![(1, b"k".to_vec())])
+        let key = |at, name: &str| WaitKey { slot: 1, key: name.into(), at };
+        Waiter::new(Blocked {
+            state: WaitState::default(),
+            origin: ShardId(0),
+            token,
+            caller,
+            command,
+            args: ArgsBuf::new(["BLPOP", "j", "k", "0"]),
+            keys: vec![key(1, "j"), key(2, "k")],
+            others: smallvec::SmallVec::new(),
+            count_at: None,
+        })
     }
 
     #[test]
@@ -164,6 +195,25 @@ mod tests {
         assert_eq!(waiter.cancel(), Cancelled::TooLate);
         assert!(!waiter.release(), "the connection is to be told");
         assert_eq!(waiter.cancel(), Cancelled::TooLate);
+    }
+
+    #[test]
+    fn a_ready_key_is_all_that_the_command_sees() {
+        let waiter = waiter();
+        let args = waiter.0.args_for(b"k");
+        let words: Vec<&[u8]> = args.view().iter().collect();
+        assert_eq!(words, [b"BLPOP".as_slice(), b"k", b"0"]);
+        assert_eq!(waiter.0.slots_for(7).as_slice(), [7]);
+    }
+
+    #[test]
+    fn what_is_reserved_stays_so_until_it_ends() {
+        let mut waiters = Waiters::default();
+        waiters.push(0, b"k", waiter());
+        waiters.reserve(0, b"k");
+        assert!(waiters.is_reserved(0, b"k") && !waiters.is_reserved(1, b"k"));
+        waiters.end_reservation(0, b"k");
+        assert!(!waiters.is_reserved(0, b"k"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! A blocked command, as its connection, the slots of its keys and whoever ends its wait share it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use ballast_protocol::{ArgsBuf, Protocol};
+use smallvec::SmallVec;
 
 use crate::ids::{ClientId, CommandId, ShardId};
 
@@ -37,7 +39,7 @@ pub(crate) struct Waiter(pub(crate) Arc<Blocked>);
 
 /// What a [`Waiter`] waits with; shared by the slots of all its keys and by its connection.
 pub(crate) struct Blocked {
-    state: AtomicU8,
+    pub(crate) state: WaitState,
     /// Connection's shard.
     pub(crate) origin: ShardId,
     /// What the connection waits for there.
@@ -48,10 +50,53 @@ pub(crate) struct Blocked {
     pub(crate) command: CommandId,
     /// Its arguments.
     pub(crate) args: ArgsBuf,
-    /// All slots of the command, ascending.
-    pub(crate) slots: Vec<u16>,
     /// The keys it waits for.
-    pub(crate) keys: Vec<(u16, Vec<u8>)>,
+    pub(crate) keys: Vec<WaitKey>,
+    /// The slots of its other keys, ascending: it needs them as well, whichever key is ready.
+    pub(crate) others: SmallVec<[u16; 2]>,
+    /// The argument that says how many keys there are, if one does.
+    pub(crate) count_at: Option<usize>,
+}
+
+/// How far a wait is.
+#[derive(Debug, Default)]
+pub(crate) struct WaitState(AtomicU8);
+
+/// A key that a blocked command waits for.
+#[derive(Clone, Debug)]
+pub(crate) struct WaitKey {
+    /// Its slot.
+    pub(crate) slot: u16,
+    /// Its name.
+    pub(crate) key: Vec<u8>,
+    /// Its position among the arguments.
+    pub(crate) at: usize,
+}
+
+impl Blocked {
+    /// The slots that it needs when a key in `slot` is ready, ascending.
+    pub(crate) fn slots_for(&self, slot: u16) -> SmallVec<[u16; 8]> {
+        let mut slots: SmallVec<[u16; 8]> = self.others.iter().copied().collect();
+        if let Err(place) = slots.binary_search(&slot) {
+            slots.insert(place, slot);
+        }
+        slots
+    }
+
+    /// The command as it is executed when `key` is ready: as if that were the only one of the keys
+    /// that it waits for, as in Redis.
+    pub(crate) fn args_for(&self, key: &[u8]) -> Cow<'_, ArgsBuf> {
+        let first = self.keys.iter().find(|wait| wait.key == key);
+        let (Some(ready), 2..) = (first, self.keys.len()) else {
+            return Cow::Borrowed(&self.args);
+        };
+        let args = self.args.view();
+        let count = self.count_at;
+        let is_other = |at: usize| at != ready.at && self.keys.iter().any(|wait| wait.at == at);
+        let kept = (0..args.len()).filter(|at| !is_other(*at));
+        let one: &[u8] = b"1";
+        Cow::Owned(ArgsBuf::new(kept.map(|at| if Some(at) == count { one } else { args.at(at) })))
+    }
 }
 
 impl std::fmt::Debug for Waiter {
@@ -80,17 +125,8 @@ pub(crate) enum Cancelled {
 }
 
 impl Waiter {
-    pub(crate) fn new(
-        origin: ShardId,
-        token: Token,
-        caller: Caller,
-        command: CommandId,
-        args: ArgsBuf,
-        slots: Vec<u16>,
-        keys: Vec<(u16, Vec<u8>)>,
-    ) -> Waiter {
-        let state = AtomicU8::new(WAITING);
-        Waiter(Arc::new(Blocked { state, origin, token, caller, command, args, slots, keys }))
+    pub(crate) fn new(blocked: Blocked) -> Waiter {
+        Waiter(Arc::new(blocked))
     }
 
     /// Claims the right to execute the command.
@@ -100,7 +136,7 @@ impl Waiter {
 
     /// The command has been executed: its reply is sent.
     pub(crate) fn finish(&self) {
-        self.0.state.store(DONE, Ordering::Release);
+        self.0.state.0.store(DONE, Ordering::Release);
     }
 
     /// There was nothing to take after all. True: it goes on waiting; false: the wait was
@@ -123,7 +159,7 @@ impl Waiter {
             }
             // Somebody else's cancellation may wait for a message to this very thread, so there
             // is no waiting for it here: its outcome is on its way, too.
-            if matches!(self.0.state.load(Ordering::Acquire), DONE | TRYING_CANCELLED) {
+            if matches!(self.0.state.0.load(Ordering::Acquire), DONE | TRYING_CANCELLED) {
                 return Cancelled::TooLate;
             }
         }
@@ -131,10 +167,10 @@ impl Waiter {
 
     /// Whether the wait is over, so that a slot may forget it.
     pub(crate) fn is_done(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == DONE
+        self.0.state.0.load(Ordering::Acquire) == DONE
     }
 
     fn change(&self, from: u8, to: u8) -> bool {
-        self.0.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0.state.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }

@@ -54,6 +54,7 @@ impl ShardCounters {
             &self.on_behalf,
             &self.commands_elsewhere,
             &self.borrows,
+            &self.hold_restarts,
         ] {
             counter.set(0);
         }
@@ -96,6 +97,8 @@ pub(crate) struct ShardCounters {
     pub(crate) on_behalf: Counter,
     /// Transactions that needed slots of other shards.
     pub(crate) borrows: Counter,
+    /// Holds that a slot had evaded, so that they started again.
+    pub(crate) hold_restarts: Counter,
     /// Bytes of the owned slots, as of its last batch or cron.
     pub(crate) slots_bytes: Counter,
     /// Bytes of its open connections: what each keeps, its buffers among it.

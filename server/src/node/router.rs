@@ -16,6 +16,8 @@ use crate::ids::ShardId;
 pub(crate) struct Router {
     owners: Box<[AtomicU16]>,
     epoch: AtomicU64,
+    /// Holds that would miss a slot which changes its owner now.
+    freezes: AtomicU64,
 }
 
 impl Router {
@@ -27,7 +29,7 @@ impl Router {
     /// As given, from slot 0 on.
     pub(crate) fn with_owners(owners: impl Iterator<Item = ShardId>) -> Router {
         let owners = owners.map(|owner| AtomicU16::new(owner.0)).collect();
-        Router { owners, epoch: AtomicU64::new(1) }
+        Router { owners, epoch: AtomicU64::new(1), freezes: AtomicU64::new(0) }
     }
 
     /// The shard that serves `slot` now.
@@ -42,6 +44,22 @@ impl Router {
         push();
         self.owners[usize::from(slot)].store(owner.0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Until it is [thawed](Self::thaw) as often, no further hand-over begins. Those that have
+    /// begun end.
+    pub(crate) fn freeze(&self) {
+        self.freezes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// See [`Self::freeze`].
+    pub(crate) fn thaw(&self) {
+        self.freezes.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether slots stay where they are.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.freezes.load(Ordering::Acquire) > 0
     }
 
     /// Counts the changes of the map.

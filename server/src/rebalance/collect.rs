@@ -49,8 +49,11 @@ impl Collector {
         for mailbox in &shared.mailboxes {
             let (sender, receiver) = oneshot::channel();
             let call = move |state: &mut ShardState| {
-                // The coordinator waits for the answer as long as there are threads.
-                let _ = sender.send(weigh(state));
+                // Without an answer the look is incomplete. Nobody waits for it any more if the
+                // coordinator has ended.
+                if !state.places.is_away() {
+                    let _ = sender.send(weigh(state));
+                }
             };
             mailbox.push(Message::Call(Box::new(call)));
             answers.push(receiver);
@@ -130,14 +133,8 @@ fn weigh(state: &mut ShardState) -> Vec<Weight> {
             });
         }
     }
-    for (slot, lent) in &state.lent {
-        weights.push(Weight {
-            slot: *slot,
-            bytes: lent.bytes,
-            cpu_ns: 0,
-            net_bytes: 0,
-            lent: true,
-        });
+    for (slot, lent) in state.places.lent() {
+        weights.push(Weight { slot, bytes: lent.bytes, cpu_ns: 0, net_bytes: 0, lent: true });
     }
     weights
 }

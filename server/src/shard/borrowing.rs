@@ -3,16 +3,12 @@
 
 use std::future::poll_fn;
 
-use smallvec::SmallVec;
-
-use super::message::{Borrow, Purpose};
+use super::message::{Hold, Purpose};
+pub(crate) use super::places::{Slots, Want};
 use super::waits::Outcome;
 use super::{Shard, ShardState};
 use crate::ids::ClientId;
 use crate::node::blocked::Token;
-
-/// Slots of a command or a transaction: ascending, without repeats.
-pub(crate) type Slots = SmallVec<[u16; 8]>;
 
 impl Shard {
     /// Runs `work` for `client` when the boxes of all `slots` are on this shard, and sends them
@@ -20,43 +16,41 @@ impl Shard {
     pub(crate) async fn with_slots<R>(
         &self,
         client: ClientId,
-        slots: Slots,
+        want: Want,
         reason: &'static str,
-        work: impl FnOnce(&mut ShardState, &[u16]) -> R,
+        work: impl FnOnce(&mut ShardState) -> R,
     ) -> R {
         {
             let mut state = self.state();
-            if slots.iter().all(|slot| state.has(*slot)) {
+            if state.has_all(&want) {
                 state.begin_batch(client);
-                let result = work(&mut state, &slots);
+                let result = work(&mut state);
                 state.serve_ready();
                 return result;
             }
         }
-        let borrow = self.borrow(slots.clone(), reason).await;
+        let mut hold = self.hold(want, reason).await;
         let mut state = self.state();
         state.begin_batch(client);
-        let loaded = state.load(borrow);
-        let result = work(&mut state, &slots);
+        let loaded = state.load(&mut hold);
+        let result = work(&mut state);
         state.serve_loaded();
         state.unload(loaded);
         state.serve_ready();
         result
     }
 
-    /// Fetches the boxes of `slots` from wherever they are.
-    pub(crate) async fn borrow(&self, want: Slots, reason: &'static str) -> Borrow {
+    /// Fetches the boxes of the slots from wherever they are.
+    pub(crate) async fn hold(&self, want: Want, reason: &'static str) -> Hold {
         let token = {
             let mut state = self.state();
             let token = state.waits.open();
-            state.counters.borrows.add(1);
-            let purpose = Purpose::Connection(token);
-            let borrow = Borrow { origin: state.id, purpose, want, got: Vec::new(), reason };
-            state.continue_borrow(Box::new(borrow));
+            let hold = Hold::new(state.id, want, reason, Purpose::Connection(token));
+            state.begin_hold(Box::new(hold));
             token
         };
         match self.outcome(token).await {
-            Outcome::Borrowed(borrow) => *borrow,
+            Outcome::Held(hold) => *hold,
             Outcome::Batch(_) | Outcome::Unblocked(_) => {
                 unreachable!("a wait for slots ends with slots")
             }
@@ -77,5 +71,15 @@ impl Shard {
     /// Waits for the outcome of `token`.
     pub(crate) async fn outcome(&self, token: Token) -> Outcome {
         poll_fn(|context| self.state().waits.poll(token, context.waker())).await
+    }
+}
+
+impl ShardState {
+    /// Whether the boxes of all these slots are here.
+    pub(crate) fn has_all(&self, want: &Want) -> bool {
+        match want {
+            Want::Slots(slots) => slots.iter().all(|slot| self.has(*slot)),
+            Want::All => self.slots.iter().all(Option::is_some),
+        }
     }
 }

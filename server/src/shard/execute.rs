@@ -1,10 +1,12 @@
 //! Batches of other shards' connections, and of this one's on behalf of other shards.
 
 use ballast_protocol::Reply;
+use smallvec::SmallVec;
 
 use super::ShardState;
-use super::lending::Absent;
+use super::lending::Parked;
 use super::message::{Message, RemoteBatch};
+use super::places::Place;
 use super::waits::Outcome;
 use crate::commands::REPLY_BYTES;
 use crate::engine::prefetch::AHEAD_MAX;
@@ -15,34 +17,63 @@ use crate::ids::ShardId;
 const ON_BEHALF_MAX: usize = 16;
 const ON_BEHALF_BYTES_MAX: usize = 64 << 10;
 
+/// How far a batch has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    /// It is done, or has enough replies to be sent home.
+    AsFarAsItGoes,
+    /// The slots of its next command are not all here.
+    Needs,
+}
+
 impl ShardState {
     /// Goes on with a batch of another shard's connection until it is done, or something it
     /// needs is not here.
     pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
-        match self.run_batch(&mut batch).map(|slot| (slot, self.absent(slot))) {
-            Some((slot, Absent::Lent)) => self.park_batch(slot, batch),
-            Some((_, Absent::OnItsWay)) => self.send(self.id, Message::Batch(batch)),
-            Some((_, Absent::Elsewhere)) | None => self.answer_batch(batch),
+        if self.run_batch(&mut batch) == Ran::AsFarAsItGoes {
+            return self.answer_batch(batch);
+        }
+        let slots = batch.slots(batch.done);
+        let places: SmallVec<[Place; 8]> = slots.iter().map(|slot| self.locate(*slot)).collect();
+        if places.iter().any(|place| matches!(place, Place::Shard(_))) {
+            self.answer_batch(batch);
+        } else if places.contains(&Place::OnItsWay) {
+            self.send(self.id, Message::Batch(batch));
+        } else if let [slot] = slots {
+            self.park(*slot, Parked::Batch(batch));
+        } else {
+            self.park_for_all(slots.into(), Parked::Batch(batch));
         }
     }
 
     /// Executes the next commands of a batch: all, or until there are enough replies to be sent, or
-    /// a slot is needed that is not here: that is what it returns.
-    fn run_batch(&mut self, batch: &mut RemoteBatch) -> Option<u16> {
+    /// the next one needs a slot that is not here.
+    fn run_batch(&mut self, batch: &mut RemoteBatch) -> Ran {
         self.begin_batch(batch.caller.client);
         let mut reply = Reply::new(batch.caller.protocol);
         reply.resume(std::mem::take(&mut batch.replies));
         let mut loaded = 0;
         while let Some(next) = batch.commands.get(batch.done).copied() {
-            if !self.has(next.slot) {
+            let is_here = if next.is_wide() {
+                batch.slots(batch.done).iter().all(|slot| self.has(*slot))
+            } else {
+                self.has(next.slot)
+            };
+            if !is_here {
                 batch.replies = reply.take();
-                return Some(next.slot);
+                return Ran::Needs;
             }
             if batch.done >= loaded {
                 loaded = self.load_some(batch);
             }
-            let (args, routed) = (batch.args(batch.done), batch.routed(batch.done));
-            self.execute_routed(next.command, routed, args, batch.caller, &mut reply);
+            let args = batch.args(batch.done);
+            if next.is_wide() {
+                let (slots, caller) = (batch.slots(batch.done), batch.caller);
+                self.execute_slots(next.command, slots, next.slot, args, caller, &mut reply);
+            } else {
+                let routed = batch.routed(batch.done);
+                self.execute_routed(next.command, routed, args, batch.caller, &mut reply);
+            }
             debug_assert!(self.blocked.is_none(), "blocking commands do not travel in batches");
             batch.ends.push(reply.len());
             batch.done += 1;
@@ -55,7 +86,7 @@ impl ShardState {
             }
         }
         batch.replies = reply.take();
-        None
+        Ran::AsFarAsItGoes
     }
 
     /// Executes a quick batch of this shard's connection on the shard `of`, if that is free.

@@ -46,15 +46,14 @@ impl Local for ShardState {
     }
 
     fn held(&self) -> Vec<(u16, &'static str, u64)> {
-        self.lent.iter().map(|(slot, lent)| (*slot, lent.reason, lent.since_ms)).collect()
+        self.places.lent().map(|(slot, lent)| (slot, lent.reason, lent.since_ms)).collect()
     }
 
     fn hand_over(&mut self, slot: u16, to: ShardId) -> bool {
         ShardState::hand_over(self, slot, to)
     }
 
-    fn end_wait(&mut self, waiter: &Waiter) {
-        self.forget_waiter_everywhere(waiter);
-        self.send(waiter.0.origin, Message::Unblocked(waiter.0.token, Vec::new()));
+    fn end_wait(&mut self, waiter: &Waiter) -> bool {
+        ShardState::end_wait(self, waiter)
     }
 }

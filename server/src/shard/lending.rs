@@ -1,68 +1,95 @@
-//! Holds: a slot of this shard travels with a transaction, and what is meant for it waits in
-//! order until it is back.
+//! Does what [`Places`](super::places) decides: sends holds on, keeps what waits for a slot,
+//! lets it go on when the slot is back.
 
-use std::collections::VecDeque;
-
-use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use super::ShardState;
-use super::message::{Borrow, Boxes, Message, Purpose, RemoteBatch};
+use super::message::{Hold, Message, Purpose, RemoteBatch};
+use super::places::{Boxes, Due, Part, Place, Slots, Step, Want};
 use super::waits::Outcome;
+use crate::engine::Engine;
 use crate::engine::slot::Slot;
 use crate::ids::ShardId;
 
-/// The table of lent slots is kept for so many at most.
-const LENT_KEPT_MAX: usize = 256;
-
-/// A slot that is away.
-pub(crate) struct Lent {
-    /// Why.
-    pub(crate) reason: &'static str,
-    /// When it left, in monotonic milliseconds.
-    pub(crate) since_ms: u64,
-    parked: VecDeque<Parked>,
-    /// The slot's bytes when it left.
-    pub(crate) bytes: u64,
-}
+/// A hold that has started again so often has the slots stay where they are until it is complete.
+const RESTARTS_MAX: u32 = 2;
 
 /// Slots whose boxes a running transaction has in this shard's map.
 pub(crate) struct Loaded {
-    slots: SmallVec<[u16; 8]>,
-    lenders: SmallVec<[ShardId; 8]>,
+    parts: SmallVec<[LoadedPart; 2]>,
     /// The memory limit of this shard without them.
     limit_bytes: u64,
 }
 
-/// Something that waits for a slot to come back.
-enum Parked {
+/// Of one lender.
+struct LoadedPart {
+    lender: ShardId,
+    is_whole: bool,
+    slots: Vec<u16>,
+}
+
+/// Something that waits for slots to come back, and takes none of them along.
+pub(crate) enum Parked {
     Batch(Box<RemoteBatch>),
-    Borrow(Box<Borrow>),
     Visit(u16, Visit),
+}
+
+impl std::fmt::Debug for Parked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Parked::Batch(batch) => write!(f, "Batch({:?})", batch.slots(batch.done)),
+            Parked::Visit(slot, _) => write!(f, "Visit({slot})"),
+        }
+    }
 }
 
 /// Work on a slot, to be done where its box is.
 pub(crate) type Visit = Box<dyn FnOnce(&mut ShardState) + Send>;
 
-/// Where a message for a slot that is not here has to go.
-pub(crate) enum Absent {
-    /// The slot travels with a transaction and will be back.
-    Lent,
-    /// Another shard owns it.
-    Elsewhere,
-    /// The router says it is ours: its box is behind us in our own mailbox.
-    OnItsWay,
+impl Boxes for Engine {
+    type Item = Box<Slot>;
+
+    fn has(&self, slot: u16) -> bool {
+        Engine::has(self, slot)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.slots_bytes
+    }
+
+    fn take(&mut self, slot: u16) -> Option<Box<Slot>> {
+        let boxed = self.slots[usize::from(slot)].take()?;
+        self.slots_bytes -= boxed.data.bytes();
+        Some(boxed)
+    }
+
+    fn put(&mut self, slot: u16, boxed: Box<Slot>) {
+        self.slots_bytes += boxed.data.bytes();
+        let place = &mut self.slots[usize::from(slot)];
+        debug_assert!(place.is_none(), "a slot has one box");
+        *place = Some(boxed);
+    }
+
+    fn take_all(&mut self) -> Vec<(u16, Box<Slot>)> {
+        self.slots_bytes = 0;
+        let all = (0..).zip(self.slots.iter_mut());
+        all.filter_map(|(slot, place)| Some((slot, place.take()?))).collect()
+    }
 }
 
 impl ShardState {
-    /// Why `slot`, whose box is not here, is not here.
-    pub(crate) fn absent(&self, slot: u16) -> Absent {
-        if self.lent.contains_key(&slot) {
-            Absent::Lent
-        } else if self.shared.router.owner(slot) == self.id {
-            Absent::OnItsWay
-        } else {
-            Absent::Elsewhere
+    /// Where `slot` is: the one answer for all who need it.
+    #[inline]
+    pub(crate) fn locate(&self, slot: u16) -> Place {
+        self.places.locate(slot, self.has(slot), |slot| self.shared.router.owner(slot))
+    }
+
+    /// The shard to ask for a slot: this one, unless another owns it.
+    #[inline]
+    pub(crate) fn keeper(&self, slot: u16) -> ShardId {
+        match self.locate(slot) {
+            Place::Shard(owner) => owner,
+            Place::Here | Place::Lent | Place::OnItsWay => self.id,
         }
     }
 
@@ -77,197 +104,208 @@ impl ShardState {
         self.visit_slot(slot, Box::new(visit));
     }
 
-    /// Lets a batch wait for a lent slot.
-    pub(crate) fn park_batch(&mut self, slot: u16, batch: Box<RemoteBatch>) {
-        self.park(slot, Parked::Batch(batch));
-    }
-
-    fn park(&mut self, slot: u16, waiting: Parked) {
-        let lent = self.lent.get_mut(&slot).expect("the slot is lent");
-        lent.parked.push_back(waiting);
-        self.parked += 1;
-        if self.parked == 1 {
-            self.shared.mailboxes[self.id.index()].expect();
-        }
-    }
-
-    /// Does `visit` where the box of `slot` is: here, after the transactions that wait for it, or
-    /// on the shard that owns it by now.
+    /// Does `visit` where the box of `slot` is: here, when it is back, or on the shard that owns it
+    /// by now.
     pub(crate) fn visit_slot(&mut self, slot: u16, visit: Visit) {
-        if self.has(slot) {
-            return visit(self);
-        }
         let forward = |to: ShardId, visit: Visit| {
             let visit = move |state: &mut ShardState| state.visit_slot(slot, visit);
             self.send(to, Message::Call(Box::new(visit)));
         };
-        match self.absent(slot) {
-            Absent::Lent => self.park(slot, Parked::Visit(slot, visit)),
-            Absent::OnItsWay => forward(self.id, visit),
-            Absent::Elsewhere => forward(self.shared.router.owner(slot), visit),
+        match self.locate(slot) {
+            Place::Here => visit(self),
+            Place::Lent => self.park(slot, Parked::Visit(slot, visit)),
+            Place::OnItsWay => forward(self.id, visit),
+            Place::Shard(owner) => forward(owner, visit),
         }
     }
 
-    /// Takes the slots that a transaction wants from here on, then sends it on: to the owner of
-    /// its next slot, or home when it has all.
-    pub(crate) fn continue_borrow(&mut self, mut borrow: Box<Borrow>) {
-        borrow.want[borrow.got.len()..].iter().for_each(|slot| self.load_box(*slot));
-        let since_ms = self.shared.clock.mono_ms();
-        while let Some(slot) = borrow.want.get(borrow.got.len()).copied() {
-            let Some(boxed) = self.slots[usize::from(slot)].take() else {
-                match self.absent(slot) {
-                    Absent::Lent => self.park(slot, Parked::Borrow(borrow)),
-                    Absent::OnItsWay => self.send(self.id, Message::Borrow(borrow)),
-                    Absent::Elsewhere => {
-                        let owner = self.shared.router.owner(slot);
-                        self.send(owner, Message::Borrow(borrow));
-                    }
-                }
-                return;
-            };
-            self.slots_bytes -= boxed.data.bytes();
-            self.lent_bytes += boxed.data.bytes();
-            let lent = Lent {
-                reason: borrow.reason,
-                since_ms,
-                parked: VecDeque::new(),
-                bytes: boxed.data.bytes(),
-            };
-            self.lent.insert(slot, lent);
-            borrow.got.push((boxed, self.id));
+    /// Lets work on one lent slot wait for it.
+    pub(crate) fn park(&mut self, slot: u16, work: Parked) {
+        self.places.wait_for(slot, work);
+        self.expect_returns();
+    }
+
+    /// Lets work on several slots, all of them here or lent, wait until all are here.
+    pub(crate) fn park_for_all(&mut self, slots: Slots, work: Parked) {
+        self.places.wait_for_all(slots, work);
+        self.expect_returns();
+    }
+
+    /// Boxes that come back quietly wake this thread only if something waits for them.
+    fn expect_returns(&mut self) {
+        let expects = self.places.parked() > 0;
+        if expects == std::mem::replace(&mut self.expects_returns, expects) {
+            return;
         }
-        if borrow.origin == self.id {
-            self.borrowed(borrow);
+        let mailbox = &self.shared.mailboxes[self.id.index()];
+        if expects {
+            mailbox.expect();
         } else {
-            self.send(borrow.origin, Message::Borrow(borrow));
+            mailbox.expect_nothing();
         }
     }
 
-    /// A transaction of this shard has all its slots.
-    fn borrowed(&mut self, borrow: Box<Borrow>) {
-        match &borrow.purpose {
+    /// Begins a hold of this shard: it starts where the first of its slots are.
+    pub(crate) fn begin_hold(&mut self, mut hold: Box<Hold>) {
+        self.counters.borrows.add(1);
+        if *hold.want() == Want::All {
+            self.freeze(&mut hold);
+        }
+        self.start_hold(hold);
+    }
+
+    fn start_hold(&mut self, hold: Box<Hold>) {
+        let first = hold.next(|slot| self.shared.router.owner(slot));
+        if first == self.id {
+            self.take_for(hold);
+        } else {
+            self.send(first, Message::Hold(hold));
+        }
+    }
+
+    /// Keeps all slots on their shards until the hold has what it wants.
+    fn freeze(&self, hold: &mut Hold) {
+        if !std::mem::replace(&mut hold.freezes, true) {
+            self.shared.router.freeze();
+        }
+    }
+
+    /// A hold is here: it takes what it wants of this shard, and goes on.
+    pub(crate) fn take_for(&mut self, hold: Box<Hold>) {
+        let now_ms = self.shared.clock.mono_ms();
+        let shared = std::sync::Arc::clone(&self.shared);
+        let owner = |slot| shared.router.owner(slot);
+        let step = self.places.arrive(&mut self.engine, owner, shared.shards(), hold, now_ms);
+        self.engine.lent_bytes = self.places.lent_bytes();
+        match step {
+            Step::Complete(hold) => self.hold_complete(hold),
+            Step::Go(to, hold) => self.send(to, Message::Hold(hold)),
+            Step::Waits => self.expect_returns(),
+            Step::Restart(mut hold, parts) => {
+                if hold.restarts >= RESTARTS_MAX {
+                    self.freeze(&mut hold);
+                }
+                self.counters.hold_restarts.add(1);
+                self.give_back(parts);
+                self.start_hold(hold);
+            }
+        }
+    }
+
+    /// A hold of this shard has all its slots.
+    fn hold_complete(&mut self, mut hold: Box<Hold>) {
+        if std::mem::replace(&mut hold.freezes, false) {
+            self.shared.router.thaw();
+        }
+        match &hold.purpose {
             Purpose::Connection(token) => {
                 let token = *token;
-                if let Some(Outcome::Borrowed(borrow)) =
-                    self.waits.complete(token, Outcome::Borrowed(borrow))
-                {
+                if let Some(Outcome::Held(hold)) = self.waits.complete(token, Outcome::Held(hold)) {
                     // The connection has gone: nothing to execute.
-                    self.give_back(borrow.want.iter().copied().zip(borrow.got));
+                    self.give_back(hold.parts);
                 }
             }
-            Purpose::Done => {}
-            Purpose::Retry(waiter) => {
-                let waiter = waiter.clone();
-                self.retry_blocked(*borrow, &waiter);
-            }
+            Purpose::Serve(_) => self.serve_held(*hold),
         }
     }
 
     /// Puts the boxes of a transaction where its commands find them. Until [`Self::unload`],
     /// with no `await` between, this shard has all of them.
-    pub(crate) fn load(&mut self, borrow: Borrow) -> Loaded {
-        let mut lenders = SmallVec::new();
+    pub(crate) fn load(&mut self, hold: &mut Hold) -> Loaded {
         let limit_bytes = self.limit_bytes;
-        for (slot, (boxed, lender)) in borrow.want.iter().zip(borrow.got) {
-            self.slots_bytes += boxed.data.bytes();
-            self.visiting_bytes += boxed.data.bytes();
-            if lender != self.id {
-                // A guest takes nothing of this shard's share.
-                self.limit_bytes = self.limit_bytes.saturating_add(boxed.data.bytes());
+        let mut parts = SmallVec::new();
+        for part in std::mem::take(&mut hold.parts) {
+            let Part { lender, is_whole, boxes } = part;
+            let mut slots = Vec::with_capacity(boxes.len());
+            for (slot, boxed) in boxes {
+                if lender != self.id {
+                    // A guest takes nothing of this shard's share.
+                    self.limit_bytes = self.limit_bytes.saturating_add(boxed.data.bytes());
+                }
+                self.visiting_bytes += boxed.data.bytes();
+                self.engine.put(slot, boxed);
+                slots.push(slot);
             }
-            let place = &mut self.slots[usize::from(*slot)];
-            debug_assert!(place.is_none(), "a borrowed slot has one box");
-            *place = Some(boxed);
-            lenders.push(lender);
+            parts.push(LoadedPart { lender, is_whole, slots });
         }
-        Loaded { slots: borrow.want, lenders, limit_bytes }
+        Loaded { parts, limit_bytes }
     }
 
     /// Takes the boxes out again and sends each back to who lent it.
     pub(crate) fn unload(&mut self, loaded: Loaded) {
-        self.limit_bytes = loaded.limit_bytes;
-        self.visiting_bytes = 0;
-        let mut boxes = SmallVec::<[(u16, (Box<Slot>, ShardId)); 8]>::new();
-        for (slot, lender) in loaded.slots.into_iter().zip(loaded.lenders) {
-            let boxed = self.slots[usize::from(slot)].take().expect("loaded before");
-            self.slots_bytes -= boxed.data.bytes();
-            boxes.push((slot, (boxed, lender)));
-        }
-        self.give_back(boxes);
+        let parts = self.unload_parts(loaded);
+        self.give_back(parts);
     }
 
-    /// Takes the boxes out again, but keeps holding them for the transaction.
-    pub(crate) fn stash(&mut self, loaded: Loaded) -> Borrow {
-        self.limit_bytes = loaded.limit_bytes;
-        self.visiting_bytes = 0;
-        let got = loaded.slots.iter().zip(loaded.lenders).map(|(slot, lender)| {
-            let boxed = self.slots[usize::from(*slot)].take().expect("loaded before");
-            self.slots_bytes -= boxed.data.bytes();
-            (boxed, lender)
-        });
-        Borrow {
-            got: got.collect(),
-            origin: self.id,
-            purpose: Purpose::Done,
-            want: loaded.slots,
-            reason: "transaction",
-        }
+    /// Takes the boxes out again, but keeps holding them.
+    pub(crate) fn stash(&mut self, loaded: Loaded, hold: &mut Hold) {
+        hold.parts = self.unload_parts(loaded);
     }
 
-    fn give_back(&mut self, boxes: impl IntoIterator<Item = (u16, (Box<Slot>, ShardId))>) {
-        let mut away: Vec<(ShardId, Boxes)> = Vec::new();
-        let mut own = Vec::new();
-        for (slot, (boxed, lender)) in boxes {
-            if lender == self.id {
-                own.push((slot, boxed));
-            } else if let Some((_, list)) = away.iter_mut().find(|(to, _)| *to == lender) {
-                list.push((slot, boxed));
-            } else {
-                away.push((lender, vec![(slot, boxed)]));
+    fn unload_parts(&mut self, loaded: Loaded) -> SmallVec<[Part<Box<Slot>>; 2]> {
+        self.limit_bytes = loaded.limit_bytes;
+        self.visiting_bytes = 0;
+        let mut parts = SmallVec::new();
+        for LoadedPart { lender, is_whole, slots } in loaded.parts {
+            let take = |slot| {
+                let boxed = self.engine.take(slot).expect("loaded before");
+                (slot, boxed)
+            };
+            let boxes = slots.into_iter().map(take).collect();
+            parts.push(Part { lender, is_whole, boxes });
+        }
+        parts
+    }
+
+    pub(crate) fn give_back(&mut self, parts: impl IntoIterator<Item = Part<Box<Slot>>>) {
+        // It may have been here more than once.
+        let mut own = SmallVec::<[_; 2]>::new();
+        for part in parts {
+            if part.lender == self.id {
+                own.push(part);
+                continue;
             }
-        }
-        for (lender, list) in away {
             // Whoever lent them mostly does not miss them before it is awake anyway.
-            let is_urgent = list.iter().any(|(_, boxed)| boxed.waiters.has_ready());
-            let mailbox = &self.shared.mailboxes[lender.index()];
+            let is_urgent = part.boxes.iter().any(|(_, boxed)| boxed.waiters.has_ready());
+            let mailbox = &self.shared.mailboxes[part.lender.index()];
             if is_urgent {
-                mailbox.push(Message::Return(list));
+                mailbox.push(Message::Return(part));
             } else {
-                mailbox.push_quietly(Message::Return(list));
+                mailbox.push_quietly(Message::Return(part));
             }
         }
-        self.take_back(own);
+        own.into_iter().for_each(|part| self.take_back(part));
     }
 
     /// Boxes of this shard are back: what waited for them goes on, in order.
-    pub(crate) fn take_back(&mut self, boxes: Boxes) {
-        let mut parked = VecDeque::new();
-        for (slot, boxed) in boxes {
-            self.slots_bytes += boxed.data.bytes();
-            self.slots[usize::from(slot)] = Some(boxed);
-            let lent = self.lent.remove(&slot).expect("it was lent");
-            self.lent_bytes -= lent.bytes;
-            parked.extend(lent.parked);
-            self.note_ready(slot);
-        }
-        if self.lent.is_empty() && self.lent.capacity() > LENT_KEPT_MAX {
-            // A transaction over all slots has made it large.
-            self.lent = AHashMap::new();
-        }
-        if !parked.is_empty() {
-            self.parked -= parked.len();
-            if self.parked == 0 {
-                self.shared.mailboxes[self.id.index()].expect_nothing();
-            }
-        }
+    pub(crate) fn take_back(&mut self, part: Part<Box<Slot>>) {
+        let slots: Slots = part.boxes.iter().map(|(slot, _)| *slot).collect();
+        self.places.take_back(&mut self.engine, part);
+        self.engine.lent_bytes = self.places.lent_bytes();
+        slots.iter().for_each(|slot| self.note_ready(*slot));
         self.serve_ready();
-        for waiting in parked {
-            match waiting {
-                Parked::Batch(batch) => self.continue_batch(batch),
-                Parked::Borrow(borrow) => self.continue_borrow(borrow),
-                Parked::Visit(slot, visit) => self.visit_slot(slot, visit),
+        self.go_on();
+    }
+
+    /// Lets go on what has waited and need not any more.
+    pub(super) fn go_on(&mut self) {
+        // What goes on may give boxes back itself: the outermost call sees to what follows.
+        if std::mem::replace(&mut self.goes_on, true) {
+            return;
+        }
+        loop {
+            let now_ms = self.shared.clock.mono_ms();
+            let due = self.places.next(&mut self.engine, now_ms);
+            self.engine.lent_bytes = self.places.lent_bytes();
+            match due {
+                Some(Due::Work(Parked::Batch(batch))) => self.continue_batch(batch),
+                Some(Due::Work(Parked::Visit(slot, visit))) => self.visit_slot(slot, visit),
+                Some(Due::Hold(hold)) => self.take_for(hold),
+                None => break,
             }
         }
+        self.goes_on = false;
+        self.expect_returns();
     }
 
     /// A slot has come here: its ready keys are to be served here.

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use ballast_protocol::{ArgRange, Args};
 use ballast_storage::memory::good_size;
-use smallvec::SmallVec;
 
-use super::{Shard, ShardState};
+use super::serve_blocked::ReadyKey;
+use super::{Shard, ShardState, places};
 use crate::commands::context::Routed;
 use crate::commands::table::Command;
 use crate::engine::slot::Slot;
@@ -20,10 +20,10 @@ pub(crate) enum Message {
     Batch(Box<RemoteBatch>),
     /// The batch as far as it was executed.
     BatchDone(Box<RemoteBatch>),
-    /// A transaction that travels in ascending slot order and collects the slots it needs.
-    Borrow(Box<Borrow>),
+    /// A transaction that travels and collects the slots it needs.
+    Hold(Box<Hold>),
     /// Boxes that a transaction has done with, back to the shard that lent them.
-    Return(Boxes),
+    Return(places::Part<Box<Slot>>),
     /// A hand-over: the receiver owns the slot from now on. With when it began.
     Adopt(u16, Box<Slot>, Instant),
     /// A blocked connection goes on with this reply.
@@ -35,9 +35,6 @@ pub(crate) enum Message {
     /// Close the connections and end the thread.
     Stop,
 }
-
-/// Slots on their way.
-pub(crate) type Boxes = Vec<(u16, Box<Slot>)>;
 
 /// Commands of one connection for one shard, in order, with their replies.
 pub(crate) struct RemoteBatch {
@@ -53,6 +50,8 @@ pub(crate) struct RemoteBatch {
     pub(crate) ranges: Vec<ArgRange>,
     /// The commands.
     pub(crate) commands: Vec<RemoteCommand>,
+    /// The slots of those with keys in several.
+    pub(crate) slots: Vec<u16>,
     /// How many of `commands` have been executed. Fewer than all in an answer: the slot of the
     /// next one has moved, ask the router again.
     pub(crate) done: usize,
@@ -64,13 +63,23 @@ pub(crate) struct RemoteBatch {
     pub(crate) first_reply: usize,
 }
 
+impl RemoteCommand {
+    /// Whether its keys are in several slots.
+    #[inline(always)]
+    pub(crate) fn is_wide(&self) -> bool {
+        self.slots.0 < self.slots.1
+    }
+}
+
 /// One command of a [`RemoteBatch`].
 #[derive(Clone, Copy)]
 pub(crate) struct RemoteCommand {
     /// What.
     pub(crate) command: &'static Command,
-    /// The slot of all its keys.
+    /// The slot of all its keys; the first one, if they are in several.
     pub(crate) slot: u16,
+    /// Its slots among the batch's, if they are several; else nothing.
+    slots: (u32, u32),
     /// The hash of argument 1, if there is one.
     pub(crate) hash: u64,
     /// First of its `ranges`.
@@ -88,6 +97,7 @@ impl RemoteBatch {
             bytes: Vec::new(),
             ranges: Vec::new(),
             commands: Vec::new(),
+            slots: Vec::new(),
             done: 0,
             replies: Vec::new(),
             ends: Vec::new(),
@@ -108,7 +118,28 @@ impl RemoteBatch {
         };
         self.ranges.extend(args.ranges().iter().map(moved));
         let Routed { slot, hash, .. } = routed;
-        self.commands.push(RemoteCommand { command, slot, hash, first, end: self.ranges.len() });
+        let (slots, end) = ((0, 0), self.ranges.len());
+        self.commands.push(RemoteCommand { command, slot, slots, hash, first, end });
+    }
+
+    /// [`Self::push`] of a command with keys in several slots.
+    pub(crate) fn push_wide(&mut self, command: &'static Command, slots: &[u16], args: Args<'_>) {
+        self.push(command, Routed::somewhere(slots[0]), args);
+        let first = offset(self.slots.len());
+        self.slots.extend_from_slice(slots);
+        if let Some(pushed) = self.commands.last_mut() {
+            pushed.slots = (first, offset(self.slots.len()));
+        }
+    }
+
+    /// The slots of command `at`, ascending.
+    pub(crate) fn slots(&self, at: usize) -> &[u16] {
+        let RemoteCommand { slot, slots: (first, end), .. } = &self.commands[at];
+        if first == end {
+            std::slice::from_ref(slot)
+        } else {
+            &self.slots[*first as usize..*end as usize]
+        }
     }
 
     /// Bytes on the heap, its own box among them.
@@ -117,6 +148,7 @@ impl RemoteBatch {
             + good_size(self.bytes.capacity())
             + good_size(self.ranges.capacity() * size_of::<ArgRange>())
             + good_size(self.commands.capacity() * size_of::<RemoteCommand>())
+            + good_size(self.slots.capacity() * size_of::<u16>())
             + good_size(self.replies.capacity())
             + good_size(self.ends.capacity() * size_of::<usize>())
     }
@@ -126,6 +158,7 @@ impl RemoteBatch {
         self.bytes.clear();
         self.ranges.clear();
         self.commands.clear();
+        self.slots.clear();
         self.replies.clear();
         self.ends.clear();
         self.done = 0;
@@ -165,31 +198,16 @@ impl RemoteBatch {
     }
 }
 
-/// A travelling hold: it takes the boxes of the slots it wants, in ascending slot order, from
-/// whichever shard has them, and ends at `origin` with all of them.
-///
-/// Invariant: slots are taken in ascending order only, so two of them never wait for each other.
-pub(crate) struct Borrow {
-    /// Where the transaction will run.
-    pub(crate) origin: ShardId,
-    /// What waits for it there.
-    pub(crate) purpose: Purpose,
-    /// Ascending, without repeats.
-    pub(crate) want: SmallVec<[u16; 8]>,
-    /// The boxes of the first `got.len()` of `want`, and who lent each.
-    pub(crate) got: Vec<(Box<Slot>, ShardId)>,
-    /// Shown by `BALANCER STATUS` and `INFO` while it lasts.
-    pub(crate) reason: &'static str,
-}
+/// A hold of the server.
+pub(crate) type Hold = places::Hold<Box<Slot>, Purpose>;
 
-/// What a [`Borrow`] is for.
+/// What a [`Hold`] is for.
+#[derive(Debug)]
 pub(crate) enum Purpose {
     /// A connection of the origin executes when it is woken.
     Connection(Token),
-    /// A blocked command is tried again, because a key became ready.
-    Retry(crate::node::blocked::Waiter),
-    /// It has been told already.
-    Done,
+    /// The first command that waits for a key which became ready is executed.
+    Serve(ReadyKey),
 }
 
 /// Offsets fit: a batch holds what one connection has sent, and that is limited to less.

@@ -15,6 +15,7 @@ pub(crate) mod lending;
 pub(crate) mod lookahead;
 pub(crate) mod mailbox;
 pub(crate) mod message;
+pub(crate) mod places;
 pub(crate) mod prefetch;
 pub(crate) mod rest;
 pub(crate) mod serve_blocked;
@@ -31,19 +32,19 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use ahash::AHashMap;
-
 use self::buffers::Buffers;
 use self::home::{Guard, Home};
-use self::lending::Lent;
+use self::lending::Parked;
 use self::lookahead::Lookahead;
-use self::message::{Message, RemoteBatch};
+use self::message::{Message, Purpose, RemoteBatch};
+use self::places::Places;
 use self::prefetch::Foreseen;
 use self::rest::Rest;
 use self::shared::Shared;
 use self::waits::Waits;
 use crate::commands::table::{Command, Name};
 use crate::engine::Engine;
+use crate::engine::slot::Slot;
 use crate::ids::ShardId;
 use crate::node::blocked::{Caller, Token};
 use crate::node::counters::ShardCounters;
@@ -96,10 +97,12 @@ pub(crate) struct ShardState {
     pub(crate) engine: Engine,
     /// What all shards' threads share.
     pub(crate) shared: Arc<Shared>,
-    /// Owned slots that are travelling with a transaction, and what waits for their return.
-    pub(crate) lent: AHashMap<u16, Lent>,
-    /// How much of that there is, over all of them.
-    pub(crate) parked: usize,
+    /// Where its slots are, and what waits for those that are away.
+    pub(crate) places: Places<Parked, Box<Slot>, Purpose>,
+    /// As its mailbox knows: something waits for boxes to come back.
+    expects_returns: bool,
+    /// What has waited is going on right now.
+    goes_on: bool,
     /// What this thread's connections wait for.
     pub(crate) waits: Waits,
     /// The last command that was looked up: batches repeat themselves.
@@ -141,8 +144,9 @@ impl ShardState {
         let commands = crate::commands::table().count();
         ShardState {
             engine: Engine::new(id, Arc::clone(&shared.node), commands),
-            lent: AHashMap::new(),
-            parked: 0,
+            places: Places::new(id),
+            expects_returns: false,
+            goes_on: false,
             waits: Waits::default(),
             last_command: None,
             cron: cron::CronState::default(),

@@ -109,13 +109,13 @@ impl ShardState {
         match message {
             Message::Batch(batch) => self.continue_batch(batch),
             Message::BatchDone(batch) => self.batch_done(batch),
-            Message::Borrow(borrow) => {
+            Message::Hold(hold) => {
                 self.tick();
-                self.continue_borrow(borrow);
+                self.take_for(hold);
             }
-            Message::Return(boxes) => {
+            Message::Return(part) => {
                 self.tick();
-                self.take_back(boxes);
+                self.take_back(part);
             }
             Message::Adopt(slot, boxed, since) => {
                 self.tick();

@@ -3,7 +3,7 @@
 
 use std::task::{Poll, Waker};
 
-use super::message::{Borrow, RemoteBatch};
+use super::message::{Hold, RemoteBatch};
 use crate::node::blocked::Token;
 
 /// What a wait ends with.
@@ -11,7 +11,7 @@ pub(crate) enum Outcome {
     /// A batch as far as another shard executed it.
     Batch(Box<RemoteBatch>),
     /// All slots of a transaction.
-    Borrowed(Box<Borrow>),
+    Held(Box<Hold>),
     /// The reply to a blocked command; empty if its cancellation was confirmed.
     Unblocked(Vec<u8>),
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ballast_protocol::CommandError;
 use ballast_protocol::slot::SLOTS;
-use tokio::sync::oneshot;
 
 use crate::commands::gather::{Gathering, Local};
 use crate::engine::Engine;
@@ -20,15 +19,8 @@ pub(super) async fn one<T: Send + 'static>(
     slot: u16,
     work: impl FnOnce(&mut dyn Local) -> T + Send + 'static,
 ) -> Result<T, CommandError> {
-    let (sender, receiver) = oneshot::channel();
-    let visit = move |state: &mut dyn Local| {
-        state.tick();
-        // Whoever asked may have given up.
-        let _ = sender.send(work(state));
-    };
-    cx.threads.visit(slot, Box::new(visit));
-    match tokio::time::timeout(HELD_MAX, receiver).await {
-        Ok(Ok(answer)) => Ok(answer),
+    match tokio::time::timeout(HELD_MAX, cx.on_slot(slot, work)).await {
+        Ok(Some(answer)) => Ok(answer),
         _ => Err(CommandError::other(format!("ERR a transaction holds slot {slot}"))),
     }
 }

@@ -138,6 +138,7 @@ pub(super) fn stats(report: &Report, text: &mut String) {
             shared.sum(|c| c.output_limit_disconnections.value()),
         "commands_elsewhere": shared.sum(|c| c.commands_elsewhere.value()),
         "slot_borrows": shared.sum(|c| c.borrows.value()),
+        "slot_hold_restarts": shared.sum(|c| c.hold_restarts.value()),
         "slot_hand_overs": shared.sum(|c| c.handed_over.value()),
     );
 }

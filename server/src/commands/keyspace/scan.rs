@@ -246,12 +246,8 @@ async fn walk_shards(
     let mut at = start;
     let mut wanted = query.count;
     loop {
-        let owner = gathering.node().router.owner(at.slot);
         let query = Arc::clone(query);
-        let answer = gathering.on_shard(owner, move |state| {
-            state.tick();
-            walk(state, &query, at, wanted)
-        });
+        let answer = gathering.on_slot(at.slot, move |state| walk(state, &query, at, wanted));
         let Some(stretch) = answer.await else {
             return Err(CommandError::other("ERR the server is shutting down"));
         };
@@ -259,11 +255,6 @@ async fn walk_shards(
             stretches.push(stretch);
             return Ok((stretches, None));
         };
-        if next == at {
-            // The slot travels with a transaction or to another shard and will soon be back.
-            tokio::task::yield_now().await;
-            continue;
-        }
         let goes_on = stretch.away && stretch.seen < wanted && stretches.len() < HOPS_MAX;
         wanted = wanted.saturating_sub(stretch.seen);
         at = next;

@@ -46,9 +46,9 @@ async fn over_slots<T: Send + 'static>(
             parts.push(part);
             left.extend(away);
         }
-        if !left.is_empty() {
+        if let Some(slot) = left.first() {
             // They travel with a transaction or to another shard and will soon be back.
-            tokio::task::yield_now().await;
+            gathering.on_slot(*slot, |_| ()).await;
         }
     }
     parts

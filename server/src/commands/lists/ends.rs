@@ -133,6 +133,9 @@ pub(super) fn first_list<'k>(
     keys: impl Iterator<Item = &'k [u8]>,
 ) -> Result<Option<&'k [u8]>, CommandError> {
     for key in keys {
+        if cx.is_spoken_for(key) {
+            continue;
+        }
         match cx.peek(key) {
             None => {}
             Some(Value::List(_)) => return Ok(Some(key)),

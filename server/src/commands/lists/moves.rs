@@ -34,6 +34,9 @@ pub(super) fn move_element(
     to: End,
 ) -> Result<Option<Vec<u8>>, CommandError> {
     let (source, destination) = (args.at(1), args.at(2));
+    if cx.is_spoken_for(source) {
+        return Ok(None);
+    }
     if source == destination {
         let rotated = cx.update_list(source, Create::OnlyExisting, |list, limits| {
             let value = from.pop(list, limits)?;

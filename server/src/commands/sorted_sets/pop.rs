@@ -96,6 +96,9 @@ fn first_with_members<'k>(
     keys: impl Iterator<Item = &'k [u8]>,
 ) -> Result<Option<&'k [u8]>, CommandError> {
     for key in keys {
+        if cx.is_spoken_for(key) {
+            continue;
+        }
         match cx.peek(key) {
             None => {}
             Some(Value::ZSet(_)) => return Ok(Some(key)),
