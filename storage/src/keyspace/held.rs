@@ -1,17 +1,20 @@
 //! How a value lies in an entry of the keyspace's table: the form that the tag names, and the
 //! structures that an entry owns through a pointer in its payload.
 //!
-//! Invariant: an entry with an owning tag holds in its payload the address of a box that nothing
-//! else owns. Who overwrites or removes such an entry takes the box out first
+//! Invariant: the payload of an entry with an owning tag is the pointer of a box that nothing else
+//! owns. Who overwrites or removes such an entry takes the box out first
 //! ([`Collection::of_entry`]).
 
-use crate::table::EntryRef;
+use std::ptr::NonNull;
+
+use crate::table::{EntryRef, NewEntry, POINTER_LEN, Table};
 use crate::types::{
     ChunkList, Hash, HashRef, HashTable, List, ListRef, Set, SetRef, SetTable, ZSet, ZSetRef,
     ZSetTree,
 };
 
-use super::{Collection, Kind, Value};
+use super::update::keep_scratch;
+use super::{Collection, Key, Kind, Value};
 
 /// The tags of entries.
 pub(super) mod tag {
@@ -26,7 +29,7 @@ pub(super) mod tag {
     pub(crate) const SET: u8 = 5;
     pub(crate) const INTS: u8 = 6;
     pub(crate) const ZSET: u8 = 7;
-    /// From here on the payload is the address of a box.
+    /// From here on the payload is the pointer of a box.
     pub(crate) const OWNED: u8 = 8;
     pub(crate) const LIST_CHUNKS: u8 = 8;
     pub(crate) const HASH_TABLE: u8 = 9;
@@ -34,24 +37,38 @@ pub(super) mod tag {
     pub(crate) const ZSET_TREE: u8 = 11;
 }
 
-/// Bytes of an owning payload.
-pub(super) const ADDRESS_LEN: usize = size_of::<usize>();
-
-/// What goes into an entry: a tag with the packed bytes, or with the address of a box given up.
+/// What goes into an entry: a tag with the packed bytes, or with the pointer of a box given up.
 pub(super) enum Form {
     Packed(u8, Vec<u8>),
-    Owned(u8, [u8; ADDRESS_LEN]),
+    Owned(u8, NonNull<()>),
+}
+
+impl Form {
+    /// The entry to store. For what is owned it has room for the pointer: a string of zeros, which
+    /// anyone may read until [`Form::finish`].
+    pub(super) fn entry(&self, expiry: Option<i64>, aux: u32) -> NewEntry<'_> {
+        match self {
+            Form::Packed(tag, bytes) => NewEntry { tag: *tag, aux, expiry, payload: bytes },
+            Form::Owned(..) => NewEntry { tag: tag::RAW, aux, expiry, payload: &[0; POINTER_LEN] },
+        }
+    }
+
+    /// Gives what is owned to the entry, which [`Form::entry`] has made; keeps the buffer of what
+    /// is packed for the next update.
+    pub(super) fn finish(self, table: &mut Table, key: &Key<'_>) {
+        match self {
+            Form::Packed(_, bytes) => keep_scratch(bytes),
+            Form::Owned(tag, held) => {
+                let mut entry = table.find_mut(key.hash, key.bytes).expect("it was just stored");
+                entry.set_pointer(held);
+                entry.set_tag(tag);
+            }
+        }
+    }
 }
 
 fn give_up<T>(tag: u8, held: Box<T>) -> Form {
-    Form::Owned(tag, Box::into_raw(held).expose_provenance().to_ne_bytes())
-}
-
-/// # Safety
-/// `payload` is that of an entry whose tag says that it owns a `T`.
-unsafe fn address<T>(payload: &[u8]) -> *mut T {
-    let bytes = payload.try_into().expect("an owning payload is an address");
-    std::ptr::with_exposed_provenance_mut(usize::from_ne_bytes(bytes))
+    Form::Owned(tag, NonNull::from(Box::leak(held)).cast())
 }
 
 /// A type of collection: between its owned form and an entry.
@@ -64,9 +81,9 @@ pub(super) trait Held: Sized {
     /// Takes the box out of an entry.
     ///
     /// # Safety
-    /// `payload` is that of an entry with an owning tag of this type, and the entry is given
-    /// another payload, or removed, before anything reads it.
-    unsafe fn from_owned(payload: &[u8]) -> Self;
+    /// The entry has an owning tag of this type, and is given another payload, or removed, before
+    /// anything reads it.
+    unsafe fn from_owned(entry: EntryRef<'_>) -> Self;
 
     fn into_form(self) -> Form;
 
@@ -89,10 +106,10 @@ macro_rules! held {
                 }
             }
 
-            unsafe fn from_owned(payload: &[u8]) -> $type {
-                // SAFETY: the tag says what the address is of, and the caller that nobody else
+            unsafe fn from_owned(entry: EntryRef<'_>) -> $type {
+                // SAFETY: the tag says what the pointer is of, and the caller that nobody else
                 // takes it.
-                $type::$owned(unsafe { Box::from_raw(address::<$structure>(payload)) })
+                $type::$owned(unsafe { Box::from_raw(entry.pointer().cast::<$structure>()) })
             }
 
             fn into_form(self) -> Form {
@@ -142,20 +159,21 @@ pub(super) fn value_of(entry: EntryRef<'_>) -> Value<'_> {
         tag::SET => Value::Set(SetRef::Packed(payload)),
         tag::INTS => Value::Set(SetRef::Ints(payload)),
         tag::ZSET => Value::ZSet(ZSetRef::Packed(payload)),
-        tag => owned_value_of(tag, payload),
+        _ => owned_value_of(entry),
     }
 }
 
 #[inline(never)]
-fn owned_value_of(tag: u8, payload: &[u8]) -> Value<'_> {
-    // SAFETY: the tag says what the address is of; the box lives as long as its entry, and is
+fn owned_value_of(entry: EntryRef<'_>) -> Value<'_> {
+    let held = entry.pointer();
+    // SAFETY: the tag says what the pointer is of; the box lives as long as its entry, and is
     // changed only through the keyspace held mutably.
     unsafe {
-        match tag {
-            tag::LIST_CHUNKS => Value::List(ListRef::Chunks(&*address(payload))),
-            tag::HASH_TABLE => Value::Hash(HashRef::Table(&*address(payload))),
-            tag::SET_TABLE => Value::Set(SetRef::Table(&*address(payload))),
-            tag::ZSET_TREE => Value::ZSet(ZSetRef::Tree(&*address(payload))),
+        match entry.tag() {
+            tag::LIST_CHUNKS => Value::List(ListRef::Chunks(&*held.cast())),
+            tag::HASH_TABLE => Value::Hash(HashRef::Table(&*held.cast())),
+            tag::SET_TABLE => Value::Set(SetRef::Table(&*held.cast())),
+            tag::ZSET_TREE => Value::ZSet(ZSetRef::Tree(&*held.cast())),
             _ => unreachable!("no other tags are written"),
         }
     }
@@ -193,14 +211,13 @@ impl Collection {
     /// # Safety
     /// The entry is given another payload, or removed, before anything reads it.
     pub(super) unsafe fn of_entry(entry: EntryRef<'_>) -> Option<Collection> {
-        let payload = entry.payload();
         // SAFETY: the tag says what the entry owns, and the caller that nobody else takes it.
         unsafe {
             Some(match entry.tag() {
-                tag::LIST_CHUNKS => Collection::List(List::from_owned(payload)),
-                tag::HASH_TABLE => Collection::Hash(Hash::from_owned(payload)),
-                tag::SET_TABLE => Collection::Set(Set::from_owned(payload)),
-                tag::ZSET_TREE => Collection::ZSet(ZSet::from_owned(payload)),
+                tag::LIST_CHUNKS => Collection::List(List::from_owned(entry)),
+                tag::HASH_TABLE => Collection::Hash(Hash::from_owned(entry)),
+                tag::SET_TABLE => Collection::Set(Set::from_owned(entry)),
+                tag::ZSET_TREE => Collection::ZSet(ZSet::from_owned(entry)),
                 _ => return None,
             })
         }

@@ -16,7 +16,6 @@ mod value;
 
 use self::held::{kind_of, owned_bytes_of, owned_bytes_walked_of, pack_int, tag, value_of};
 pub use self::number::AddError;
-use self::update::form_parts;
 pub use self::value::{
     Collection, Create, Key, Kind, Meta, OwnedValue, Removed, Sampled, Value, WrongType,
 };
@@ -326,10 +325,10 @@ impl Keyspace {
             return self.remove(key);
         }
         let owned_bytes = value.heap_bytes();
-        let (tag, form) = form_parts(value.into_form());
-        let removed = self.set_entry(key, NewEntry { tag, aux, expiry, payload: form.payload() });
+        let form = value.into_form();
+        let removed = self.set_entry(key, form.entry(expiry, aux));
+        form.finish(&mut self.table, key);
         self.owned_bytes += owned_bytes;
-        form.recycle();
         removed
     }
 

@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 
-use super::held::{ADDRESS_LEN, Form, Held, kind_of, tag};
+use super::held::{Form, Held, kind_of, tag};
 use super::{Create, Key, Keyspace, WrongType};
-use crate::table::NewEntry;
 use crate::types::{Hash, List, Set, ZSet};
 
 /// A scratch buffer that has grown larger is not kept.
@@ -93,7 +92,7 @@ impl Keyspace {
         } else {
             // SAFETY: the next lines leave a string of zeros in the entry, so that the structure
             // has one owner also if `f` panics.
-            let value = unsafe { T::from_owned(entry.as_ref().payload()) };
+            let value = unsafe { T::from_owned(entry.as_ref()) };
             entry.payload_mut().fill(0);
             entry.set_tag(tag::RAW);
             self.owned_bytes -= value.owned_bytes();
@@ -105,61 +104,33 @@ impl Keyspace {
             return Ok(Some(result));
         }
         let owned_bytes = value.owned_bytes();
-        let (new_tag, form) = parts(value);
-        let payload = form.payload();
+        let form = value.into_form();
         self.owned_bytes += owned_bytes;
-        if entry.as_ref().payload().len() == payload.len() {
-            entry.set_tag(new_tag);
-            entry.payload_mut().copy_from_slice(payload);
-        } else {
-            let (aux, expiry) = (entry.as_ref().aux(), entry.as_ref().expiry());
-            let new = NewEntry { tag: new_tag, aux, expiry, payload };
-            self.table.upsert(key.hash, key.bytes, new);
+        match form {
+            Form::Owned(tag, held) if old_tag >= tag::OWNED => {
+                entry.set_pointer(held);
+                entry.set_tag(tag);
+            }
+            Form::Packed(tag, bytes) if entry.as_ref().payload().len() == bytes.len() => {
+                entry.set_tag(tag);
+                entry.payload_mut().copy_from_slice(&bytes);
+                keep_scratch(bytes);
+            }
+            form => {
+                let new = form.entry(entry.as_ref().expiry(), entry.as_ref().aux());
+                self.table.upsert(key.hash, key.bytes, new);
+                form.finish(&mut self.table, key);
+            }
         }
-        form.recycle();
         Ok(Some(result))
     }
 
     /// Puts a value under a key that owns nothing.
     fn store<T: Held>(&mut self, key: &Key<'_>, value: T, expiry: Option<i64>, aux: u32) {
         self.owned_bytes += value.owned_bytes();
-        let (tag, form) = parts(value);
-        let new = NewEntry { tag, aux, expiry, payload: form.payload() };
-        self.table.upsert(key.hash, key.bytes, new);
-        form.recycle();
-    }
-}
-
-/// A form ready to be written.
-pub(super) enum Payload {
-    Packed(Vec<u8>),
-    Owned([u8; ADDRESS_LEN]),
-}
-
-impl Payload {
-    pub(super) fn payload(&self) -> &[u8] {
-        match self {
-            Payload::Packed(bytes) => bytes,
-            Payload::Owned(address) => address,
-        }
-    }
-
-    /// Keeps the buffer for the next update.
-    pub(super) fn recycle(self) {
-        if let Payload::Packed(bytes) = self {
-            keep_scratch(bytes);
-        }
-    }
-}
-
-fn parts<T: Held>(value: T) -> (u8, Payload) {
-    form_parts(value.into_form())
-}
-
-pub(super) fn form_parts(form: Form) -> (u8, Payload) {
-    match form {
-        Form::Packed(tag, bytes) => (tag, Payload::Packed(bytes)),
-        Form::Owned(tag, address) => (tag, Payload::Owned(address)),
+        let form = value.into_form();
+        self.table.upsert(key.hash, key.bytes, form.entry(expiry, aux));
+        form.finish(&mut self.table, key);
     }
 }
 
@@ -172,7 +143,8 @@ fn take_scratch() -> Vec<u8> {
     SCRATCH.take()
 }
 
-fn keep_scratch(mut bytes: Vec<u8>) {
+/// Keeps a buffer for the next update.
+pub(super) fn keep_scratch(mut bytes: Vec<u8>) {
     if bytes.capacity() <= SCRATCH_MAX {
         bytes.clear();
         SCRATCH.set(bytes);

@@ -9,6 +9,7 @@
 //! ```
 //! Entries are packed without alignment; all access is unaligned.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::slice;
 
@@ -380,10 +381,10 @@ impl RawEntry {
 
     /// A copy of the entry's bytes.
     pub(super) fn image(self) -> Image {
-        let mut bytes = [0; SIZE_MAX];
+        let mut bytes = [MaybeUninit::uninit(); SIZE_MAX];
         let len = self.size();
         // SAFETY: the entry has that many bytes, and no entry has more than `SIZE_MAX`.
-        unsafe { ptr::copy_nonoverlapping(self.at, bytes.as_mut_ptr(), len) };
+        unsafe { ptr::copy_nonoverlapping(self.at.cast(), bytes.as_mut_ptr(), len) };
         Image { bytes, len, header: self.header }
     }
 
@@ -393,17 +394,15 @@ impl RawEntry {
     /// The image's length, corrected by the bytes of the expiry, is writable here and belongs to
     /// nobody else.
     pub(super) unsafe fn write_image(self, image: &Image, expiry: Option<i64>) {
-        let header = self.header as usize;
-        let body = header + (image.bytes[0] & EXPIRES) as usize / 4;
-        let body = &image.bytes[body..image.len];
+        let body = &image.bytes[image.body()..image.len];
         // SAFETY: by the caller's promise.
         unsafe {
-            ptr::copy_nonoverlapping(image.bytes.as_ptr(), self.at, header);
-            *self.at = image.bytes[0] & !EXPIRES | if expiry.is_some() { EXPIRES } else { 0 };
+            ptr::copy_nonoverlapping(image.bytes.as_ptr().cast(), self.at, self.header as usize);
+            *self.at = image.flags() & !EXPIRES | if expiry.is_some() { EXPIRES } else { 0 };
             if let Some(expiry) = expiry {
                 self.write_expiry(expiry);
             }
-            ptr::copy_nonoverlapping(body.as_ptr(), self.body(), body.len());
+            ptr::copy_nonoverlapping(body.as_ptr().cast(), self.body(), body.len());
         }
     }
 
@@ -448,8 +447,12 @@ fn same_slices(a: &[u8], b: &[u8]) -> bool {
 const SIZE_MAX: usize = HEADER_AUX as usize + 8 + KEY_INLINE_MAX + INLINE_MAX;
 
 /// A copy of an entry, to be written to another place.
+///
+/// Invariant: the first `len` bytes are those of the entry. They may hold pointers (a [`Blob`], or
+/// what the table's owner has put into the payload), which stay pointers only as long as they are
+/// not read as integers: hence `MaybeUninit`.
 pub(super) struct Image {
-    bytes: [u8; SIZE_MAX],
+    bytes: [MaybeUninit<u8>; SIZE_MAX],
     len: usize,
     header: u8,
 }
@@ -457,7 +460,20 @@ pub(super) struct Image {
 impl Image {
     /// The key and the payload of an entry without blob.
     pub(super) fn inline_parts(&self) -> (&[u8], &[u8]) {
-        let start = self.header as usize + (self.bytes[0] & EXPIRES) as usize / 4;
-        self.bytes[start..self.len].split_at(self.bytes[1] as usize)
+        let body = &self.bytes[self.body()..self.len];
+        // SAFETY: initialised, by the type's invariant.
+        let body = unsafe { slice::from_raw_parts(body.as_ptr().cast::<u8>(), body.len()) };
+        // SAFETY: as in `flags`.
+        body.split_at(unsafe { self.bytes[1].assume_init() } as usize)
+    }
+
+    fn flags(&self) -> u8 {
+        // SAFETY: an entry has a header, which holds no pointer.
+        unsafe { self.bytes[0].assume_init() }
+    }
+
+    /// Where the key begins, or the blob of a far entry.
+    fn body(&self) -> usize {
+        self.header as usize + (self.flags() & EXPIRES) as usize / 4
     }
 }

@@ -35,7 +35,7 @@ pub use self::blob::BLOB_MAX;
 pub use self::entry::{INLINE_MAX, KEY_INLINE_MAX};
 pub use self::iter::Iter;
 pub use self::segment::Segment;
-pub use self::view::{EntryMut, EntryRef};
+pub use self::view::{EntryMut, EntryRef, POINTER_LEN};
 
 static HASH_KEYS: OnceLock<ahash::RandomState> = OnceLock::new();
 

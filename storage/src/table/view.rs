@@ -1,8 +1,12 @@
 //! The views of an entry that the table hands out.
 
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 use super::entry::{AUX_MAX, RawEntry, TAG_MASK};
+
+/// Bytes of a payload that is a pointer.
+pub const POINTER_LEN: usize = size_of::<*mut ()>();
 
 /// An entry of a table, for reading.
 #[derive(Clone, Copy)]
@@ -49,6 +53,18 @@ impl<'a> EntryRef<'a> {
     pub fn payload(&self) -> &'a [u8] {
         // SAFETY: live for `'a`, by construction.
         unsafe { self.raw.payload() }
+    }
+
+    /// The pointer that [`EntryMut::set_pointer`] has put into the payload.
+    ///
+    /// # Panics
+    /// If the payload has not the length of a pointer.
+    #[inline]
+    pub fn pointer(&self) -> *mut () {
+        let payload = self.payload();
+        assert_eq!(payload.len(), POINTER_LEN);
+        // SAFETY: so many bytes can be read, and any bytes are a pointer.
+        unsafe { payload.as_ptr().cast::<*mut ()>().read_unaligned() }
     }
 
     /// Bytes that the entry takes in its segment, its index cell, and its own block if any.
@@ -102,5 +118,17 @@ impl<'a> EntryMut<'a> {
     pub fn payload_mut(&mut self) -> &mut [u8] {
         // SAFETY: the only access, by construction.
         unsafe { self.raw.payload_mut() }
+    }
+
+    /// Makes the payload a pointer, which stays one: as bytes it would lose its provenance.
+    ///
+    /// # Panics
+    /// If the payload has not the length of a pointer.
+    #[inline]
+    pub fn set_pointer(&mut self, pointer: NonNull<()>) {
+        let payload = self.payload_mut();
+        assert_eq!(payload.len(), POINTER_LEN);
+        // SAFETY: so many bytes can be written.
+        unsafe { payload.as_mut_ptr().cast::<NonNull<()>>().write_unaligned(pointer) }
     }
 }
