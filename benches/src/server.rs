@@ -75,7 +75,7 @@ impl Server {
     }
 
     pub(crate) fn terminate(&mut self) -> io::Result<()> {
-        self.process.terminate()
+        self.process.terminate().map(|_| ())
     }
 
     /// User and system time so far.

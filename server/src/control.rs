@@ -19,17 +19,11 @@ use crate::server::stop_shards;
 use crate::shard::shared::Shared;
 
 /// Starts the control thread.
-pub(crate) fn spawn(
-    shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
-    follows_signals: bool,
-) -> io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(shared: Arc<Shared>, follows_signals: bool) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("ballast-control".into()).spawn(move || {
         runtime.block_on(async {
-            for listener in listeners {
-                tokio::spawn(accept(Arc::clone(&shared), listener));
-            }
+            tokio::spawn(accept_all(Arc::clone(&shared)));
             tokio::spawn(rebalance::run(Arc::clone(&shared)));
             tokio::spawn(close_idle(Arc::clone(&shared)));
             tokio::spawn(sample_rates(Arc::clone(&shared)));
@@ -37,14 +31,26 @@ pub(crate) fn spawn(
                 tokio::spawn(follow_signals(Arc::clone(&shared)));
             }
             until_stopped(&shared).await;
+            shared.listeners.close();
             stop_shards(&shared);
         });
     })
 }
 
-/// SIGTERM and SIGINT end the server in order.
+/// SIGTERM and SIGINT end the server in order; a second SIGINT ends it at once.
 async fn follow_signals(shared: Arc<Shared>) {
     use tokio::signal::unix::{SignalKind, signal};
+    for (kind, name) in IGNORED {
+        if let Ok(mut received) = signal(SignalKind::from_raw(kind)) {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                while received.recv().await.is_some() {
+                    let text = format!("Received {name}, which is ignored.");
+                    shared.log.line(shared.clock.wall_ms(), Level::Verbose, &text);
+                }
+            });
+        }
+    }
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -56,7 +62,16 @@ async fn follow_signals(shared: Arc<Shared>) {
     };
     report(&shared, &format!("Received {name} scheduling shutdown..."));
     shared.request_stop();
+    interrupt.recv().await;
+    report(&shared, "You insist... exiting now.");
+    std::process::exit(1);
 }
+
+/// Signals that a terminal, a log rotation or a shell may send, and that would end the process
+/// by default. Redis ignores SIGHUP and lets SIGUSR1 and SIGUSR2, which its children use, end it:
+/// a server that has no children has no reason to die of them.
+const IGNORED: [(i32, &str); 4] =
+    [(1, "SIGHUP"), (10, "SIGUSR1"), (12, "SIGUSR2"), (14, "SIGALRM")];
 
 async fn until_stopped(shared: &Shared) {
     while !shared.stopping.load(Ordering::Acquire) {
@@ -64,7 +79,17 @@ async fn until_stopped(shared: &Shared) {
     }
 }
 
-/// Hands new connections to the shards with the fewest.
+/// Accepts on all sockets that are opened, at start or later.
+async fn accept_all(shared: Arc<Shared>) {
+    loop {
+        for listener in shared.listeners.take_fresh() {
+            tokio::spawn(accept(Arc::clone(&shared), listener));
+        }
+        shared.listeners.changed.notified().await;
+    }
+}
+
+/// Hands new connections to the shards with the fewest, until the socket is closed.
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     if let Err(error) = listener.set_nonblocking(true) {
         report(&shared, &format!("Can't listen: {error}"));
@@ -82,6 +107,8 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                     admit(&shared, stream, address, &mut turn);
                 }
             }
+            // What accepting answers on a socket that listens no more.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) => {
                 // Out of descriptors, most likely: others must close first.
                 report(&shared, &format!("Accepting client connection: {error}"));

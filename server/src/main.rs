@@ -18,9 +18,9 @@ fn main() -> ExitCode {
         return code;
     }
     match Startup::parse(&arguments, &mut std::io::stdin()) {
-        Ok(Startup::Run { config, warnings }) => {
+        Ok(Startup::Run(config)) => {
             exit_on_panic();
-            serve(*config, &warnings.iter().map(ToString::to_string).collect::<Vec<_>>())
+            serve(*config)
         }
         Ok(Startup::Help(text)) => {
             println!("{text}\n{}", ballast_server::cli::HELP);
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: ballast_server::config::Config, warnings: &[String]) -> ExitCode {
+fn serve(config: ballast_server::config::Config) -> ExitCode {
     let server = match Server::builder().config(config).follow_signals().start_now() {
         Ok(server) => server,
         Err(error) => {
@@ -46,9 +46,6 @@ fn serve(config: ballast_server::config::Config, warnings: &[String]) -> ExitCod
         }
     };
     server.log_line(Level::Notice, "Ready to accept connections");
-    for warning in warnings {
-        server.log_line(Level::Warning, warning);
-    }
     server.join();
     println!("Ballast is now ready to exit, bye bye...");
     ExitCode::SUCCESS

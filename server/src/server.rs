@@ -1,7 +1,7 @@
 //! A running server, for `main`, for programs that embed one, and for every test.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -12,6 +12,9 @@ use crate::config::Config;
 use crate::control;
 use crate::ids::ShardId;
 use crate::log::{Level, Log};
+use crate::node::descriptors::{self, Descriptors};
+use crate::node::listeners::{self, Unavailable};
+use crate::node::pid_file::PidFile;
 use crate::shard::message::Message;
 use crate::shard::shared::Shared;
 use crate::shard::thread;
@@ -27,6 +30,12 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// Neither a port nor an address is configured.
+    #[error("Configured to not listen anywhere, exiting.")]
+    Nowhere,
+    /// The system allows too few open files for the server itself.
+    #[error("{0}")]
+    Descriptors(String),
     /// The log cannot be opened.
     #[error("Can't open the log file: {0}")]
     Log(io::Error),
@@ -106,20 +115,28 @@ impl Builder {
     /// # Errors
     /// See [`StartError`].
     pub fn start_now(self) -> Result<Server, StartError> {
-        let config = self.config;
+        let mut config = self.config;
+        let clock = self.clock.unwrap_or_else(Clock::system);
         let log = match self.log {
             Some(log) => log,
             None => open_log(&config).map_err(StartError::Log)?,
         };
-        let listeners = listen(&config, self.any_port)?;
+        let say = |level, text: &str| log.line(clock.wall_ms(), level, text);
+        for warning in config.warnings() {
+            say(Level::Warning, &warning.to_string());
+        }
+        provide_descriptors(&mut config, &say)?;
+        let listeners = listen(&mut config, self.any_port)?;
         let addresses: Vec<SocketAddr> =
             listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let clock = self.clock.unwrap_or_else(Clock::system);
+        let pid_file = config.pidfile.as_ref().and_then(|name| {
+            let written = PidFile::write(&config.dir.join(name));
+            let failed = |error| say(Level::Warning, &format!("Failed to write PID file: {error}"));
+            written.map_err(failed).ok()
+        });
         let seed = self.seed.unwrap_or_else(random_seed);
         let shared = Arc::new(Shared::new(config, clock, log, seed));
-        if let Some(address) = addresses.first() {
-            shared.port.store(address.port(), std::sync::atomic::Ordering::Relaxed);
-        }
+        shared.listeners.add(listeners).map_err(StartError::Thread)?;
         let mut threads = Vec::new();
         let (ready, all_ready) = std::sync::mpsc::channel();
         for shard in 0..shared.shards() {
@@ -132,12 +149,12 @@ impl Builder {
             stop_shards(&shared);
             return Err(StartError::Thread(error));
         }
-        let control = control::spawn(Arc::clone(&shared), listeners, self.signals)
-            .map_err(StartError::Thread)?;
+        let control =
+            control::spawn(Arc::clone(&shared), self.signals).map_err(StartError::Thread)?;
         threads.push(control);
         let used = ballast_storage::memory::used_bytes();
         shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
-        Ok(Server { shared, addresses, threads })
+        Ok(Server { shared, addresses, threads, _pid_file: pid_file })
     }
 }
 
@@ -146,6 +163,7 @@ pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
+    _pid_file: Option<PidFile>,
 }
 
 impl std::fmt::Debug for Server {
@@ -226,54 +244,52 @@ fn random_seed() -> u64 {
 }
 
 fn open_log(config: &Config) -> io::Result<Log> {
-    let file = config.logfile.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let file = config.logfile.as_ref().map(|path| config.dir.join(path));
+    let file = file.map(|path| path.to_string_lossy().into_owned());
     Log::open(&file.unwrap_or_default(), crate::log::level(config.loglevel))
 }
 
-/// Opens the listening sockets. An address with a leading `-` may be missing, as in Redis.
-fn listen(config: &Config, any_port: bool) -> Result<Vec<TcpListener>, StartError> {
-    if any_port {
-        let error = |error| StartError::Listen { address: "127.0.0.1:0".into(), error };
-        return Ok(vec![TcpListener::bind("127.0.0.1:0").map_err(error)?]);
-    }
-    if config.port == 0 {
-        return Ok(Vec::new());
-    }
-    let mut listeners = Vec::new();
-    for bind in &config.bind {
-        let (name, optional) = match bind.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (bind.as_str(), false),
-        };
-        let host = match name {
-            "*" => "0.0.0.0",
-            "::*" => "::",
-            other => other,
-        };
-        match listen_on(host, config.port, config.tcp_backlog) {
-            Ok(listener) => listeners.push(listener),
-            Err(_) if optional => {}
-            Err(error) => {
-                let address = format!("{name}:{}", config.port);
-                return Err(StartError::Listen { address, error });
-            }
+/// Sees to enough open files for `maxclients`, or lowers it.
+fn provide_descriptors(config: &mut Config, say: &impl Fn(Level, &str)) -> Result<(), StartError> {
+    let shards = u16::try_from(config.shards).unwrap_or(u16::MAX);
+    match descriptors::provide(config.maxclients, shards) {
+        Descriptors::Enough => {}
+        Descriptors::Raised { from, to } => say(
+            Level::Notice,
+            &format!(
+                "Increased maximum number of open files to {to} (it was originally set to {from})."
+            ),
+        ),
+        Descriptors::Fewer(fewer) if fewer.clients == 0 => {
+            return Err(StartError::Descriptors(fewer.to_string()));
+        }
+        Descriptors::Fewer(fewer) => {
+            fewer.lines().iter().for_each(|line| say(Level::Warning, line));
+            preset(config, "maxclients", &fewer.clients.to_string());
         }
     }
-    Ok(listeners)
+    Ok(())
 }
 
-fn listen_on(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
-    let address = (host, port)
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+/// Opens what the configuration says, or any port of the loopback address, which the configuration
+/// then says.
+fn listen(config: &mut Config, any_port: bool) -> Result<Vec<TcpListener>, StartError> {
+    if any_port {
+        let error = |error| StartError::Listen { address: "127.0.0.1:0".into(), error };
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(error)?;
+        let port = listener.local_addr().map_err(error)?.port();
+        preset(config, "bind", "127.0.0.1");
+        preset(config, "port", &port.to_string());
+        return Ok(vec![listener]);
     }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    let opened = listeners::listen(config);
+    let listeners =
+        opened.map_err(|Unavailable { address, error }| StartError::Listen { address, error })?;
+    if listeners.is_empty() { Err(StartError::Nowhere) } else { Ok(listeners) }
+}
+
+/// Sets a directive to a value that it is known to take.
+fn preset(config: &mut Config, name: &str, value: &str) {
+    let set = config.preset(name, value);
+    debug_assert!(set.is_ok(), "{name} does not take {value}");
 }

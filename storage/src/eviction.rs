@@ -72,7 +72,11 @@ pub fn lfu_increment(counter: u8, log_factor: u32, random: u32) -> u8 {
     let base = u64::from(counter.saturating_sub(LFU_INITIAL));
     let odds = base * u64::from(log_factor) + 1;
     // One in `odds`.
-    if u64::from(random) * odds <= u64::from(u32::MAX) { counter + 1 } else { counter }
+    if u64::from(random).saturating_mul(odds) <= u64::from(u32::MAX) {
+        counter + 1
+    } else {
+        counter
+    }
 }
 
 #[inline]
@@ -108,6 +112,7 @@ mod tests {
     fn the_counter_grows_with_the_logarithm() {
         assert_eq!(lfu_increment(0, 10, u32::MAX), 1, "the first steps are certain");
         assert_eq!(lfu_increment(255, 10, 0), 255);
+        assert_eq!(lfu_increment(254, i32::MAX as u32, u32::MAX), 254, "no product overflows");
         assert_eq!(lfu_increment(15, 10, u32::MAX / 101), 16);
         assert_eq!(lfu_increment(15, 10, u32::MAX / 100), 15);
         // Redis's table for factor 10: about 10 after 100 hits, 18 after 1000, 142 after 100,000.

@@ -24,7 +24,9 @@ fn redis_answers_as_expected() {
         if script.skip_redis.is_some() {
             continue;
         }
-        let server = Process::start(&Kind::Redis, &script.arg_strs()).expect("redis-server starts");
+        let own = script.redis_args.iter().map(String::as_str);
+        let args: Vec<&str> = script.arg_strs().into_iter().chain(own).collect();
+        let server = Process::start(&Kind::Redis, &args).expect("redis-server starts");
         if record {
             Runner::record(&server, &mut script);
             fs::write(&path, script.text()).expect("the script can be written");

@@ -9,9 +9,11 @@ use ballast_protocol::{Args, CommandError, Reply};
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::gather::{Gathered, Gathering};
-use crate::config::Peer;
+use crate::config::{Changed, Config, ConfigSetError, Peer, system_reason};
 use crate::log::Level;
 use crate::node::Node;
+use crate::node::descriptors::{self, Descriptors};
+use crate::node::listeners::Unavailable;
 
 const ADMIN: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 
@@ -166,10 +168,23 @@ fn config_set(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
     let local = cx.session.client.address.ip().is_loopback();
     let peer = if local { Peer::Local } else { Peer::Remote };
     let shared = Arc::clone(&cx.shard.node);
+    let changing = shared.config.changing.lock();
+    let before = shared.config.load();
     let changed = shared
         .config
         .update(|config| config.set_as(peer, &pairs))
         .map_err(|error| CommandError::other(format!("ERR {error}")))?;
+    if let Err((name, reason)) = take_resources(&shared, &before, &changed) {
+        let text = format!(
+            "Failed applying new configuration. Possibly related to new {name} setting. \
+             Restoring previous settings."
+        );
+        shared.log.line(shared.clock.wall_ms(), Level::Warning, &text);
+        shared.config.revert(changed);
+        let error = ConfigSetError::Refused { name: name.to_owned(), reason };
+        return Err(CommandError::other(format!("ERR {error}")));
+    }
+    drop(changing);
     for warning in changed.warnings() {
         shared.log.line(shared.clock.wall_ms(), Level::Warning, &warning.to_string());
     }
@@ -179,6 +194,40 @@ fn config_set(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
     take_effect(&shared, |name| changed.contains(name));
     cx.shard.take_config(shared.config.version());
     reply.ok();
+    Ok(())
+}
+
+/// Takes from the system what a change needs: sockets to listen on, descriptors for clients.
+/// The error is the directive and the reason, in Redis's words.
+fn take_resources(
+    shared: &Node,
+    before: &Config,
+    changed: &Changed,
+) -> Result<(), (&'static str, String)> {
+    let now = shared.config.load();
+    let log = |text: &str| shared.log.line(shared.clock.wall_ms(), Level::Warning, text);
+    if now.maxclients > before.maxclients
+        && let Descriptors::Fewer(fewer) = descriptors::provide(now.maxclients, shared.shards())
+    {
+        fewer.lines().iter().for_each(|line| log(line));
+        let reason = format!(
+            "The operating system is not able to handle the specified number of clients, try \
+             with {}",
+            fewer.clients
+        );
+        return Err(("maxclients", reason));
+    }
+    let (bind, port) = (changed.contains("bind"), changed.contains("port"));
+    if (bind || port)
+        && let Err(Unavailable { address, error }) = shared.listeners.replace(before, &now)
+    {
+        let reason = system_reason(&error);
+        log(&format!("Could not create server TCP listening socket {address}: bind: {reason}"));
+        return Err(match bind {
+            true => ("bind", "Failed to bind to specified addresses.".into()),
+            false => ("port", "Unable to listen on this port. Check server logs.".into()),
+        });
+    }
     Ok(())
 }
 

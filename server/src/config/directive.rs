@@ -4,6 +4,7 @@
 //! command line, CONFIG GET/SET/REWRITE, `--help` and the reference all read it from there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 use super::settings::Settings;
@@ -29,8 +30,8 @@ pub struct Directive {
     pub hidden: bool,
     /// Whether the value is a secret that no log may show.
     pub secret: bool,
-    /// Why a value other than the default has no effect (yet); empty when it has.
-    pub no_effect: &'static str,
+    /// What follows from the value.
+    pub effect: Effect,
     /// One sentence for `--help` and the reference.
     pub doc: &'static str,
     /// What else to say about a value that is accepted.
@@ -125,38 +126,129 @@ pub enum Mutability {
     Startup,
 }
 
-impl Directive {
-    const fn new(
-        name: &'static str,
-        kind: Kind,
-        default: &'static str,
-        doc: &'static str,
-    ) -> Directive {
-        Directive {
-            name,
-            aliases: &[],
-            kind,
-            default,
-            unit: "",
-            mutability: Mutability::Runtime,
-            hidden: false,
-            secret: false,
-            no_effect: "",
-            doc,
-            caveat: None,
-            check: None,
-            field: None,
-        }
+/// What follows from a directive's value. There is no directive without one: a table holds what
+/// a [`Draft`] becomes when its effect is named.
+#[derive(Debug, Clone, Copy)]
+pub enum Effect {
+    /// The server does what the value asks for.
+    InForce,
+    /// The server keeps and shows the value, and says why it does nothing with it.
+    Nothing(&'static str),
+    /// The value promises safety (durability, access, replication) that the server does not give.
+    Refused(Refusal),
+}
+
+/// Why a directive is refused: any value but its default, which nobody need have asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal {
+    /// What is missing.
+    pub why: &'static str,
+    /// What the operator does instead.
+    pub instead: &'static str,
+    /// Values that ask for nothing, besides the default.
+    pub(super) harmless: fn(&Value) -> bool,
+    /// Values that promise safety, but that Redis has by default or in the file it comes with, so
+    /// that nobody need have asked for them: they pass at start, with a line in the log.
+    pub(super) untouched: fn(&Value) -> bool,
+}
+
+impl Refusal {
+    /// Refuses all values but the default.
+    pub(super) const fn new(why: &'static str, instead: &'static str) -> Refusal {
+        Refusal { why, instead, harmless: |_| false, untouched: |_| false }
     }
 
+    /// Adds values that ask for nothing.
+    pub(super) const fn harmless(self, harmless: fn(&Value) -> bool) -> Refusal {
+        Refusal { harmless, ..self }
+    }
+
+    /// Adds values that Redis has by default.
+    pub(super) const fn untouched(self, untouched: fn(&Value) -> bool) -> Refusal {
+        Refusal { untouched, ..self }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.why, self.instead)
+    }
+}
+
+/// A directive whose effect is not named yet.
+pub(super) struct Draft(Directive);
+
+impl Draft {
+    /// The server does what the value asks for, by the field of [`Settings`] that takes it.
+    pub(super) const fn field(self, field: fn(&mut Settings, &Value)) -> Directive {
+        Directive { field: Some(field), ..self.0 }
+    }
+
+    /// The server does nothing with a value other than the default.
+    pub(super) const fn without_effect(self, why: &'static str) -> Directive {
+        Directive { effect: Effect::Nothing(why), ..self.0 }
+    }
+
+    /// The server refuses a value other than the default.
+    pub(super) const fn refused(self, refusal: Refusal) -> Directive {
+        Directive { effect: Effect::Refused(refusal), ..self.0 }
+    }
+
+    /// The balancer's policy takes the value.
+    pub(super) const fn in_policy(self, effect: Effect) -> Directive {
+        Directive { effect, ..self.0 }
+    }
+
+    /// Adds older names.
+    pub(super) const fn aliases(self, aliases: &'static [&'static str]) -> Draft {
+        Draft(Directive { aliases, ..self.0 })
+    }
+
+    /// Names the unit of the number.
+    pub(super) const fn unit(self, unit: &'static str) -> Draft {
+        Draft(Directive { unit, ..self.0 })
+    }
+
+    /// Makes it fixed after the start.
+    pub(super) const fn startup(self) -> Draft {
+        Draft(Directive { mutability: Mutability::Startup, ..self.0 })
+    }
+
+    /// Makes it changeable only where protected directives are.
+    pub(super) const fn protected(self) -> Draft {
+        Draft(Directive { mutability: Mutability::Protected, ..self.0 })
+    }
+
+    /// Hides it from globs.
+    pub(super) const fn hidden(self) -> Draft {
+        Draft(Directive { hidden: true, ..self.0 })
+    }
+
+    /// Marks the value as a secret.
+    pub(super) const fn secret(self) -> Draft {
+        Draft(Directive { secret: true, ..self.0 })
+    }
+
+    /// Says of some values that they do less than they seem to.
+    pub(super) const fn caveat(self, caveat: fn(&Value) -> Option<String>) -> Draft {
+        Draft(Directive { caveat: Some(caveat), ..self.0 })
+    }
+
+    /// Adds a check beyond the kind.
+    pub(super) const fn check(self, check: fn(Value) -> Result<Value, String>) -> Draft {
+        Draft(Directive { check: Some(check), ..self.0 })
+    }
+}
+
+impl Directive {
     /// An integer from `min` to `max`.
     pub(super) const fn int(
         name: &'static str,
         (min, max): (i64, i64),
         default: &'static str,
         doc: &'static str,
-    ) -> Directive {
-        Directive::new(name, Kind::Int { min, max }, default, doc)
+    ) -> Draft {
+        Directive::of(name, Kind::Int { min, max }, default, doc)
     }
 
     /// A memory size from `min` to `max` bytes.
@@ -165,8 +257,8 @@ impl Directive {
         (min, max): (u64, u64),
         default: &'static str,
         doc: &'static str,
-    ) -> Directive {
-        Directive { unit: "bytes", ..Directive::new(name, Kind::Bytes { min, max }, default, doc) }
+    ) -> Draft {
+        Directive::of(name, Kind::Bytes { min, max }, default, doc).unit("bytes")
     }
 
     /// `yes` or `no`.
@@ -174,8 +266,8 @@ impl Directive {
         name: &'static str,
         default: &'static str,
         doc: &'static str,
-    ) -> Directive {
-        Directive::new(name, Kind::Bool, default, doc)
+    ) -> Draft {
+        Directive::of(name, Kind::Bool, default, doc)
     }
 
     /// One of `names`.
@@ -184,8 +276,8 @@ impl Directive {
         names: &'static [&'static str],
         default: &'static str,
         doc: &'static str,
-    ) -> Directive {
-        Directive::new(name, Kind::Enum(names), default, doc)
+    ) -> Draft {
+        Directive::of(name, Kind::Enum(names), default, doc)
     }
 
     /// One string.
@@ -193,8 +285,8 @@ impl Directive {
         name: &'static str,
         default: &'static str,
         doc: &'static str,
-    ) -> Directive {
-        Directive::new(name, Kind::Text, default, doc)
+    ) -> Draft {
+        Directive::of(name, Kind::Text, default, doc)
     }
 
     /// Any other kind.
@@ -203,57 +295,27 @@ impl Directive {
         kind: Kind,
         default: &'static str,
         doc: &'static str,
-    ) -> Directive {
-        Directive::new(name, kind, default, doc)
+    ) -> Draft {
+        Draft(Directive {
+            name,
+            aliases: &[],
+            kind,
+            default,
+            unit: "",
+            mutability: Mutability::Runtime,
+            hidden: false,
+            secret: false,
+            effect: Effect::InForce,
+            doc,
+            caveat: None,
+            check: None,
+            field: None,
+        })
     }
 
-    /// Adds older names.
-    pub(super) const fn aliases(self, aliases: &'static [&'static str]) -> Directive {
-        Directive { aliases, ..self }
-    }
-
-    /// Names the unit of the number.
-    pub(super) const fn unit(self, unit: &'static str) -> Directive {
-        Directive { unit, ..self }
-    }
-
-    /// Makes it fixed after the start.
-    pub(super) const fn startup(self) -> Directive {
-        Directive { mutability: Mutability::Startup, ..self }
-    }
-
-    /// Makes it changeable only where protected directives are.
-    pub(super) const fn protected(self) -> Directive {
-        Directive { mutability: Mutability::Protected, ..self }
-    }
-
-    /// Hides it from globs.
-    pub(super) const fn hidden(self) -> Directive {
-        Directive { hidden: true, ..self }
-    }
-
-    /// Marks the value as a secret.
-    pub(super) const fn secret(self) -> Directive {
-        Directive { secret: true, ..self }
-    }
-
-    /// Says why a value other than the default has no effect.
-    pub(super) const fn no_effect(self, why: &'static str) -> Directive {
-        Directive { no_effect: why, ..self }
-    }
-
-    /// Says of some values that they do less than they seem to.
-    pub(super) const fn caveat(self, caveat: fn(&Value) -> Option<String>) -> Directive {
-        Directive { caveat: Some(caveat), ..self }
-    }
-
-    /// Adds a check beyond the kind.
-    pub(super) const fn check(self, check: fn(Value) -> Result<Value, String>) -> Directive {
-        Directive { check: Some(check), ..self }
-    }
-
-    /// Names the field of [`Settings`] that takes the value.
-    pub(super) const fn field(self, field: fn(&mut Settings, &Value)) -> Directive {
+    /// Lets code read the value that is not chosen yet: the directive is refused, and the code
+    /// that will follow it is there already.
+    pub(super) const fn read_early(self, field: fn(&mut Settings, &Value)) -> Directive {
         Directive { field: Some(field), ..self }
     }
 
@@ -414,15 +476,18 @@ mod tests {
     }
 
     #[test]
-    fn each_directive_has_an_effect_or_says_why_not() {
+    fn each_directive_has_a_sentence_and_an_effect_that_it_can_have() {
         for directive in directives() {
-            assert!(
-                directive.field.is_some()
-                    || directive.kind == Kind::Policy
-                    || !directive.no_effect.is_empty(),
-                "{} neither has a field nor says why it has no effect",
-                directive.name
-            );
+            let is_filled = directive.field.is_some() || directive.kind == Kind::Policy;
+            match directive.effect {
+                Effect::InForce => assert!(is_filled, "{} is read nowhere", directive.name),
+                Effect::Nothing(why) => {
+                    assert!(!why.is_empty() && directive.field.is_none(), "{}", directive.name);
+                }
+                Effect::Refused(refusal) => {
+                    assert!(!refusal.why.is_empty() && !refusal.instead.is_empty());
+                }
+            }
             assert!(directive.doc.ends_with('.'), "{} needs a sentence", directive.name);
         }
     }

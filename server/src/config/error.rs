@@ -37,6 +37,12 @@ pub enum ConfigError {
     Usage(String),
 }
 
+/// What the system says, in its own words alone.
+pub(crate) fn system_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 fn shown(file: Option<&PathBuf>) -> String {
     file.map(|path| format!(" {}", path.display())).unwrap_or_default()
 }

@@ -1,13 +1,13 @@
 //! Configuration text read into a [`Config`]: comments, quotes, `include`, lines that add up.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::directive::{self, DirectiveId, Kind};
+use super::directive::{self, DirectiveId, Effect, Kind};
 use super::error::{ConfigError, Warning};
-use super::tables::FILE_ONLY;
+use super::tables::{DEFAULT_USER_RULES, FILE_ONLY};
 use super::{Config, arguments, include};
 
 /// `include` inside `include` goes no deeper than this.
@@ -21,53 +21,74 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Loader<'a> {
     config: &'a mut Config,
-    /// Directives that a line has set, so that the first line of those that add up replaces the
+    /// The last line that set each directive. The first line of those that add up replaces the
     /// default.
-    seen: HashSet<DirectiveId>,
-    /// Lines that are no directives and have no effect.
-    warnings: Vec<Warning>,
+    seen: BTreeMap<DirectiveId, Place>,
     files_read: usize,
     depth: usize,
 }
 
+/// A line of a file, for errors.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    file: Option<PathBuf>,
+    line: usize,
+    text: String,
+}
+
+impl Place {
+    fn error(self, reason: String) -> ConfigError {
+        let Place { file, line, text } = self;
+        ConfigError::Line { file, line, text, reason }
+    }
+}
+
 impl<'a> Loader<'a> {
     pub(super) fn new(config: &'a mut Config) -> Loader<'a> {
-        Loader { config, seen: HashSet::new(), warnings: Vec::new(), files_read: 0, depth: 0 }
+        Loader { config, seen: BTreeMap::new(), files_read: 0, depth: 0 }
     }
 
     /// Applies each line of `text`, which came from the included file `file`, or from the main
     /// file and the flags.
     pub(super) fn load(&mut self, text: &[u8], file: Option<&Path>) -> Result<(), ConfigError> {
         for (number, line) in lines(text) {
-            self.apply_line(line).map_err(|failure| match failure {
-                Failure::Reason(reason) => ConfigError::Line {
-                    file: file.map(Path::to_owned),
-                    line: number,
-                    text: String::from_utf8_lossy(line).into_owned(),
-                    reason,
-                },
+            let place = Place {
+                file: file.map(Path::to_owned),
+                line: number,
+                text: String::from_utf8_lossy(line).into_owned(),
+            };
+            self.apply_line(line, &place).map_err(|failure| match failure {
+                Failure::Reason(reason) => place.error(reason),
                 Failure::Included(error) => *error,
             })?;
         }
         Ok(())
     }
 
-    /// The warnings of everything loaded: lines without effect, then directives by name.
-    pub(super) fn finish(mut self) -> Vec<Warning> {
-        let mut set: Vec<DirectiveId> = self.seen.into_iter().collect();
-        set.sort_unstable();
-        self.warnings.extend(set.into_iter().filter_map(|id| self.config.warning(id)));
-        self.warnings
+    /// Refuses what promises safety that the server does not give. Only the values that are left
+    /// at the end count, so that a flag can take back what the file asks for.
+    ///
+    /// # Errors
+    /// The last line of the first directive that is refused.
+    pub(super) fn finish(self) -> Result<(), ConfigError> {
+        for (id, place) in self.seen {
+            if let Some(reason) = self.config.refusal_at_start(id) {
+                return Err(place.error(reason));
+            }
+        }
+        Ok(())
     }
 
-    fn apply_line(&mut self, line: &[u8]) -> Result<(), Failure> {
+    fn apply_line(&mut self, line: &[u8], place: &Place) -> Result<(), Failure> {
         let words = arguments::split(line).ok_or("Unbalanced quotes in configuration line")?;
         let words: Result<Vec<String>, _> = words.into_iter().map(String::from_utf8).collect();
         let words = words.map_err(|_| "arguments must be UTF-8")?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let [name, arguments @ ..] = &words[..] else { return Ok(()) };
         if let Some(id) = directive::find_id(name) {
-            return Ok(self.apply_directive(id, arguments)?);
+            self.apply_directive(id, arguments)?;
+            self.seen.insert(id, place.clone());
+            return Ok(());
         }
         self.apply_file_only(name, arguments)
     }
@@ -75,12 +96,11 @@ impl<'a> Loader<'a> {
     fn apply_directive(&mut self, id: DirectiveId, words: &[&str]) -> Result<(), String> {
         let previous = match id.directive().kind {
             Kind::OutputBufferLimits => Some(self.config.value_of(id)),
-            Kind::SavePoints if self.seen.contains(&id) => Some(self.config.value_of(id)),
+            Kind::SavePoints if self.seen.contains_key(&id) => Some(self.config.value_of(id)),
             _ => None,
         };
         let value = id.directive().parse(words, previous)?;
         self.config.store(id, value);
-        self.seen.insert(id);
         Ok(())
     }
 
@@ -99,11 +119,16 @@ impl<'a> Loader<'a> {
         match known.name {
             "include" if words.len() == 1 => return self.include(words[0]),
             "include" => return Err(bad.into()),
-            "user" => self.config.users.push(words.iter().map(|w| (*w).to_owned()).collect()),
-            _ => self.warnings.push(Warning {
+            "user" if is_default_user(words) => return Ok(()),
+            _ => {}
+        }
+        match known.effect {
+            Effect::InForce => {}
+            Effect::Refused(refusal) => return Err(refusal.to_string().into()),
+            Effect::Nothing(why) => self.config.idle_lines.push(Warning {
                 name: known.name,
                 value: words.join(" "),
-                reason: format!("has no effect: {}", known.no_effect),
+                reason: format!("has no effect: {why}"),
             }),
         }
         Ok(())
@@ -125,6 +150,18 @@ impl<'a> Loader<'a> {
         self.depth -= 1;
         Ok(())
     }
+}
+
+/// Whether the rules of a `user` line are what holds for the one user anyway.
+fn is_default_user(words: &[&str]) -> bool {
+    let [name, rules @ ..] = words else { return false };
+    let has = |rule: &str| rules.contains(&rule);
+    *name == "default"
+        && has("on")
+        && has("nopass")
+        && (has("~*") || has("allkeys"))
+        && (has("+@all") || has("allcommands"))
+        && rules.iter().all(|rule| DEFAULT_USER_RULES.contains(rule))
 }
 
 /// The lines that are neither blank nor comments, trimmed, with their numbers from 1.

@@ -10,6 +10,8 @@
 
 mod arguments;
 mod directive;
+#[cfg(test)]
+mod effect_tests;
 mod error;
 mod include;
 mod load;
@@ -27,7 +29,10 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-pub use self::directive::{Directive, Kind, Mutability, directives, find, nearest};
+pub use self::directive::{
+    Directive, Effect, Kind, Mutability, Refusal, directives, find, nearest,
+};
+pub(crate) use self::error::system_reason;
 pub use self::error::{ConfigError, ConfigSetError, RewriteError, Warning};
 pub use self::query::{Changed, Peer};
 pub use self::reference::{help, reference};
@@ -51,18 +56,14 @@ pub struct Config {
     values: Vec<Value>,
     settings: Settings,
     file: Option<PathBuf>,
-    users: Vec<Vec<String>>,
+    /// Lines that are no directives and have no effect.
+    idle_lines: Vec<Warning>,
 }
 
 impl Config {
     /// The file it was read from, as an absolute path.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
-    }
-
-    /// The `user …` lines of the file: the ACL rules, word by word, without the word `user`.
-    pub fn users(&self) -> &[Vec<String>] {
-        &self.users
     }
 
     /// The value of a directive by name or alias.
@@ -107,5 +108,5 @@ static DEFAULT: LazyLock<Config> = LazyLock::new(|| {
         value
     };
     let values = directives().iter().map(parse).collect();
-    Config { values, settings, file: None, users: Vec::new() }
+    Config { values, settings, file: None, idle_lines: Vec::new() }
 });

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ballast_protocol::glob::glob_match_nocase;
 
 use super::Config;
-use super::directive::{self, DirectiveId, Kind, Mutability};
+use super::directive::{self, DirectiveId, Effect, Kind, Mutability};
 use super::error::{ConfigSetError, Warning};
 use super::settings::Allowed;
 use super::value::Value;
@@ -116,7 +116,14 @@ impl Config {
                 _ => None,
             };
             let value = id.directive().parse(&[text], previous);
-            parsed.push((id, value.map_err(|reason| refused(name, reason))?));
+            let value = value.map_err(|reason| refused(name, reason))?;
+            if let Effect::Refused(refusal) = id.directive().effect
+                && value != *self.value_of(id)
+                && !(refusal.harmless)(&value)
+            {
+                return Err(refused(name, refusal.to_string()));
+            }
+            parsed.push((id, value));
         }
         Ok(self.store_all(parsed))
     }
@@ -124,12 +131,18 @@ impl Config {
     /// Sets a directive before the server starts, when none is immutable yet.
     ///
     /// # Errors
-    /// An unknown name or a value that is refused.
+    /// An unknown name or a value that is refused; the value is then unchanged.
     pub fn preset(&mut self, name: &str, text: &str) -> Result<(), ConfigSetError> {
         let id = directive::find_id(name).ok_or_else(|| refused(name, "no such directive"))?;
         let value = id.directive().parse(&[text], Some(self.value_of(id)));
-        self.store(id, value.map_err(|reason| refused(name, reason))?);
-        Ok(())
+        let before = self.store(id, value.map_err(|reason| refused(name, reason))?);
+        match self.refusal_at_start(id) {
+            None => Ok(()),
+            Some(reason) => {
+                self.store(id, before);
+                Err(refused(name, reason))
+            }
+        }
     }
 
     /// Takes a change back, as when the server could not act on it.
@@ -139,13 +152,33 @@ impl Config {
         }
     }
 
+    /// What the server does not do although its configuration says so: a line for the log each.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let ids = (0..directive::directives().len()).map(DirectiveId);
+        self.idle_lines.iter().cloned().chain(ids.filter_map(|id| self.warning(id))).collect()
+    }
+
+    /// Why the server does not start with the directive's value, if that promises what it does
+    /// not keep.
+    pub(super) fn refusal_at_start(&self, id: DirectiveId) -> Option<String> {
+        let (Effect::Refused(refusal), value) = (id.directive().effect, self.value_of(id)) else {
+            return None;
+        };
+        let passes = self.is_default(id) || (refusal.harmless)(value) || (refusal.untouched)(value);
+        (!passes).then(|| refusal.to_string())
+    }
+
     /// The directive's warning, if its value does less than it seems to.
-    pub(super) fn warning(&self, id: DirectiveId) -> Option<Warning> {
+    fn warning(&self, id: DirectiveId) -> Option<Warning> {
         let directive = id.directive();
-        let reason = match directive.no_effect {
-            "" => directive.caveat_of(self.value_of(id))?,
-            _ if self.is_default(id) => return None,
-            why => format!("has no effect: {why}"),
+        let reason = match directive.effect {
+            Effect::InForce => directive.caveat_of(self.value_of(id))?,
+            Effect::Nothing(_) if self.is_default(id) => return None,
+            Effect::Nothing(why) => format!("has no effect: {why}"),
+            Effect::Refused(refusal) if (refusal.untouched)(self.value_of(id)) => {
+                format!("has no effect: {refusal}")
+            }
+            Effect::Refused(_) => return None,
         };
         let value = match directive.secret {
             true => "(secret)".to_owned(),

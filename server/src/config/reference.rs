@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::directive::{Directive, Kind, Mutability};
+use super::directive::{Directive, Effect, Kind, Mutability};
 use super::tables::families;
 
 /// The text of `--help`: usage, then the directives that have an effect.
@@ -19,7 +19,8 @@ pub fn help() -> String {
          echo 'maxmemory 128mb' | ballast -\n",
     );
     for family in families() {
-        let shown = family.directives.iter().filter(|d| d.no_effect.is_empty() && !d.hidden);
+        let shown =
+            family.directives.iter().filter(|d| matches!(d.effect, Effect::InForce) && !d.hidden);
         for (place, directive) in shown.enumerate() {
             if place == 0 {
                 let _ = writeln!(text, "\n{}:", family.title);
@@ -31,8 +32,9 @@ pub fn help() -> String {
         }
     }
     text.push_str(
-        "\nOther directives of Redis are accepted, with a warning if they ask for \
-                   something this server does not do.\n",
+        "\nOther directives of Redis are known. One that asks for safety which this server does \
+         not\ngive (a file, a user, TLS, a replica) is refused; any other is accepted, with a \
+         line in the\nlog that says why it has no effect.\n",
     );
     text
 }
@@ -43,7 +45,13 @@ const INDENT: &str = "                                             ";
 
 /// All directives as Markdown, a table per family.
 pub fn reference() -> String {
-    let mut text = String::new();
+    let mut text = String::from(
+        "# Directives\n\nWritten from the tables in `server/src/config/tables`. A directive marked \
+         *No effect* is accepted; a value\nother than its default leaves a line in the log. One \
+         marked *Refused* promises safety that the server does\nnot give: it takes its default \
+         only, at start and by CONFIG SET. Beside directives a file may hold `include`;\n`user`, \
+         `rename-command` and `loadmodule` are refused.\n\n",
+    );
     for family in families() {
         let _ = writeln!(
             text,
@@ -115,8 +123,9 @@ fn change_column(mutability: Mutability) -> &'static str {
 }
 
 fn effect(directive: &Directive) -> String {
-    match directive.no_effect {
-        "" => String::new(),
-        why => format!(" *No effect: {why}.*"),
+    match directive.effect {
+        Effect::InForce => String::new(),
+        Effect::Nothing(why) => format!(" *No effect: {why}.*"),
+        Effect::Refused(refusal) => format!(" *Refused: {refusal}.*"),
     }
 }

@@ -245,9 +245,6 @@ pub struct Settings {
     // Network
     pub port: u16,
     pub bind: Vec<String>,
-    pub bind_source_addr: Option<String>,
-    pub unixsocket: Option<PathBuf>,
-    pub unixsocketperm: u32,
     pub tcp_backlog: u32,
     pub tcp_keepalive_s: u32,
     pub timeout_s: u32,
@@ -257,17 +254,11 @@ pub struct Settings {
     pub requirepass: String,
     pub enable_debug_command: Allowed,
     pub enable_protected_configs: Allowed,
-    pub http_port: u16,
-    pub http_bind: Vec<String>,
 
     // Limits
     pub proto_max_bulk_len: u64,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limits: [OutputBufferLimit; 3],
-    pub tracking_table_max_keys: u64,
-    pub busy_reply_threshold_ms: u64,
-    pub shutdown_timeout_s: u32,
-    pub acllog_max_len: u64,
 
     // Shards and databases
     /// The number of shard threads: the directive, or the cores of the machine.
@@ -276,34 +267,24 @@ pub struct Settings {
     pub hz: u32,
     pub coalesce_us: u64,
     pub follow_slots: bool,
-    pub active_expire_effort: u32,
 
     // Memory
     pub maxmemory: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
     pub maxmemory_samples: u32,
-    pub maxmemory_eviction_tenacity: u32,
     pub lfu_log_factor: u32,
     pub lfu_decay_time: u32,
-    pub lazyfree_lazy_eviction: bool,
-    pub lazyfree_lazy_expire: bool,
-    pub lazyfree_lazy_server_del: bool,
-    pub lazyfree_lazy_user_del: bool,
     pub lazyfree_lazy_user_flush: bool,
 
     // Encodings
     pub hash_max_listpack_entries: usize,
     pub hash_max_listpack_value: usize,
     pub list_max_listpack_size: i32,
-    pub list_compress_depth: u32,
     pub set_max_intset_entries: usize,
     pub set_max_listpack_entries: usize,
     pub set_max_listpack_value: usize,
     pub zset_max_listpack_entries: usize,
     pub zset_max_listpack_value: usize,
-    pub hll_sparse_max_bytes: usize,
-    pub stream_node_max_bytes: usize,
-    pub stream_node_max_entries: u64,
 
     // Balancer
     /// All `balancer-*` directives.
@@ -317,27 +298,12 @@ pub struct Settings {
     pub latency_monitor_threshold_ms: u64,
     pub latency_tracking: bool,
     pub latency_tracking_info_percentiles: Vec<f64>,
-    pub notify_keyspace_events: KeyspaceEvents,
 
     // Files
     pub dir: PathBuf,
-    pub dbfilename: String,
-    pub save: Vec<SavePoint>,
     pub appendonly: bool,
-    pub daemonize: bool,
     pub pidfile: Option<PathBuf>,
-    pub aclfile: Option<PathBuf>,
 
     // Cluster
     pub cluster_enabled: bool,
-    pub cluster_port: u16,
-    pub cluster_config_file: String,
-    pub cluster_node_timeout_ms: u64,
-    pub cluster_announce_ip: Option<String>,
-    pub cluster_announce_hostname: Option<String>,
-    pub cluster_announce_human_nodename: Option<String>,
-    pub cluster_announce_port: u16,
-    pub cluster_announce_bus_port: u16,
-    pub cluster_require_full_coverage: bool,
-    pub cluster_allow_reads_when_down: bool,
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Warning};
+use super::error::ConfigError;
 use super::load::{Loader, absolute, read_file};
 use super::{Config, arguments, reference};
 
@@ -11,12 +11,10 @@ use super::{Config, arguments, reference};
 #[derive(Debug)]
 pub enum Startup {
     /// Start a server.
-    Run {
-        /// With this configuration,
-        config: Box<Config>,
-        /// of which these lines do less than they seem to.
-        warnings: Vec<Warning>,
-    },
+    Run(
+        /// With this configuration.
+        Box<Config>,
+    ),
     /// Print this help and end.
     Help(String),
     /// Print the version and end.
@@ -58,10 +56,10 @@ impl Startup {
         let mut config = Config::default();
         let mut loader = Loader::new(&mut config);
         loader.load(&text, None)?;
-        let warnings = loader.finish();
+        loader.finish()?;
         config.file = file;
         config.make_dir_absolute();
-        Ok(Startup::Run { config: Box::new(config), warnings })
+        Ok(Startup::Run(Box::new(config)))
     }
 }
 
@@ -71,11 +69,9 @@ impl Config {
     ///
     /// # Errors
     /// A file that cannot be read, or a line or flag that is not valid.
-    pub fn from_args<A: AsRef<str>>(
-        arguments: &[A],
-    ) -> Result<(Config, Vec<Warning>), ConfigError> {
+    pub fn from_args<A: AsRef<str>>(arguments: &[A]) -> Result<Config, ConfigError> {
         match Startup::parse(arguments, &mut std::io::empty())? {
-            Startup::Run { config, warnings } => Ok((*config, warnings)),
+            Startup::Run(config) => Ok(*config),
             Startup::Help(_) | Startup::Version => {
                 Err(ConfigError::Usage("--help and --version do not start a server".into()))
             }
@@ -86,12 +82,12 @@ impl Config {
     ///
     /// # Errors
     /// A line that is not valid, or an included file that cannot be read.
-    pub fn from_text(text: &str) -> Result<(Config, Vec<Warning>), ConfigError> {
+    pub fn from_text(text: &str) -> Result<Config, ConfigError> {
         let mut config = Config::default();
         let mut loader = Loader::new(&mut config);
         loader.load(text.as_bytes(), None)?;
-        let warnings = loader.finish();
-        Ok((config, warnings))
+        loader.finish()?;
+        Ok(config)
     }
 
     /// CONFIG GET shows the working directory as an absolute path, as Redis does.

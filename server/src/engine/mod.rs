@@ -168,10 +168,7 @@ impl Engine {
     pub(crate) fn take_config(&mut self, version: u64) {
         self.config_version = version;
         self.config = self.node.config.load();
-        let slow_max = usize::try_from(self.config.slowlog_max_len).unwrap_or(usize::MAX);
-        let slower_than_us = self.config.slowlog_log_slower_than_us;
-        let latency_ms = self.config.latency_monitor_threshold_ms;
-        self.statistics.configure(slower_than_us, slow_max, latency_ms);
+        self.statistics.configure(&self.config);
         self.limits = limits(&self.config);
         self.counts_uses = self.config.maxmemory_policy.is_lfu();
         self.refresh_memory_limit();

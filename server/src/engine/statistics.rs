@@ -9,6 +9,7 @@ use ballast_protocol::{Args, CommandError};
 
 use super::Engine;
 use super::latency::{Event, Latency};
+use crate::config::Settings;
 use crate::ids::CommandId;
 
 /// Statistics of one command.
@@ -60,8 +61,11 @@ pub(crate) struct Statistics {
     errors: AHashMap<String, u64>,
     /// Newest first.
     pub(crate) slow: VecDeque<SlowCommand>,
-    slower_than_ns: Option<u64>,
+    /// None: no command is slow.
+    slower_than_us: Option<u64>,
     slow_max: usize,
+    /// Whether histograms are kept.
+    tracks: bool,
     /// What took longer than the latency monitor's threshold.
     pub(crate) latency: Latency,
     /// Of fast commands only those are timed whose number has none of these bits.
@@ -81,22 +85,25 @@ impl Statistics {
             commands: vec![CommandStatistics::default(); commands],
             errors: AHashMap::new(),
             slow: VecDeque::new(),
-            slower_than_ns: None,
+            slower_than_us: None,
             slow_max: 0,
+            tracks: true,
             latency: Latency::default(),
             sample_mask: SAMPLE_EVERY - 1,
         }
     }
 
-    /// Takes over the limits of the slow log, microseconds (negative: off) and length, and the
-    /// threshold of the latency monitor in milliseconds (0: off).
-    pub(crate) fn configure(&mut self, slower_than_us: i64, slow_max: usize, latency_ms: u64) {
+    /// Takes over the directives of the slow log, the latency monitor and the histograms.
+    pub(crate) fn configure(&mut self, config: &Settings) {
+        let slower_than_us = config.slowlog_log_slower_than_us;
+        let latency_ms = config.latency_monitor_threshold_ms;
         let all = (0..TIME_ALL_BELOW_US).contains(&slower_than_us) || latency_ms > 0;
         self.sample_mask = if all { 0 } else { SAMPLE_EVERY - 1 };
         self.latency.configure(latency_ms);
-        self.slower_than_ns = u64::try_from(slower_than_us).ok().map(|us| us * 1000);
-        self.slow_max = slow_max;
-        self.slow.truncate(slow_max);
+        self.tracks = config.latency_tracking;
+        self.slower_than_us = u64::try_from(slower_than_us).ok();
+        self.slow_max = usize::try_from(config.slowlog_max_len).unwrap_or(usize::MAX);
+        self.slow.truncate(self.slow_max);
     }
 
     /// A call that was not timed.
@@ -121,6 +128,9 @@ impl Statistics {
         let Some(of) = self.commands.get_mut(command.index()) else { return };
         of.calls += 1;
         of.cpu_ns = of.cpu_ns.saturating_add(weighted_ns);
+        if !self.tracks {
+            return;
+        }
         let bucket = (64 - (ns / 1000).leading_zeros()) as usize;
         let histogram = of.histogram.get_or_insert_default();
         histogram[bucket.min(HISTOGRAM_BUCKETS - 1)] += weighted_ns.checked_div(ns).unwrap_or(1);
@@ -152,9 +162,9 @@ impl Statistics {
     }
 
     /// Whether a call of this length belongs in the slow log.
-    #[inline]
     pub(crate) fn is_slow(&self, ns: u64) -> bool {
-        self.slower_than_ns.is_some_and(|limit| ns >= limit)
+        // In the unit of the directive, as Redis compares: any limit times 1,000 is no number.
+        self.slower_than_us.is_some_and(|limit_us| ns / 1000 >= limit_us)
     }
 
     /// Per command, by [`CommandId::index`].

@@ -5,7 +5,10 @@ pub(crate) mod balance;
 pub(crate) mod blocked;
 pub(crate) mod clients;
 pub(crate) mod counters;
+pub(crate) mod descriptors;
+pub(crate) mod listeners;
 pub(crate) mod pause;
+pub(crate) mod pid_file;
 pub(crate) mod places;
 pub(crate) mod relief;
 pub(crate) mod router;
@@ -20,6 +23,7 @@ use parking_lot::Mutex;
 use self::balance::Balance;
 use self::clients::Clients;
 use self::counters::ShardCounters;
+use self::listeners::Listeners;
 use self::pause::Pause;
 use self::places::Places;
 use self::relief::Relief;
@@ -39,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) places: Vec<Places>,
     /// The configuration; shards keep a copy of the `Arc`.
     pub(crate) config: Versioned,
+    /// Where it listens.
+    pub(crate) listeners: Listeners,
     /// The connections.
     pub(crate) clients: Clients,
     /// Time.
@@ -63,8 +69,6 @@ pub(crate) struct Node {
     pub(crate) relief: Relief,
     /// The balancer of the thread tier.
     pub(crate) balance: Mutex<Balance>,
-    /// Port that clients reach us at.
-    pub(crate) port: std::sync::atomic::AtomicU16,
     /// Bytes in use after the start.
     pub(crate) startup_bytes: AtomicU64,
     /// Work per second, as of the last sample.
@@ -91,6 +95,7 @@ impl Node {
             router: Router::new(shards),
             counters: (0..shards).map(|_| Arc::default()).collect(),
             places: (0..shards).map(|_| Places::default()).collect(),
+            listeners: Listeners::default(),
             clients: Clients::default(),
             started_ms: clock.wall_ms(),
             clock,
@@ -103,7 +108,6 @@ impl Node {
             stop: tokio::sync::Notify::new(),
             relief: Relief::default(),
             balance: Mutex::new(balance),
-            port: std::sync::atomic::AtomicU16::new(config.port),
             startup_bytes: AtomicU64::new(0),
             rates: Mutex::default(),
             slow_ids: AtomicU64::new(0),

@@ -3,20 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use crate::config::Config;
+use crate::config::{Changed, Config};
 
 /// The configuration and the number of its changes.
 #[derive(Debug)]
 pub(crate) struct Versioned {
     current: RwLock<Arc<Config>>,
     version: AtomicU64,
+    /// Held by who changes it and acts on the change, so that nobody else does in between.
+    pub(crate) changing: Mutex<()>,
 }
 
 impl Versioned {
     pub(super) fn new(config: Config) -> Versioned {
-        Versioned { current: RwLock::new(Arc::new(config)), version: AtomicU64::new(1) }
+        Versioned {
+            current: RwLock::new(Arc::new(config)),
+            version: AtomicU64::new(1),
+            changing: Mutex::default(),
+        }
     }
 
     /// The current one.
@@ -28,6 +34,15 @@ impl Versioned {
     #[inline]
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// Takes a change back.
+    pub(crate) fn revert(&self, changed: Changed) {
+        let reverted: Result<(), std::convert::Infallible> = self.update(|config| {
+            config.revert(changed);
+            Ok(())
+        });
+        let Ok(()) = reverted;
     }
 
     /// Changes a copy and, if that succeeds, makes it the current one.

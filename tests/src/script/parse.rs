@@ -13,6 +13,8 @@ pub struct Script {
     pub resp3: bool,
     /// Further arguments of the server's command line.
     pub args: Vec<String>,
+    /// Those that only Redis needs to answer the same.
+    pub redis_args: Vec<String>,
     /// Why Redis is not asked at all.
     pub skip_redis: Option<String>,
     /// The blocks in order.
@@ -74,6 +76,7 @@ impl Script {
             header: Vec::new(),
             resp3: false,
             args: Vec::new(),
+            redis_args: Vec::new(),
             skip_redis: None,
             blocks: Vec::new(),
         };
@@ -104,6 +107,9 @@ impl Script {
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("@resp3", "") => self.resp3 = true,
                 ("@args", args) => self.args = args.split(' ').map(str::to_owned).collect(),
+                ("@redis-args", args) => {
+                    self.redis_args = args.split(' ').map(str::to_owned).collect();
+                }
                 ("@skip-redis", reason) if !reason.is_empty() => {
                     self.skip_redis = Some(reason.to_owned());
                 }

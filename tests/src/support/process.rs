@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -126,16 +126,36 @@ impl Process {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub fn terminate(&mut self) -> io::Result<()> {
-        Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+    pub fn terminate(&mut self) -> io::Result<ExitStatus> {
+        self.signal("TERM")?;
+        self.wait()
+    }
+
+    /// Sends a signal by its name.
+    ///
+    /// # Errors
+    /// When there is nothing to send it with.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        let id = self.id().to_string();
+        Command::new("kill").args(["-s", name, &id]).stderr(Stdio::null()).status()?;
+        Ok(())
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
         let deadline = Instant::now() + END_WAIT_MAX;
-        while self.child.try_wait()?.is_none() {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
             if Instant::now() > deadline {
                 return Err(io::Error::other("does not end when asked to"));
             }
             thread::park_timeout(START_POLL);
         }
-        Ok(())
     }
 
     /// Where it listens.

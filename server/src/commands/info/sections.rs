@@ -32,7 +32,7 @@ pub(super) fn server(report: &Report, text: &mut String) {
         "process_id": std::process::id(),
         "process_supervised": "no",
         "run_id": shared.run_id,
-        "tcp_port": shared.port.load(Relaxed),
+        "tcp_port": config.port,
         "server_time_usec": now_us,
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86_400,
@@ -209,6 +209,9 @@ pub(super) fn errorstats(report: &Report, text: &mut String) {
 
 pub(super) fn latencystats(report: &Report, text: &mut String) {
     text.push_str("# Latencystats\r\n");
+    if !report.shared.config.load().latency_tracking {
+        return;
+    }
     let merged = merge(report.shards.iter().map(|shard| shard.commands.clone()).collect());
     let percentiles = report.shared.config.load().latency_tracking_info_percentiles.clone();
     for command in crate::commands::table().with_subcommands() {

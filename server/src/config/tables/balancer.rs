@@ -5,16 +5,28 @@ use std::sync::LazyLock;
 
 use ballast_balancer::policy::{DIRECTIVES, Policy};
 
-use crate::config::directive::{Directive, Kind};
+use crate::config::directive::{Directive, Effect, Kind};
 use crate::config::value::Value;
 
 /// The directives of the policy.
 pub(super) fn balancer() -> &'static [Directive] {
     static BALANCER: LazyLock<Vec<Directive>> = LazyLock::new(|| {
-        let ours = DIRECTIVES.iter().map(|d| Directive::of(d.name, Kind::Policy, d.default, d.doc));
+        let ours = DIRECTIVES.iter().map(|d| {
+            Directive::of(d.name, Kind::Policy, d.default, d.doc).in_policy(effect(d.name))
+        });
         ours.collect()
     });
     &BALANCER
+}
+
+/// The tier of nodes is planned and simulated, but there is one node only.
+fn effect(name: &str) -> Effect {
+    let of_nodes = ["window-close", "window-grace", "latency-guard", "weight"];
+    let tier = name.strip_prefix("balancer-").unwrap_or(name);
+    match tier.starts_with("node-") || of_nodes.contains(&tier) {
+        true => Effect::Nothing("there is one node, so nothing moves between nodes yet"),
+        false => Effect::InForce,
+    }
 }
 
 /// The value of a directive of the policy, in its canonical text.

@@ -1,71 +1,76 @@
 //! The node's place in a cluster.
 
 use super::INT_MAX;
-use crate::config::directive::Directive;
+use crate::config::directive::{Directive, Refusal};
 use crate::config::value::Value;
 
+const NO_CLUSTER: &str = "there is no cluster yet";
 const RAFT: &str = "the cluster agrees by Raft, which has no such choice";
 const REPLICAS: &str = "replicas are not supported yet";
 
 pub(super) const CLUSTER: &[Directive] = &[
     Directive::yes_no("cluster-enabled", "no", "Starts as a node of a cluster.")
         .startup()
-        .field(|s, v| s.cluster_enabled = v.flag()),
+        .refused(Refusal::new(
+            "there is no cluster yet",
+            "start one node with `cluster-enabled no`; `shards` spreads it over the cores",
+        ))
+        .read_early(|s, v| s.cluster_enabled = v.flag()),
     Directive::text("cluster-config-file", "nodes.conf", "File of the cluster's state.")
         .startup()
-        .field(|s, v| s.cluster_config_file = v.text().to_owned()),
+        .without_effect(NO_CLUSTER),
     Directive::int("cluster-node-timeout", (0, i64::MAX), "15000", "Silence that means down.")
         .unit("milliseconds")
-        .field(|s, v| s.cluster_node_timeout_ms = v.number()),
+        .without_effect(NO_CLUSTER),
     Directive::int("cluster-port", (0, 65535), "0", "Port of the bus; 0 = port + 10000.")
         .startup()
-        .field(|s, v| s.cluster_port = v.number()),
+        .without_effect(NO_CLUSTER),
     Directive::text("cluster-announce-ip", "", "Address that clients and nodes are told.")
-        .field(|s, v| s.cluster_announce_ip = v.text_if_any()),
+        .without_effect(NO_CLUSTER),
     Directive::int("cluster-announce-port", (0, 65535), "0", "Port that clients are told.")
-        .field(|s, v| s.cluster_announce_port = v.number()),
+        .without_effect(NO_CLUSTER),
     Directive::int("cluster-announce-tls-port", (0, 65535), "0", "TLS port that is told.")
-        .no_effect("TLS is not supported yet"),
+        .without_effect("TLS is not supported yet"),
     Directive::int("cluster-announce-bus-port", (0, 65535), "0", "Bus port that is told.")
-        .field(|s, v| s.cluster_announce_bus_port = v.number()),
+        .without_effect(NO_CLUSTER),
     Directive::text("cluster-announce-hostname", "", "Host name that clients are told.")
         .check(host_name)
-        .field(|s, v| s.cluster_announce_hostname = v.text_if_any()),
+        .without_effect(NO_CLUSTER),
     Directive::text("cluster-announce-human-nodename", "", "Name of the node in logs.")
         .check(node_name)
-        .field(|s, v| s.cluster_announce_human_nodename = v.text_if_any()),
+        .without_effect(NO_CLUSTER),
     Directive::one_of(
         "cluster-preferred-endpoint-type",
         &["ip", "hostname", "unknown-endpoint"],
         "ip",
         "What clients are told to connect to.",
     )
-    .no_effect("clients are told the address"),
+    .without_effect("clients are told the address"),
     Directive::yes_no(
         "cluster-require-full-coverage",
         "yes",
         "Answers nothing while a slot has no owner.",
     )
-    .field(|s, v| s.cluster_require_full_coverage = v.flag()),
+    .without_effect(NO_CLUSTER),
     Directive::yes_no("cluster-allow-reads-when-down", "no", "Answers reads while down.")
-        .field(|s, v| s.cluster_allow_reads_when_down = v.flag()),
+        .without_effect(NO_CLUSTER),
     Directive::yes_no(
         "cluster-allow-pubsubshard-when-down",
         "yes",
         "Serves sharded pub/sub while down.",
     )
-    .no_effect("sharded pub/sub follows the slots"),
+    .without_effect("sharded pub/sub follows the slots"),
     Directive::bytes(
         "cluster-link-sendbuf-limit",
         (0, u64::MAX),
         "0",
         "Most bytes waiting for another node; 0 = unlimited.",
     )
-    .no_effect("links between nodes have limits of their own"),
+    .without_effect("links between nodes have limits of their own"),
     Directive::int("cluster-migration-barrier", (0, INT_MAX), "1", "Replicas a primary keeps.")
-        .no_effect(REPLICAS),
+        .without_effect(REPLICAS),
     Directive::yes_no("cluster-allow-replica-migration", "yes", "Lets replicas move.")
-        .no_effect(REPLICAS),
+        .without_effect(REPLICAS),
     Directive::int(
         "cluster-replica-validity-factor",
         (0, INT_MAX),
@@ -73,10 +78,10 @@ pub(super) const CLUSTER: &[Directive] = &[
         "How old a replica's data may be for promotion.",
     )
     .aliases(&["cluster-slave-validity-factor"])
-    .no_effect(RAFT),
+    .without_effect(RAFT),
     Directive::yes_no("cluster-replica-no-failover", "no", "Never promotes this replica.")
         .aliases(&["cluster-slave-no-failover"])
-        .no_effect(REPLICAS),
+        .without_effect(REPLICAS),
 ];
 
 fn host_name(value: Value) -> Result<Value, String> {

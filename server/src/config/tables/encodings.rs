@@ -34,8 +34,7 @@ pub(super) const ENCODINGS: &[Directive] = &[
         "0",
         "Nodes at each end of a list that stay uncompressed; 0 = no compression.",
     )
-    .no_effect("lists are not compressed")
-    .field(|s, v| s.list_compress_depth = v.number()),
+    .without_effect("lists are not compressed"),
     Directive::int(
         "set-max-intset-entries",
         (0, i64::MAX),
@@ -79,19 +78,19 @@ pub(super) const ENCODINGS: &[Directive] = &[
         "3000",
         "Size up to which a HyperLogLog stays sparse.",
     )
-    .field(|s, v| s.hll_sparse_max_bytes = v.number()),
+    .without_effect("there are no HyperLogLogs yet"),
     Directive::bytes(
         "stream-node-max-bytes",
         (0, LONG_MAX),
         "4096",
         "Most bytes of a stream's node; 0 = unlimited.",
     )
-    .field(|s, v| s.stream_node_max_bytes = v.number()),
+    .without_effect("there are no streams yet"),
     Directive::int(
         "stream-node-max-entries",
         (0, i64::MAX),
         "100",
         "Most entries of a stream's node; 0 = unlimited.",
     )
-    .field(|s, v| s.stream_node_max_entries = v.number()),
+    .without_effect("there are no streams yet"),
 ];

@@ -6,6 +6,8 @@ use crate::config::settings::MaxmemoryPolicy;
 
 const DEFRAGMENTATION: &str = "segments are compacted as they are written, nothing runs apart";
 
+const IN_SLICES: &str = "what is removed is always freed in slices";
+
 pub(super) const MEMORY: &[Directive] = &[
     Directive::bytes("maxmemory", (0, u64::MAX), "0", "Memory of the data; 0 = unlimited.")
         .field(|s, v| s.maxmemory = v.number()),
@@ -29,50 +31,50 @@ pub(super) const MEMORY: &[Directive] = &[
         "10",
         "How long eviction may delay commands, from 0 (least) to 100 (as long as it takes).",
     )
-    .field(|s, v| s.maxmemory_eviction_tenacity = v.number()),
+    .without_effect("eviction ends when there is room, or after a fixed number of keys"),
     Directive::int("lfu-log-factor", (0, INT_MAX), "10", "How slowly access counters grow.")
         .field(|s, v| s.lfu_log_factor = v.number()),
     Directive::int("lfu-decay-time", (0, INT_MAX), "1", "Time after which a counter loses one.")
         .unit("minutes")
         .field(|s, v| s.lfu_decay_time = v.number()),
     Directive::yes_no("lazyfree-lazy-eviction", "no", "Frees evicted values in slices.")
-        .field(|s, v| s.lazyfree_lazy_eviction = v.flag()),
+        .without_effect(IN_SLICES),
     Directive::yes_no("lazyfree-lazy-expire", "no", "Frees expired values in slices.")
-        .field(|s, v| s.lazyfree_lazy_expire = v.flag()),
+        .without_effect(IN_SLICES),
     Directive::yes_no("lazyfree-lazy-server-del", "no", "Frees overwritten values in slices.")
-        .field(|s, v| s.lazyfree_lazy_server_del = v.flag()),
+        .without_effect(IN_SLICES),
     Directive::yes_no("lazyfree-lazy-user-del", "no", "Makes DEL free as UNLINK does.")
-        .field(|s, v| s.lazyfree_lazy_user_del = v.flag()),
+        .without_effect(IN_SLICES),
     Directive::yes_no("lazyfree-lazy-user-flush", "no", "Makes FLUSHALL free in slices.")
         .field(|s, v| s.lazyfree_lazy_user_flush = v.flag()),
     Directive::yes_no("activedefrag", "no", "Moves values to give memory back.")
-        .no_effect(DEFRAGMENTATION),
+        .without_effect(DEFRAGMENTATION),
     Directive::bytes(
         "active-defrag-ignore-bytes",
         (1, i64::MAX as u64),
         "100mb",
         "Waste below which nothing is moved.",
     )
-    .no_effect(DEFRAGMENTATION),
+    .without_effect(DEFRAGMENTATION),
     Directive::int("active-defrag-threshold-lower", (0, 1000), "10", "Waste that starts it.")
         .unit("percent")
-        .no_effect(DEFRAGMENTATION),
+        .without_effect(DEFRAGMENTATION),
     Directive::int("active-defrag-threshold-upper", (0, 1000), "100", "Waste of full effort.")
         .unit("percent")
-        .no_effect(DEFRAGMENTATION),
+        .without_effect(DEFRAGMENTATION),
     Directive::int("active-defrag-cycle-min", (1, 99), "1", "Least effort.")
         .unit("percent of a core")
-        .no_effect(DEFRAGMENTATION),
+        .without_effect(DEFRAGMENTATION),
     Directive::int("active-defrag-cycle-max", (1, 99), "25", "Most effort.")
         .unit("percent of a core")
-        .no_effect(DEFRAGMENTATION),
+        .without_effect(DEFRAGMENTATION),
     Directive::int(
         "active-defrag-max-scan-fields",
         (1, i64::MAX),
         "1000",
         "Elements of one key that are moved at once.",
     )
-    .no_effect(DEFRAGMENTATION),
+    .without_effect(DEFRAGMENTATION),
     Directive::yes_no("jemalloc-bg-thread", "yes", "Gives memory back in the background.")
-        .no_effect("the allocator is mimalloc"),
+        .without_effect("the allocator is mimalloc"),
 ];

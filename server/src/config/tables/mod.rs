@@ -14,7 +14,7 @@ mod tls;
 
 use std::sync::LazyLock;
 
-use super::directive::Directive;
+use super::directive::{Directive, Effect, Refusal};
 
 /// Directives that belong together.
 #[derive(Debug)]
@@ -47,20 +47,50 @@ static FAMILIES: LazyLock<[Family; 12]> = LazyLock::new(|| {
     ]
 });
 
-/// Lines that only a file (or a flag) may hold, with the reason where they have no effect.
+/// Lines that only a file (or a flag) may hold.
 pub(super) const FILE_ONLY: &[FileOnly] = &[
-    FileOnly { name: "include", words_min: 1, no_effect: "" },
-    FileOnly { name: "user", words_min: 1, no_effect: "" },
-    FileOnly { name: "loadmodule", words_min: 1, no_effect: "modules cannot be loaded" },
+    FileOnly { name: "include", words_min: 1, effect: Effect::InForce },
+    FileOnly { name: "user", words_min: 1, effect: Effect::Refused(NO_USERS) },
+    FileOnly {
+        name: "loadmodule",
+        words_min: 1,
+        effect: Effect::Refused(Refusal::new("modules cannot be loaded", "remove the line")),
+    },
     FileOnly {
         name: "rename-command",
         words_min: 2,
-        no_effect: "commands keep their names; take commands away with ACL rules instead",
+        effect: Effect::Refused(Refusal::new(
+            "commands keep their names",
+            "keep clients that must not use the command away with `requirepass`, `bind` and \
+             `enable-debug-command`, and remove the line",
+        )),
     },
-    FileOnly { name: "list-max-ziplist-entries", words_min: 1, no_effect: RETIRED },
-    FileOnly { name: "list-max-ziplist-value", words_min: 1, no_effect: RETIRED },
-    FileOnly { name: "lua-replicate-commands", words_min: 1, no_effect: RETIRED },
+    FileOnly { name: "list-max-ziplist-entries", words_min: 1, effect: RETIRED },
+    FileOnly { name: "list-max-ziplist-value", words_min: 1, effect: RETIRED },
+    FileOnly { name: "lua-replicate-commands", words_min: 1, effect: RETIRED },
 ];
+
+/// What the line `user default …` may say, because it is what the server does anyway: CONFIG
+/// REWRITE of Redis leaves such a line in each file.
+pub(super) const DEFAULT_USER_RULES: &[&str] = &[
+    "on",
+    "nopass",
+    "sanitize-payload",
+    "skip-sanitize-payload",
+    "~*",
+    "allkeys",
+    "&*",
+    "allchannels",
+    "resetchannels",
+    "+@all",
+    "allcommands",
+];
+
+/// There is one user, and its password is a directive.
+pub(super) const NO_USERS: Refusal = Refusal::new(
+    "there are no users beside `default` and no ACL rules yet",
+    "set `requirepass`, and remove the line",
+);
 
 /// A line that is no directive: it has no value that CONFIG GET could show.
 #[derive(Debug)]
@@ -69,11 +99,11 @@ pub(super) struct FileOnly {
     pub(super) name: &'static str,
     /// How many words must follow.
     pub(super) words_min: usize,
-    /// Why it has no effect; empty when it has.
-    pub(super) no_effect: &'static str,
+    /// What follows from it.
+    pub(super) effect: Effect,
 }
 
-const RETIRED: &str = "Redis has retired it too";
+const RETIRED: Effect = Effect::Nothing("Redis has retired it too");
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;

@@ -1,6 +1,6 @@
 //! Where the server listens, and what a client may cost.
 
-use super::{INT_MAX, LONG_MAX};
+use super::{INT_MAX, LONG_MAX, NO_USERS};
 use crate::config::QUERY_BUFFER_LIMIT_MIN;
 use crate::config::directive::{Directive, Kind};
 use crate::config::settings::{Allowed, Settings};
@@ -17,13 +17,13 @@ pub(super) const NETWORK: &[Directive] = &[
     )
     .field(|s, v| s.bind = v.words().to_vec()),
     Directive::text("bind-source-addr", "", "Source address of connections to other nodes.")
-        .field(|s, v| s.bind_source_addr = v.text_if_any()),
+        .without_effect("there are no connections to other nodes yet"),
     Directive::text("unixsocket", "", "Path of a Unix socket to listen on.")
         .startup()
-        .field(|s, v| s.unixsocket = v.text_if_any().map(Into::into)),
+        .without_effect(NO_UNIX_SOCKET),
     Directive::of("unixsocketperm", Kind::Octal { max: 0o777 }, "0", "Mode of the Unix socket.")
         .startup()
-        .field(|s, v| s.unixsocketperm = v.number()),
+        .without_effect(NO_UNIX_SOCKET),
     Directive::int("tcp-backlog", (0, INT_MAX), "511", "Length of the queue of new connections.")
         .startup()
         .field(|s, v| s.tcp_backlog = v.number()),
@@ -35,7 +35,7 @@ pub(super) const NETWORK: &[Directive] = &[
         .field(|s, v| s.timeout_s = v.number()),
     Directive::int("socket-mark-id", (0, u32::MAX as i64), "0", "Mark of listening sockets.")
         .startup()
-        .no_effect("sockets are not marked"),
+        .without_effect("sockets are not marked"),
     Directive::yes_no(
         "protected-mode",
         "yes",
@@ -47,7 +47,7 @@ pub(super) const NETWORK: &[Directive] = &[
         .field(|s, v| s.requirepass = v.text().to_owned()),
     Directive::text("aclfile", "", "File of the users; empty = users are in this file.")
         .startup()
-        .field(|s, v| s.aclfile = v.text_if_any().map(Into::into)),
+        .refused(NO_USERS),
     Directive::one_of(
         "enable-debug-command",
         Allowed::NAMES,
@@ -66,14 +66,17 @@ pub(super) const NETWORK: &[Directive] = &[
     .field(|s, v| s.enable_protected_configs = Allowed::named(v.text())),
     Directive::one_of("enable-module-command", Allowed::NAMES, "no", "Who may use MODULE.")
         .startup()
-        .no_effect("modules cannot be loaded"),
+        .without_effect("modules cannot be loaded"),
     Directive::int("http-port", (0, 65535), "0", "Port of the dashboard and metrics; 0 = none.")
         .startup()
-        .field(|s, v| s.http_port = v.number()),
+        .without_effect(NO_HTTP),
     Directive::of("http-bind", Kind::List, "127.0.0.1", "Addresses of the HTTP port.")
         .startup()
-        .field(|s, v| s.http_bind = v.words().to_vec()),
+        .without_effect(NO_HTTP),
 ];
+
+const NO_UNIX_SOCKET: &str = "there is no Unix socket yet; use `port` and `bind`";
+const NO_HTTP: &str = "there is no dashboard yet; see INFO and the BALANCER command";
 
 pub(super) const LIMITS: &[Directive] = &[
     Directive::int("maxclients", (1, u32::MAX as i64), "10000", "Most clients at a time.")
@@ -105,14 +108,14 @@ pub(super) const LIMITS: &[Directive] = &[
         "0",
         "Most memory of all clients together; 0 = unlimited.",
     )
-    .no_effect("clients are limited one by one, not yet together"),
+    .without_effect("clients are limited one by one, not yet together"),
     Directive::int(
         "tracking-table-max-keys",
         (0, i64::MAX),
         "1000000",
         "Most keys remembered for client-side caching; 0 = unlimited.",
     )
-    .field(|s, v| s.tracking_table_max_keys = v.number()),
+    .without_effect("there is no client-side caching yet"),
     Directive::int(
         "busy-reply-threshold",
         (0, i64::MAX),
@@ -121,30 +124,30 @@ pub(super) const LIMITS: &[Directive] = &[
     )
     .aliases(&["lua-time-limit"])
     .unit("milliseconds")
-    .field(|s, v| s.busy_reply_threshold_ms = v.number()),
+    .without_effect("there are no scripts yet"),
     Directive::int("acllog-max-len", (0, i64::MAX), "128", "Most entries of ACL LOG.")
-        .field(|s, v| s.acllog_max_len = v.number()),
+        .without_effect("there are no ACL rules yet"),
     Directive::one_of(
         "acl-pubsub-default",
         &["allchannels", "resetchannels"],
         "resetchannels",
         "Channels that a new user may use.",
     )
-    .no_effect("new users start without channels"),
+    .without_effect("there are no users beside `default` yet"),
     Directive::int(
         "max-new-connections-per-cycle",
         (1, 1000),
         "10",
         "Connections accepted in one round of the event loop.",
     )
-    .no_effect("connections are accepted one by one by a task of their own"),
+    .without_effect("connections are accepted one by one by a task of their own"),
     Directive::int(
         "max-new-tls-connections-per-cycle",
         (1, 1000),
         "1",
         "TLS connections accepted in one round of the event loop.",
     )
-    .no_effect("connections are accepted one by one by a task of their own"),
+    .without_effect("connections are accepted one by one by a task of their own"),
 ];
 
 fn store_output_buffer_limits(settings: &mut Settings, value: &Value) {

@@ -15,8 +15,10 @@ pub(super) const OBSERVING: &[Directive] = &[
         .field(|s, v| s.logfile = v.text_if_any().map(Into::into)),
     Directive::yes_no("syslog-enabled", "no", "Logs to the system log.")
         .startup()
-        .no_effect(SYSLOG),
-    Directive::text("syslog-ident", "redis", "Name in the system log.").startup().no_effect(SYSLOG),
+        .without_effect(SYSLOG),
+    Directive::text("syslog-ident", "redis", "Name in the system log.")
+        .startup()
+        .without_effect(SYSLOG),
     Directive::one_of(
         "syslog-facility",
         &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"],
@@ -24,13 +26,13 @@ pub(super) const OBSERVING: &[Directive] = &[
         "Facility in the system log.",
     )
     .startup()
-    .no_effect(SYSLOG),
+    .without_effect(SYSLOG),
     Directive::yes_no("hide-user-data-from-log", "no", "Keeps keys and values out of the log.")
-        .no_effect("keys and values are never logged"),
+        .without_effect("keys and values are never logged"),
     Directive::yes_no("crash-log-enabled", "yes", "Logs a report when the server crashes.")
-        .no_effect(CRASH_LOG),
+        .without_effect(CRASH_LOG),
     Directive::yes_no("crash-memcheck-enabled", "yes", "Tests memory when the server crashes.")
-        .no_effect(CRASH_LOG),
+        .without_effect(CRASH_LOG),
     Directive::int(
         "slowlog-log-slower-than",
         (-1, i64::MAX),
@@ -64,11 +66,7 @@ pub(super) const OBSERVING: &[Directive] = &[
         "",
         "Which keyspace events are published; empty = none.",
     )
-    .field(|s, v| {
-        if let Value::KeyspaceEvents(events) = v {
-            s.notify_keyspace_events = *events;
-        }
-    }),
+    .without_effect("there is no publish/subscribe yet"),
 ];
 
 fn store_percentiles(settings: &mut Settings, value: &Value) {

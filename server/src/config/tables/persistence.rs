@@ -1,8 +1,8 @@
 //! Snapshots and the append-only file.
 
 use super::INT_MAX;
-use crate::config::directive::{Directive, Kind};
-use crate::config::settings::Settings;
+use crate::config::directive::{Directive, Kind, Refusal};
+use crate::config::error::system_reason;
 use crate::config::value::Value;
 
 const SNAPSHOTS: &str = "snapshots are not taken yet";
@@ -10,49 +10,49 @@ const APPEND_ONLY: &str = "there is no append-only file yet";
 const DEBUGGING: &str = "it is a switch of Redis's own test suite";
 
 pub(super) const PERSISTENCE: &[Directive] = &[
-    Directive::text("dir", ".", "Working directory, where files are kept.")
+    Directive::text("dir", ".", "Directory of relative paths such as `logfile` and `pidfile`.")
         .protected()
+        .check(directory)
         .field(|s, v| s.dir = v.text().into()),
     Directive::text("dbfilename", "dump.rdb", "Name of the snapshot file.")
         .protected()
         .check(|value| no_path(value, "dbfilename can't be a path, just a filename"))
-        .field(|s, v| s.dbfilename = v.text().to_owned()),
+        .without_effect(SNAPSHOTS),
     Directive::of(
         "save",
         Kind::SavePoints,
-        "3600 1 300 100 60 10000",
+        SAVE_DEFAULT,
         "Snapshots after so many seconds if so many writes happened; empty = never.",
     )
-    .no_effect(SNAPSHOTS)
-    .field(store_save_points),
+    .refused(NO_SNAPSHOTS),
     Directive::yes_no("rdbcompression", "yes", "Compresses strings in snapshots.")
-        .no_effect(SNAPSHOTS),
+        .without_effect(SNAPSHOTS),
     Directive::yes_no("rdbchecksum", "yes", "Ends snapshots with a checksum.")
         .startup()
-        .no_effect(SNAPSHOTS),
+        .without_effect(SNAPSHOTS),
     Directive::yes_no("rdb-del-sync-files", "no", "Deletes snapshots made for replicas.")
-        .no_effect(SNAPSHOTS),
+        .without_effect(SNAPSHOTS),
     Directive::yes_no("rdb-save-incremental-fsync", "yes", "Flushes snapshots piece by piece.")
-        .no_effect(SNAPSHOTS),
+        .without_effect(SNAPSHOTS),
     Directive::yes_no(
         "stop-writes-on-bgsave-error",
         "yes",
         "Refuses writes after a snapshot failed.",
     )
-    .no_effect(SNAPSHOTS),
+    .without_effect(SNAPSHOTS),
     Directive::one_of(
         "sanitize-dump-payload",
         &["no", "yes", "clients"],
         "no",
         "Checks the inside of restored values.",
     )
-    .no_effect("restored values are always checked"),
+    .without_effect("restored values are always checked"),
     Directive::int("rdb-key-save-delay", (i32::MIN as i64, INT_MAX), "0", "Slows saving down.")
         .hidden()
-        .no_effect(DEBUGGING),
+        .without_effect(DEBUGGING),
     Directive::int("key-load-delay", (i32::MIN as i64, INT_MAX), "0", "Slows loading down.")
         .hidden()
-        .no_effect(DEBUGGING),
+        .without_effect(DEBUGGING),
     Directive::int(
         "loading-process-events-interval-bytes",
         (1024, INT_MAX),
@@ -60,27 +60,30 @@ pub(super) const PERSISTENCE: &[Directive] = &[
         "How often loading looks at clients.",
     )
     .hidden()
-    .no_effect(DEBUGGING),
+    .without_effect(DEBUGGING),
     Directive::yes_no("appendonly", "no", "Logs every write to the append-only file.")
-        .no_effect(APPEND_ONLY)
-        .field(|s, v| s.appendonly = v.flag()),
+        .refused(Refusal::new(
+            APPEND_ONLY,
+            "say `appendonly no` if the data may be lost with the process, or use Redis",
+        ))
+        .read_early(|s, v| s.appendonly = v.flag()),
     Directive::text("appendfilename", "appendonly.aof", "Name of the append-only file.")
         .startup()
         .check(|value| no_path(value, "appendfilename can't be a path, just a filename"))
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
     Directive::text("appenddirname", "appendonlydir", "Directory of the append-only files.")
         .startup()
         .check(|value| no_path(value, "appenddirname can't be a path, just a dirname"))
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
     Directive::one_of(
         "appendfsync",
         &["everysec", "always", "no"],
         "everysec",
         "When the append-only file is flushed to disk.",
     )
-    .no_effect(APPEND_ONLY),
+    .without_effect(APPEND_ONLY),
     Directive::yes_no("no-appendfsync-on-rewrite", "no", "Does not flush during a rewrite.")
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
     Directive::int(
         "auto-aof-rewrite-percentage",
         (0, INT_MAX),
@@ -88,29 +91,46 @@ pub(super) const PERSISTENCE: &[Directive] = &[
         "Growth after which the file is rewritten; 0 = never.",
     )
     .unit("percent")
-    .no_effect(APPEND_ONLY),
+    .without_effect(APPEND_ONLY),
     Directive::bytes(
         "auto-aof-rewrite-min-size",
         (0, i64::MAX as u64),
         "64mb",
         "Size below which the file is not rewritten.",
     )
-    .no_effect(APPEND_ONLY),
+    .without_effect(APPEND_ONLY),
     Directive::yes_no("aof-load-truncated", "yes", "Loads a file whose end is missing.")
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
     Directive::yes_no("aof-use-rdb-preamble", "yes", "Starts the file with a snapshot.")
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
     Directive::yes_no("aof-timestamp-enabled", "no", "Writes times into the file.")
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
     Directive::yes_no("aof-rewrite-incremental-fsync", "yes", "Flushes rewrites piece by piece.")
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
     Directive::yes_no("aof-disable-auto-gc", "no", "Keeps old append-only files.")
-        .no_effect(APPEND_ONLY),
+        .without_effect(APPEND_ONLY),
 ];
 
-fn store_save_points(settings: &mut Settings, value: &Value) {
-    if let Value::SavePoints(points) = value {
-        settings.save.clone_from(points);
+/// By default Redis saves: who does not say otherwise reads in the log that nothing is saved, and
+/// who asks for snapshots is refused.
+const NO_SNAPSHOTS: Refusal = Refusal::new(
+    SNAPSHOTS,
+    "say `save \"\"` if the data may be lost with the process, or use Redis",
+)
+.harmless(|value| matches!(value, Value::SavePoints(points) if points.is_empty()))
+.untouched(|value| [SAVE_DEFAULT, SAVE_BEFORE_7].contains(&value.render().as_str()));
+
+const SAVE_DEFAULT: &str = "3600 1 300 100 60 10000";
+/// What `redis.conf` of Redis up to 6.2 says without a comment.
+const SAVE_BEFORE_7: &str = "900 1 300 10 60 10000";
+
+/// A directory that can be entered, as Redis finds out by going there.
+fn directory(value: Value) -> Result<Value, String> {
+    // The name behind it asks for the right to search the directory.
+    let inside = std::path::Path::new(value.text()).join(".");
+    match std::fs::metadata(inside) {
+        Ok(_) => Ok(value),
+        Err(error) => Err(system_reason(&error)),
     }
 }
 

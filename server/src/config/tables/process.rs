@@ -1,7 +1,7 @@
 //! Shard threads, databases and what concerns the process as a whole.
 
 use super::INT_MAX;
-use crate::config::directive::{Directive, Kind};
+use crate::config::directive::{Directive, Kind, Refusal};
 use crate::config::value::Value;
 
 /// More shard threads than this no machine needs.
@@ -44,22 +44,22 @@ pub(super) const SHARDS: &[Directive] = &[
     )
     .field(|s, v| s.follow_slots = v.flag()),
     Directive::yes_no("dynamic-hz", "yes", "Raises `hz` while many clients are connected.")
-        .no_effect("periodic work follows the load without it"),
+        .without_effect("periodic work follows the load without it"),
     Directive::int(
         "active-expire-effort",
         (1, 10),
         "1",
         "How hard expired keys are looked for, from 1 (least) to 10.",
     )
-    .field(|s, v| s.active_expire_effort = v.number()),
+    .without_effect("each slot knows its next expiry, so that no effort is spent on a search"),
     Directive::yes_no("activerehashing", "yes", "Rehashes big tables in idle time.")
-        .no_effect("tables grow by splitting small segments, there is no long rehash"),
+        .without_effect("tables grow by splitting small segments, there is no long rehash"),
     Directive::int("io-threads", (1, 128), "1", "Threads that read and write sockets.")
         .startup()
-        .no_effect("each shard thread serves its own connections; see `shards`"),
+        .without_effect("each shard thread serves its own connections; see `shards`"),
     Directive::yes_no("io-threads-do-reads", "no", "Lets I/O threads read and parse.")
         .startup()
-        .no_effect("each shard thread serves its own connections; see `shards`"),
+        .without_effect("each shard thread serves its own connections; see `shards`"),
 ];
 
 const DEPLOYMENT: &str = "the process stays in the foreground; run it under a service manager";
@@ -69,8 +69,7 @@ const DEBUGGING: &str = "it is a switch of Redis's own test suite";
 pub(super) const PROCESS: &[Directive] = &[
     Directive::yes_no("daemonize", "no", "Goes to the background at start.")
         .startup()
-        .no_effect(DEPLOYMENT)
-        .field(|s, v| s.daemonize = v.flag()),
+        .without_effect(DEPLOYMENT),
     Directive::one_of(
         "supervised",
         &["upstart", "systemd", "auto", "no"],
@@ -78,82 +77,88 @@ pub(super) const PROCESS: &[Directive] = &[
         "Tells a service manager when the server is ready.",
     )
     .startup()
-    .no_effect("readiness is not signalled"),
+    .without_effect("readiness is not signalled"),
     Directive::text("pidfile", "", "File that holds the process id.")
         .startup()
         .field(|s, v| s.pidfile = v.text_if_any().map(Into::into)),
     Directive::int("shutdown-timeout", (0, INT_MAX), "10", "Longest wait for replicas at the end.")
         .unit("seconds")
-        .field(|s, v| s.shutdown_timeout_s = v.number()),
+        .without_effect("there are no replicas yet"),
     shutdown_flags("shutdown-on-sigint"),
     shutdown_flags("shutdown-on-sigterm"),
     Directive::yes_no("always-show-logo", "no", "Shows a logo at start.")
         .startup()
-        .no_effect("there is no logo"),
+        .without_effect("there is no logo"),
     Directive::yes_no("set-proc-title", "yes", "Shows the state in the process title.")
         .startup()
-        .no_effect("the process title is left alone"),
+        .without_effect("the process title is left alone"),
     Directive::text(
         "proc-title-template",
         "{title} {listen-addr} {server-mode}",
         "How the process title looks.",
     )
-    .no_effect("the process title is left alone"),
+    .without_effect("the process title is left alone"),
     Directive::text("locale-collate", "", "Locale of string comparison in Lua.")
-        .no_effect("strings compare by their bytes"),
+        .without_effect("strings compare by their bytes"),
     Directive::yes_no("lua-enable-deprecated-api", "no", "Keeps old Lua functions.")
         .startup()
         .hidden()
-        .no_effect("old Lua functions are not offered"),
+        .without_effect("old Lua functions are not offered"),
     Directive::text("server_cpulist", "", "Cores of the server threads.")
         .aliases(&["server-cpulist"])
         .startup()
-        .no_effect(CPU_LIST),
+        .without_effect(CPU_LIST),
     Directive::text("bio_cpulist", "", "Cores of the background threads.")
         .aliases(&["bio-cpulist"])
         .startup()
-        .no_effect(CPU_LIST),
+        .without_effect(CPU_LIST),
     Directive::text("aof_rewrite_cpulist", "", "Cores of the rewriting process.")
         .aliases(&["aof-rewrite-cpulist"])
         .startup()
-        .no_effect(CPU_LIST),
+        .without_effect(CPU_LIST),
     Directive::text("bgsave_cpulist", "", "Cores of the saving process.")
         .aliases(&["bgsave-cpulist"])
         .startup()
-        .no_effect(CPU_LIST),
+        .without_effect(CPU_LIST),
     Directive::one_of(
         "oom-score-adj",
         &["no", "yes", "relative", "absolute"],
         "no",
         "Adjusts which process the kernel ends when memory runs out.",
     )
-    .no_effect("the score is left to the service manager"),
+    .without_effect("the score is left to the service manager"),
     Directive::of(
         "oom-score-adj-values",
         Kind::Numbers { count_min: 3, count_max: 3, min: -2000, max: 2000 },
         "0 200 800",
         "Scores of the primary, the replicas and the background processes.",
     )
-    .no_effect("the score is left to the service manager"),
+    .without_effect("the score is left to the service manager"),
     Directive::yes_no("disable-thp", "yes", "Switches transparent huge pages off.")
         .startup()
-        .no_effect("there is no fork that huge pages would slow down"),
+        .without_effect("there is no fork that huge pages would slow down"),
     Directive::text("ignore-warnings", "", "Start-up warnings that are ignored.")
-        .no_effect("no start-up check stops the server"),
+        .without_effect("no start-up check stops the server"),
     Directive::int("watchdog-period", (0, INT_MAX), "0", "Logs a stack when a call is slow.")
         .unit("milliseconds")
         .hidden()
-        .no_effect(DEBUGGING),
+        .without_effect(DEBUGGING),
     Directive::yes_no("use-exit-on-panic", "no", "Ends without a core dump.")
         .hidden()
-        .no_effect(DEBUGGING),
+        .without_effect(DEBUGGING),
 ];
 
 const fn shutdown_flags(name: &'static str) -> Directive {
     let names = &["default", "save", "nosave", "now", "force"];
     Directive::of(name, Kind::Flags(names), "default", "How this signal ends the server.")
         .check(not_both_save_and_nosave)
-        .no_effect("a signal always ends the server in the default way")
+        .refused(
+            Refusal::new(
+                "snapshots are not taken yet",
+                "leave `save` out if the data may be lost with the process",
+            )
+            .harmless(|value| !value.words().iter().any(|word| word == "save")),
+        )
 }
 
 fn not_both_save_and_nosave(value: Value) -> Result<Value, String> {
