@@ -433,7 +433,7 @@ fn queue(
 ) -> Next {
     debug_assert!(group.is_empty(), "MULTI is a barrier");
     // Also a command that needs none itself: what is queued takes memory.
-    if state.config.maxmemory > 0 && !state.make_room() {
+    if !state.make_room() {
         return refuse(state, session, group, Some(command), &CommandError::Oom, reply);
     }
     let start = reply.len();

@@ -34,7 +34,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if collect::is_stopping(&snapshot, &shared) {
             return;
         }
-        shared.balance.lock().collector_bytes = collector.heap_bytes();
+        {
+            let mut balance = shared.balance.lock();
+            balance.collector_bytes = collector.heap_bytes();
+            shared.overheads.set_balancer(balance.heap_bytes());
+        }
         observe(&shared, &snapshot).await;
         relieve(&shared, &snapshot).await;
     }

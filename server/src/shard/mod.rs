@@ -33,7 +33,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use self::buffers::Buffers;
-use self::home::{Guard, Home};
+use self::home::{Guard, Home, Resident};
 use self::lending::Parked;
 use self::lookahead::Lookahead;
 use self::message::{Message, Purpose, RemoteBatch};
@@ -116,6 +116,13 @@ pub(crate) struct ShardState {
     pub(crate) lookahead: Option<Box<Lookahead>>,
     /// What the commands will read that connections have received and are about to execute.
     pub(crate) foreseen: Foreseen,
+}
+
+impl Resident for ShardState {
+    #[inline(always)]
+    fn let_go(&mut self) {
+        self.engine.publish_bytes();
+    }
 }
 
 impl Deref for ShardState {

@@ -96,6 +96,7 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "used_memory_functions": 0,
         "used_memory_scripts": 0,
         "used_memory_scripts_human": human(0),
+        "used_memory_node": report.shared.accounted_bytes(),
         "maxmemory": config.maxmemory,
         "maxmemory_human": human(config.maxmemory),
         "maxmemory_policy": config.maxmemory_policy.name(),
@@ -120,7 +121,7 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "lazyfreed_objects": 0,
     );
     if config.maxmemory > 0 {
-        let share = config.maxmemory.saturating_sub(overhead) / u64::from(report.shared.shards());
+        let share = report.shared.share_bytes(config.maxmemory);
         // Writing to a string cannot fail.
         let _ = write!(text, "maxmemory_per_shard:{share}\r\n");
     }
