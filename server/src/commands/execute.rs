@@ -74,6 +74,18 @@ impl Engine {
         }
     }
 
+    /// Whether a command has to wait until there is room for what it may write. What it asks for is
+    /// made in slices meanwhile, so that others have their turns.
+    #[inline(always)]
+    pub(crate) fn postpones(&mut self, command: &'static Command) -> bool {
+        self.is_lease_over() && self.postpones_write(command)
+    }
+
+    #[cold]
+    fn postpones_write(&mut self, command: &'static Command) -> bool {
+        command.has(flag::WRITE) && self.must_wait_for_room()
+    }
+
     /// Makes room for a command that writes. False if there is none for one that needs some.
     #[cold]
     fn admit(&mut self, command: &'static Command) -> bool {

@@ -297,6 +297,15 @@ impl Connection {
                         return Some(End::Failed(error));
                     }
                 }
+                Stop::Room => {
+                    if let Err(error) = self.flush().await {
+                        return Some(End::Failed(error));
+                    }
+                    if self.session.client.is_killed() {
+                        return Some(End::Closed);
+                    }
+                    tokio::task::yield_now().await;
+                }
                 Stop::Barrier(barrier) => {
                     // It may begin a transaction, or watch.
                     self.is_at_rest = false;

@@ -162,6 +162,7 @@ impl Engine {
         self.now_ms = now_ms;
         self.running = client;
         self.counters.slots_bytes.set(self.owned_bytes());
+        self.look_at_leases();
         let version = self.node.config.version();
         if version != self.config_version {
             self.take_config(version);

@@ -5,7 +5,7 @@
 //! Invariant: all leases together are at most half a per cent of `maxmemory`, so the node is above
 //! it by no more than that and what is being written.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::evict::Step;
@@ -13,9 +13,13 @@ use super::latency::Event;
 use crate::config::MaxmemoryPolicy;
 use crate::node::memory::{lease_bytes, lease_bytes_max};
 
-/// Times that a command tries to have a sibling at work give something up before it goes on: the
-/// sibling is asked to do it itself meanwhile.
-const BUSY_TRIES: usize = 64;
+/// Times that a command which cannot wait tries to have a sibling at work give something up before
+/// it goes on. The sibling's own periodic work brings the node within its limit then.
+const BUSY_TRIES: usize = 256;
+/// A command that can wait lets others have their turn after so much work.
+const MOMENT: Duration = Duration::from_millis(1);
+/// Steps between two looks at the clock.
+const STEPS_PER_LOOK: u32 = 8;
 
 /// How much a shard may take.
 #[derive(Debug)]
@@ -25,6 +29,10 @@ pub(crate) struct Lease {
     pub(crate) limit_bytes: u64,
     /// No more head-room than this is kept when the state is let go.
     most_bytes: u64,
+    /// Of which [`Leases`](crate::node::memory::Leases) it is one.
+    epoch: u64,
+    /// Writes have been admitted by it.
+    is_granted: bool,
     /// Bytes of the boxes that went, less those of the boxes that came (it wraps around): what
     /// this shard counts for others, or others for it.
     away_bytes: u64,
@@ -32,7 +40,13 @@ pub(crate) struct Lease {
 
 impl Default for Lease {
     fn default() -> Lease {
-        Lease { limit_bytes: u64::MAX, most_bytes: u64::MAX, away_bytes: 0 }
+        Lease {
+            limit_bytes: u64::MAX,
+            most_bytes: u64::MAX,
+            epoch: 0,
+            is_granted: false,
+            away_bytes: 0,
+        }
     }
 }
 
@@ -72,6 +86,27 @@ impl Engine {
         self.counters.garbage_bytes.set(garbage_bytes);
         let most = self.slots_bytes.saturating_add(self.lease.most_bytes);
         self.lease.limit_bytes = self.lease.limit_bytes.min(most);
+        if self.lease.limit_bytes < self.slots_bytes {
+            self.note_overdrawn();
+        }
+    }
+
+    /// A large value has taken more than the lease gave: no other shard may go on by its own lease,
+    /// or each would admit a large value.
+    #[cold]
+    fn note_overdrawn(&mut self) {
+        let over_bytes = self.slots_bytes - self.lease.limit_bytes;
+        if std::mem::take(&mut self.lease.is_granted) && over_bytes > self.lease.most_bytes {
+            self.node.leases.end_all();
+        }
+    }
+
+    /// Before a batch: ends the lease if all have ended.
+    #[inline(always)]
+    pub(crate) fn look_at_leases(&mut self) {
+        if self.node.leases.epoch() != self.lease.epoch {
+            self.renew_lease();
+        }
     }
 
     /// Begins anew with the present configuration: the next write looks at the node's sum.
@@ -83,6 +118,8 @@ impl Engine {
         };
         self.lease.limit_bytes = limit;
         self.lease.most_bytes = most;
+        self.lease.is_granted = false;
+        self.lease.epoch = self.node.leases.epoch();
     }
 
     /// Before a command that may need memory. False: there is none, and none can be made.
@@ -94,6 +131,33 @@ impl Engine {
         let room = self.relieve_wall() && self.relieve();
         self.statistics.latency.took(Event::EvictionCycle, started.elapsed(), self.now_ms);
         room
+    }
+
+    /// [`Self::make_room`] for who can try again: works for a moment only. True if there may be
+    /// room later, after more of this, or when a sibling at work has given something up.
+    pub(crate) fn must_wait_for_room(&mut self) -> bool {
+        if self.config.maxmemory == 0 || self.take_lease() && !self.is_over_wall() {
+            return false;
+        }
+        let started = Instant::now();
+        self.relieve_wall();
+        let mut must_wait = false;
+        for step in 1_u32.. {
+            if self.take_lease() {
+                break;
+            }
+            let done = self.free_something();
+            must_wait = match done {
+                Step::Freed => step % STEPS_PER_LOOK == 0 && started.elapsed() > MOMENT,
+                Step::Busy => true,
+                Step::Nothing => false,
+            };
+            if must_wait || done == Step::Nothing {
+                break;
+            }
+        }
+        self.statistics.latency.took(Event::EvictionCycle, started.elapsed(), self.now_ms);
+        must_wait
     }
 
     /// Frees what it takes until the node is within its limit.
@@ -122,9 +186,17 @@ impl Engine {
         if !evicts || self.config.maxmemory == 0 {
             return false;
         }
+        // Here is time to wait for whoever has something less valuable.
+        self.evictor.forget_waits();
         for _ in 0..FREED_PER_SLICE {
-            if !self.is_node_over() || self.free_something() != Step::Freed {
+            if !self.is_node_over() {
                 return false;
+            }
+            match self.free_something() {
+                Step::Freed => {}
+                // Its own periodic work does the same meanwhile.
+                Step::Busy => return true,
+                Step::Nothing => return false,
             }
         }
         true
@@ -144,7 +216,9 @@ impl Engine {
             return false;
         };
         let more = lease_bytes(maxmemory, self.node.shards(), room_bytes);
-        self.lease.limit_bytes = self.slots_bytes + more;
+        // At least what the write needs that has asked.
+        self.lease.limit_bytes = self.slots_bytes + more.max(1);
+        self.lease.is_granted = true;
         true
     }
 

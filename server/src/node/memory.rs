@@ -52,6 +52,23 @@ impl Overheads {
     }
 }
 
+/// The leases of head-room of all shards.
+#[derive(Debug, Default)]
+pub(crate) struct Leases(AtomicU64);
+
+impl Leases {
+    /// Counts how often all of them have ended.
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Ends all of them: each shard looks at the sum before it writes in its next batch.
+    pub(crate) fn end_all(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Node {
     /// All that the node accounts for: exact as of the moment at which each shard's state was let
     /// go last. A box on its way between shards counts once, whenever this looks.

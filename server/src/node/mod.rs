@@ -76,6 +76,8 @@ pub(crate) struct Node {
     pub(crate) startup_bytes: AtomicU64,
     /// Memory that is neither in slots nor of clients.
     pub(crate) overheads: memory::Overheads,
+    /// Head-room that shards have taken of `maxmemory`.
+    pub(crate) leases: memory::Leases,
     siblings: OnceLock<Weak<dyn Siblings>>,
     /// Work per second, as of the last sample.
     pub(crate) rates: Mutex<Rates>,
@@ -116,6 +118,7 @@ impl Node {
             balance: Mutex::new(balance),
             startup_bytes: AtomicU64::new(0),
             overheads: memory::Overheads::default(),
+            leases: memory::Leases::default(),
             siblings: OnceLock::new(),
             rates: Mutex::default(),
             slow_ids: AtomicU64::new(0),

@@ -103,6 +103,9 @@ pub(crate) struct ShardState {
     expects_returns: bool,
     /// What has waited is going on right now.
     goes_on: bool,
+    /// Batches of other shards' connections that wait for memory.
+    #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
+    pub(crate) postponed: Vec<Box<RemoteBatch>>,
     /// What this thread's connections wait for.
     pub(crate) waits: Waits,
     /// The last command that was looked up: batches repeat themselves.
@@ -154,6 +157,7 @@ impl ShardState {
             places: Places::new(id),
             expects_returns: false,
             goes_on: false,
+            postponed: Vec::new(),
             waits: Waits::default(),
             last_command: None,
             cron: cron::CronState::default(),

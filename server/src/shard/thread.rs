@@ -91,6 +91,7 @@ async fn run(shard: Rc<Shard>) {
             }
         }
         tokio::task::yield_now().await;
+        shard.state().resume_postponed();
     }
 }
 

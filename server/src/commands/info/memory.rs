@@ -96,7 +96,6 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "used_memory_functions": 0,
         "used_memory_scripts": 0,
         "used_memory_scripts_human": human(0),
-        "used_memory_node": report.shared.accounted_bytes(),
         "maxmemory": config.maxmemory,
         "maxmemory_human": human(config.maxmemory),
         "maxmemory_policy": config.maxmemory_policy.name(),
@@ -120,10 +119,15 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "lazyfree_pending_objects": report.shared.sum(|c| c.lazyfree_pending.value()),
         "lazyfreed_objects": 0,
     );
-    if config.maxmemory > 0 {
-        let share = report.shared.share_bytes(config.maxmemory);
-        // Writing to a string cannot fail.
-        let _ = write!(text, "maxmemory_per_shard:{share}\r\n");
+    limit(&report.shared, config.maxmemory, text);
+}
+
+/// What `maxmemory` is compared with, and what the balancer levels by.
+fn limit(node: &Node, maxmemory: u64, text: &mut String) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "used_memory_node:{}\r\n", node.accounted_bytes());
+    if maxmemory > 0 {
+        let _ = write!(text, "maxmemory_per_shard:{}\r\n", node.share_bytes(maxmemory));
     }
 }
 

