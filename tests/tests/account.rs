@@ -255,7 +255,7 @@ impl Walk {
             1 => {
                 let policies = ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-ttl"];
                 set(client, "maxmemory-policy", policies[self.below(4) as usize]);
-                let used = info(client, "memory", "used_memory");
+                let used = info(client, "memory", "used_memory_node");
                 let limit = used.saturating_sub(u64::from(self.below(3_000_000)));
                 set(client, "maxmemory", &limit.max(1_000_000).to_string());
             }
@@ -478,7 +478,7 @@ fn an_eviction_for_a_command_on_many_slots_is_counted_once() {
     let mut client = server.connect().expect("connected");
     client.call(&["DEBUG", "POPULATE", "4000", "k", "1000"]).expect("an answer");
     client.call(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).expect("an answer");
-    let used = info(&mut client, "memory", "used_memory");
+    let used = info(&mut client, "memory", "used_memory_node");
     client.call(&["CONFIG", "SET", "maxmemory", &(used - 2_000_000).to_string()]).expect("set");
     for round in 0..40 {
         let mut command = vec!["MSET".to_owned()];
