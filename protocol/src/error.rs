@@ -380,7 +380,7 @@ mod tests {
     fn unknown(args: &[&[u8]]) -> String {
         let mut reply = Reply::new(Protocol::Resp2);
         reply.command_error(&CommandError::unknown_command(ArgsBuf::new(args).view()));
-        String::from_utf8_lossy(reply.as_bytes()).into_owned()
+        String::from_utf8_lossy(&reply.take()).into_owned()
     }
 
     #[test]

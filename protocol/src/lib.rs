@@ -20,7 +20,7 @@ pub mod slot;
 
 pub use args::{ArgRange, Args, ArgsBuf};
 pub use error::CommandError;
-pub use reply::{Mark, Protocol, Reply};
+pub use reply::{BLOCK_BYTES, Mark, Protocol, Reply};
 pub use request::{
     Limits, Parsed, ProtocolError, RequestParser, parse_usual, parse_usual_arguments,
 };

@@ -217,7 +217,8 @@ proptest! {
         for reply in &mut replies {
             values.iter().for_each(|value| write(value, reply));
         }
-        let [mut resp2_rest, mut resp3_rest] = replies.each_ref().map(Reply::as_bytes);
+        let replies = replies.each_ref().map(Reply::to_vec);
+        let [mut resp2_rest, mut resp3_rest] = replies.each_ref().map(Vec::as_slice);
         for value in &values {
             let (frame, consumed) = resp2::decode::decode(resp2_rest).unwrap().unwrap();
             prop_assert_eq!(frame, resp2_frame(value));

@@ -1,6 +1,11 @@
-//! What clients cost: each is told its memory by CLIENT LIST, with Redis's meaning.
+//! What clients cost, and what they may: CLIENT LIST shows it with Redis's meaning, and limits on
+//! requests, replies and all clients together hold.
 
-use ballast_server::Server;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use ballast_server::{Clock, Server};
 use ballast_tests::support::{Client, InProcess, Reply, Target, encode_command};
 
 const SHARDS: &str = "2";
@@ -207,4 +212,240 @@ fn the_query_limit_counts_what_is_no_argument_yet() {
     assert!(client.read_reply().is_err(), "closed");
     let mut control = server.connect().expect("connected");
     assert_eq!(info(&mut control, "client_query_buffer_limit_disconnections"), 1);
+}
+
+/// Fills `key` with so many bytes.
+fn fill(control: &mut Client, key: &str, bytes: usize) {
+    let last = (bytes - 1).to_string();
+    let set = control.call(&["SETRANGE", key, &last, "x"]).expect("a reply");
+    assert_eq!(set, Reply::Integer(bytes as i64));
+}
+
+fn config(control: &mut Client, directive: &str, value: &str) {
+    let set = control.call(&["CONFIG", "SET", directive, value]).expect("a reply");
+    assert_eq!(set, Reply::Simple("OK".into()), "{directive} {value}");
+}
+
+/// `GET key` so many times.
+fn gets(key: &str, count: usize) -> Vec<u8> {
+    let mut request = Vec::new();
+    (0..count).for_each(|_| encode_command(&mut request, &["GET", key]));
+    request
+}
+
+#[test]
+fn a_client_that_does_not_read_yet_is_served_all_the_same() {
+    let server = start();
+    let mut control = server.connect().expect("connected");
+    // Keys of both shards; many short replies, and long ones.
+    for (key, bytes, count) in [("a", 1000, 30_000), ("b", 1000, 30_000), ("c", 15 << 20, 2)] {
+        fill(&mut control, key, bytes);
+        let mut client = named(&server, key);
+        client.send_raw(&gets(key, count)).expect("sent");
+        client.send(&["SET", &format!("done:{key}"), "1"]).expect("sent");
+        let done = format!("done:{key}");
+        wait_until("executed", || {
+            control.call(&["EXISTS", &done]).expect("a reply") == Reply::Integer(1)
+        });
+        let waiting = number(&mut control, key, "omem");
+        assert!(waiting > 10 << 20 && waiting < (count * (bytes + 20) * 9 / 8) as u64, "{waiting}");
+        assert!(number(&mut control, key, "oll") > 0);
+        assert_eq!(field(&mut control, key, "events").as_deref(), Some("rw"));
+        assert!(info(&mut control, "mem_clients_normal") > waiting);
+        for _ in 0..count {
+            match client.read_reply().expect("a reply") {
+                Reply::Bulk(value) => assert_eq!(value.len(), bytes),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(client.read_reply().expect("a reply"), Reply::Simple("OK".into()));
+        wait_until("sent", || number(&mut control, key, "tot-mem") < 8192);
+        assert_eq!(number(&mut control, key, "omem"), 0);
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_side_gets_all_its_replies() {
+    let server = start();
+    let mut control = server.connect().expect("connected");
+    fill(&mut control, "k", 100_000);
+    let mut client = TcpStream::connect(server.address()).expect("connected");
+    client.write_all(&gets("k", 200)).expect("sent");
+    client.shutdown(Shutdown::Write).expect("shut down");
+    wait_until("executed", || info(&mut control, "total_commands_processed") > 200);
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).expect("replies");
+    assert_eq!(received.len(), 200 * (100_000 + 11));
+}
+
+#[test]
+fn replies_over_the_hard_limit_end_the_connection_unsent() {
+    let server = start();
+    let mut control = server.connect().expect("connected");
+    fill(&mut control, "k", 100_000);
+    fill(&mut control, "long", 3_000_000);
+    config(&mut control, "client-output-buffer-limit", "normal 1mb 0 0");
+    let mut many = named(&server, "many");
+    // All of it in one read of the server's, which is when Redis sends nothing either.
+    many.send_raw(&gets("k", 100)).expect("sent");
+    assert_eq!(many.read_to_close().expect("closed"), b"");
+    let mut long = named(&server, "long");
+    long.send(&["GET", "long"]).expect("sent");
+    assert_eq!(long.read_to_close().expect("closed"), b"");
+    let mut fine = named(&server, "fine");
+    for _ in 0..50 {
+        let reply = fine.call(&["GET", "k"]).expect("a reply");
+        assert!(matches!(reply, Reply::Bulk(value) if value.len() == 100_000));
+    }
+    assert_eq!(info(&mut control, "client_output_buffer_limit_disconnections"), 2);
+}
+
+#[test]
+fn the_soft_limit_takes_its_time() {
+    let (clock, hands) = Clock::manual(1_700_000_000_000);
+    let server = InProcess::start(Server::builder().directive("shards", SHARDS).clock(clock));
+    let mut control = server.connect().expect("connected");
+    fill(&mut control, "k", 1 << 20);
+    config(&mut control, "client-output-buffer-limit", "normal 0 1mb 10");
+    let mut slow = named(&server, "slow");
+    let mut late = named(&server, "late");
+    for client in [&mut slow, &mut late] {
+        client.send_raw(&gets("k", 30)).expect("sent");
+    }
+    for name in ["slow", "late"] {
+        wait_until("waiting", || number(&mut control, name, "omem") > 10 << 20);
+    }
+    hands.advance(Duration::from_secs(9));
+    for _ in 0..30 {
+        late.read_reply().expect("not closed, and now all is read");
+    }
+    wait_until("sent", || number(&mut control, "late", "omem") == 0);
+    assert!(number(&mut control, "slow", "omem") > 10 << 20, "not yet");
+    hands.advance(Duration::from_secs(2));
+    wait_until("closed", || field(&mut control, "slow", "omem").is_none());
+    assert!(field(&mut control, "late", "omem").is_some());
+    assert_eq!(info(&mut control, "client_output_buffer_limit_disconnections"), 1);
+    // A limit that is set while replies wait holds at once.
+    late.send_raw(&gets("k", 30)).expect("sent");
+    wait_until("waiting", || number(&mut control, "late", "omem") > 10 << 20);
+    config(&mut control, "client-output-buffer-limit", "normal 2mb 0 0");
+    wait_until("closed", || field(&mut control, "late", "omem").is_none());
+}
+
+/// A client that keeps about so many bytes: an argument that does not end.
+fn keeping(server: &InProcess, control: &mut Client, name: &str, bytes: usize) -> Client {
+    let mut client = named(server, name);
+    client.send_raw(format!("*1\r\n${bytes}\r\n").as_bytes()).expect("sent");
+    client.send_raw(&vec![b'v'; bytes]).expect("sent");
+    wait_until("received", || number(control, name, "qbuf") == bytes as u64);
+    client
+}
+
+/// The bytes of all clients in whose line is `part`.
+fn total(control: &mut Client, part: &str) -> u64 {
+    let list = text(control, &["CLIENT", "LIST"]);
+    let lines = list.lines().filter(|line| line.contains(part));
+    let bytes = lines.map(|line| line.split(" tot-mem=").nth(1)?.split(' ').next()?.parse().ok());
+    bytes.map(|bytes: Option<u64>| bytes.expect("a number")).sum()
+}
+
+fn is_there(control: &mut Client, name: &str) -> bool {
+    field(control, name, "fd").is_some()
+}
+
+#[test]
+fn the_largest_clients_are_evicted_first() {
+    let server = start();
+    let mut control = named(&server, "control");
+    control.call(&["CLIENT", "NO-EVICT", "on"]).expect("a reply");
+    let mut clients = Vec::new();
+    for size in [128 << 10, 1 << 20, 3 << 20] {
+        for at in 0..3 {
+            clients.push(keeping(&server, &mut control, &format!("c{size}.{at}"), size));
+        }
+    }
+    let mut evicted = 0;
+    for size in [3 << 20, 1 << 20, 128 << 10] {
+        let of_size = format!(" name=c{size}.");
+        let (theirs, all) = (total(&mut control, &of_size), total(&mut control, ""));
+        config(&mut control, "maxmemory-clients", &(all - theirs + 1).to_string());
+        evicted += 3;
+        for other in [3 << 20, 1 << 20, 128 << 10] {
+            for at in 0..3 {
+                let name = format!("c{other}.{at}");
+                assert_eq!(is_there(&mut control, &name), other < size, "{name} at {size}");
+            }
+        }
+        assert_eq!(info(&mut control, "evicted_clients"), evicted);
+    }
+    for client in &mut clients {
+        assert!(client.read_reply().is_err(), "closed");
+    }
+    wait_until("freed", || info(&mut control, "mem_clients_normal") < 64 << 10);
+}
+
+#[test]
+fn every_kind_of_memory_of_a_client_is_limited() {
+    let server = start();
+    let mut control = named(&server, "control");
+    control.call(&["CLIENT", "NO-EVICT", "on"]).expect("a reply");
+    fill(&mut control, "k", 200_000);
+    config(&mut control, "maxmemory", "1gb");
+    // Of 100 MB, and then as a number.
+    for limit in ["1%", "10mb"] {
+        config(&mut control, "maxmemory-clients", limit);
+        let value = "v".repeat(12 << 20);
+        let mut client = named(&server, "argument");
+        let small = client.call(&["MSET", "a", "v", "b", &value[..1 << 20]]);
+        assert_eq!(small.expect("a reply"), Reply::Simple("OK".into()));
+        // The server closes before all is sent.
+        let _ = client.send(&["SET", "a", &value]);
+        wait_until("argument", || !is_there(&mut control, "argument"));
+        let mut client = named(&server, "queued");
+        client.call(&["MULTI"]).expect("a reply");
+        for _ in 0..2 {
+            let _ = client.send(&["SET", "a", &value[..6 << 20]]);
+        }
+        wait_until("queued", || !is_there(&mut control, "queued"));
+        let mut client = named(&server, "output");
+        let _ = client.send_raw(&gets("k", 100));
+        wait_until("output", || !is_there(&mut control, "output"));
+    }
+    config(&mut control, "maxmemory-clients", "200kb");
+    let mut client = named(&server, "watching");
+    for from in 0..100 {
+        let keys: Vec<String> = (0..100).map(|key| format!("{from}:{key}")).collect();
+        let mut watch = vec!["WATCH"];
+        watch.extend(keys.iter().map(String::as_str));
+        if client.call(&watch).is_err() {
+            break;
+        }
+    }
+    wait_until("watching", || !is_there(&mut control, "watching"));
+    assert_eq!(info(&mut control, "evicted_clients"), 7);
+}
+
+#[test]
+fn a_client_that_must_not_be_evicted_stays() {
+    let server = start();
+    let mut control = named(&server, "control");
+    control.call(&["CLIENT", "NO-EVICT", "on"]).expect("a reply");
+    config(&mut control, "maxmemory-clients", "10mb");
+    let size = (10 << 20) + 1;
+    let mut client = named(&server, "stays");
+    client.call(&["CLIENT", "NO-EVICT", "on"]).expect("a reply");
+    client.send_raw(format!("*1\r\n${size}\r\n").as_bytes()).expect("sent");
+    client.send_raw(&vec![b'v'; size]).expect("sent");
+    wait_until("received", || number(&mut control, "stays", "qbuf") == size as u64);
+    assert!(number(&mut control, "stays", "tot-mem") > 10 << 20);
+    // Others have to go for it, as in Redis.
+    let mut other = TcpStream::connect(server.address()).expect("connected");
+    other.write_all(b"*2\r\n$4\r\nECHO\r\n$1000\r\nabc").expect("sent");
+    other.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    let read = other.read(&mut [0; 16]);
+    let is_closed = match &read {
+        Ok(count) => *count == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
+    assert!(is_closed, "{read:?}");
 }

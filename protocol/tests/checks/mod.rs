@@ -35,11 +35,12 @@ fn check_requests(knob: u8, stream: &[u8]) {
         let mut encoded = Reply::new(Protocol::Resp2);
         encoded.array(request.len());
         request.view().iter().for_each(|arg| encoded.bulk(arg));
+        let encoded = encoded.take();
         let consumed = encoded.len();
         let mut ranges = Vec::new();
-        let parsed = request::parse(encoded.as_bytes(), &Limits::default(), &mut ranges);
+        let parsed = request::parse(&encoded, &Limits::default(), &mut ranges);
         assert_eq!(parsed, Ok(Parsed::Complete { consumed }));
-        assert_eq!(Args::new(encoded.as_bytes(), &ranges), request.view());
+        assert_eq!(Args::new(&encoded, &ranges), request.view());
     }
 }
 

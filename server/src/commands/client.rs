@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ballast_protocol::{Args, CommandError, Reply, number};
@@ -225,14 +226,29 @@ fn setinfo(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Co
     Ok(())
 }
 
-fn info(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+fn info(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let mut text = String::new();
-    describe(&cx.session.client, cx.shard.node.clock.wall_ms(), &mut text);
+    let client = &cx.session.client;
+    let now_ms = cx.shard.node.clock.wall_ms();
+    while_it_runs(client, args, || describe(client, now_ms, &mut text));
     reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
 
 fn list(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let client = Arc::clone(&cx.session.client);
+    while_it_runs(&client, args, || write_list(cx, args, reply))
+}
+
+/// What the client's own line shows is what it keeps while it asks, as in Redis: the arguments.
+fn while_it_runs<R>(client: &Client, args: Args<'_>, describe: impl FnOnce() -> R) -> R {
+    client.argument_bytes.store(args.bytes() as u64, Relaxed);
+    let described = describe();
+    client.argument_bytes.store(0, Relaxed);
+    described
+}
+
+fn write_list(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let now_ms = cx.shard.node.clock.wall_ms();
     let mut text = String::new();
     match args.get(2) {
@@ -285,7 +301,8 @@ fn client_id(text: &[u8]) -> Result<ClientId, CommandError> {
         .ok_or_else(|| CommandError::other("ERR Invalid client ID"))
 }
 
-/// A line of `CLIENT LIST`, with the fields of Redis 7.2.
+/// A line of `CLIENT LIST`, with the fields of Redis 7.2. Between its batches a connection has no
+/// buffer for replies (rbs, rbp, obl): those that wait are in a list of blocks (oll, omem).
 fn describe(client: &Client, now_ms: i64, text: &mut String) {
     let labels = client.labels.lock().clone();
     let age_s = (now_ms - client.since_ms).max(0) / 1000;
@@ -307,13 +324,14 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     let last = CommandId(client.last_command.load(Relaxed));
     let command = super::table().by_id(last).map_or("NULL", |command| command.full_name.as_str());
     let query = client.query_bytes.load(Relaxed);
-    let output = client.output_bytes.load(Relaxed);
+    let (output, blocks) = (client.output_bytes.load(Relaxed), client.output_blocks.load(Relaxed));
+    let events = if blocks > 0 { "rw" } else { "r" };
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={flags} db={} sub=0 \
-         psub=0 ssub=0 multi={} watch={} qbuf={query} qbuf-free={} argv-mem={} multi-mem={} rbs={} \
-         rbp={} obl=0 oll={} omem={output} tot-mem={} events=r cmd={command} user=default \
+         psub=0 ssub=0 multi={} watch={} qbuf={query} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
+         rbp=0 obl=0 oll={blocks} omem={output} tot-mem={} events={events} cmd={command} user=default \
          redir=-1 resp={} lib-name={} lib-ver={} shard={}",
         client.id,
         client.address,
@@ -326,9 +344,6 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         client.query_free.load(Relaxed),
         client.argument_bytes.load(Relaxed),
         client.queued_bytes.load(Relaxed),
-        query.max(output),
-        query.max(output),
-        u8::from(output > 0),
         client.bytes.load(Relaxed),
         client.protocol.load(Relaxed),
         labels.lib_name,

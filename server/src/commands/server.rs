@@ -277,7 +277,9 @@ fn config_resetstat<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) ->
         })
         .await;
         ballast_storage::memory::reset_peak();
-        cx.node().clients.rejected.store(0, std::sync::atomic::Ordering::Relaxed);
+        for counter in [&cx.node().clients.rejected, &cx.node().clients.evicted] {
+            counter.store(0, std::sync::atomic::Ordering::Relaxed);
+        }
         reply.ok();
         Ok(())
     })

@@ -37,8 +37,8 @@ pub use self::error::{ConfigError, ConfigSetError, RewriteError, Warning};
 pub use self::query::{Changed, Peer};
 pub use self::reference::{help, reference};
 pub use self::settings::{
-    Allowed, ClientClass, KeyspaceEvents, LogLevel, MaxmemoryPolicy, OutputBufferLimit, SavePoint,
-    Settings,
+    Allowed, ClientClass, ClientsLimit, KeyspaceEvents, LogLevel, MaxmemoryPolicy,
+    OutputBufferLimit, SavePoint, Settings,
 };
 pub use self::startup::Startup;
 pub use self::tables::{Family, families};

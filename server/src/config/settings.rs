@@ -144,6 +144,34 @@ pub struct OutputBufferLimit {
     pub soft_seconds: u32,
 }
 
+/// How much memory all clients together may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientsLimit {
+    /// So many bytes; 0 = any number.
+    Bytes(u64),
+    /// A part of `maxmemory`.
+    Percent(u8),
+}
+
+impl Default for ClientsLimit {
+    fn default() -> ClientsLimit {
+        ClientsLimit::Bytes(0)
+    }
+}
+
+impl ClientsLimit {
+    /// In bytes; 0 = any number.
+    pub fn bytes(self, maxmemory: u64) -> u64 {
+        match self {
+            ClientsLimit::Bytes(bytes) => bytes,
+            ClientsLimit::Percent(percent) => {
+                let bytes = u128::from(maxmemory) * u128::from(percent) / 100;
+                u64::try_from(bytes).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
 /// A snapshot is due after `seconds` if at least `changes` happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavePoint {
@@ -259,6 +287,7 @@ pub struct Settings {
     pub proto_max_bulk_len: u64,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limits: [OutputBufferLimit; 3],
+    pub maxmemory_clients: ClientsLimit,
 
     // Shards and databases
     /// The number of shard threads: the directive, or the cores of the machine.
@@ -272,8 +301,6 @@ pub struct Settings {
     pub maxmemory: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
     pub maxmemory_samples: u32,
-    /// 0: a shard may take all there is.
-    pub maxmemory_shard_percent: u32,
     pub lfu_log_factor: u32,
     pub lfu_decay_time: u32,
     pub lazyfree_lazy_user_flush: bool,

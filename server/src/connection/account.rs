@@ -10,20 +10,26 @@ use ballast_storage::memory::good_size;
 use super::Connection;
 use crate::commands::session::Queued;
 use crate::node::clients::CLIENT_BYTES;
+use crate::shard::buffers::READ_BYTES;
 
 impl Connection {
     /// Counts what it keeps now, with everything received so far in its place.
     pub(super) fn account(&mut self) {
         let client = &self.session.client;
-        let input = if self.filled == 0 { 0 } else { self.input.capacity() };
-        let output = if self.reply.is_empty() { 0 } else { self.reply.capacity() };
-        let buffers =
-            good_size(input) + good_size(output) + self.waiting_bytes + self.session.heap_bytes();
+        // A buffer of this size is the shard's.
+        let is_own = self.filled > 0 && self.input.len() != READ_BYTES;
+        let input = if is_own { self.input.capacity() } else { 0 };
+        let outbox = self.outbox.as_ref();
+        let output = outbox.map_or(0, |outbox| outbox.heap_bytes());
+        client.output_bytes.store(output as u64, Relaxed);
+        client.output_blocks.store(outbox.map_or(0, |outbox| outbox.len() as u64), Relaxed);
+        let begun = self.waiting_bytes + self.session.heap_bytes();
+        let buffers = good_size(input) + output + begun;
         self.is_at_rest = buffers == 0 && self.session.transaction.is_none();
         let ranges = self.ranges.capacity() * size_of::<ArgRange>();
         let unread = self.unread_bytes();
         client.query_bytes.store(unread as u64, Relaxed);
-        client.query_free.store((input - self.filled) as u64, Relaxed);
+        client.query_free.store(input.saturating_sub(self.filled) as u64, Relaxed);
         let arguments = self.waiting_bytes + self.parser.argument_bytes();
         client.argument_bytes.store(arguments as u64, Relaxed);
         let queued = self
@@ -33,6 +39,7 @@ impl Connection {
             .map_or(0, |open| open.bytes + open.commands.len() * size_of::<Queued>());
         client.queued_bytes.store(queued as u64, Relaxed);
         self.publish(CLIENT_BYTES + (good_size(ranges) + buffers) as u64);
+        self.shard.shared.limit_clients();
     }
 
     /// Takes it out of the shard's sum.

@@ -38,9 +38,8 @@ pub(super) fn run_plain(
             let keys = ahead.commands.iter().map(|planned| (planned.slot, planned.hash));
             state.load_keys(session.db, keys);
         }
-        let stop = execute(&ahead, state, session.caller(), group, input, reply);
-        if stop.is_some() {
-            break stop;
+        if !execute(&ahead, state, session.caller(), group, input, reply) {
+            break Some(Stop::Flush);
         }
         if count < AHEAD_MAX {
             break None;
@@ -75,8 +74,7 @@ pub(crate) fn foresee(
 }
 
 impl Planned {
-    /// Executes the only command of a batch: where its slot is, if that is possible now. False: it
-    /// has to wait for memory.
+    /// Executes the only command of a batch: where its slot is, if that is possible now.
     #[inline(always)]
     pub(super) fn execute_alone(
         &self,
@@ -85,11 +83,10 @@ impl Planned {
         group: &mut Group,
         args: Args<'_>,
         reply: &mut Reply,
-    ) -> bool {
+    ) {
         if state.has(self.slot) || !self.execute_on_behalf(state, caller, group, args, reply) {
-            return self.execute(state, caller, group, args, reply);
+            self.execute(state, caller, group, args, reply);
         }
-        true
     }
 
     /// Executes it on the shard of its slot, if that is free and the command is quick.
@@ -110,9 +107,6 @@ impl Planned {
                 return false;
             }
             other.begin_batch_at(caller.client, now_ms);
-            if other.postpones(self.command) {
-                return false;
-            }
             other.execute_routed(self.command, routed, args, caller, reply);
             other.serve_ready();
             true
@@ -125,8 +119,7 @@ impl Planned {
         true
     }
 
-    /// Executes it, or collects it for the shard where its slot is. False: it has to wait for
-    /// memory.
+    /// Executes it, or collects it for the shard where its slot is.
     #[inline(always)]
     pub(super) fn execute(
         &self,
@@ -135,14 +128,14 @@ impl Planned {
         group: &mut Group,
         args: Args<'_>,
         reply: &mut Reply,
-    ) -> bool {
+    ) {
         let routed = Routed::hashed(args, self.slot, self.hash);
-        dispatch(state, caller, group, self.command, routed, args, reply)
+        dispatch(state, caller, group, self.command, routed, args, reply);
     }
 }
 
-/// Executes what has been looked at in order, or collects it for the shards where the slots are,
-/// unless something has to be done before the rest.
+/// Executes what has been looked at in order, or collects it for the shards where the slots are;
+/// false if the replies have to be sent before the rest.
 #[inline(always)]
 fn execute(
     ahead: &Lookahead,
@@ -151,19 +144,17 @@ fn execute(
     group: &mut Group,
     input: &mut Input<'_>,
     reply: &mut Reply,
-) -> Option<Stop> {
+) -> bool {
     let mut ranges = &ahead.ranges[..];
     for planned in &ahead.commands {
         let (own, others) = ranges.split_at(usize::from(planned.arguments));
         ranges = others;
         let args = Args::new(&input.bytes[*input.taken..], own);
-        if !planned.execute(state, caller, group, args, reply) {
-            return Some(Stop::Room);
-        }
+        planned.execute(state, caller, group, args, reply);
         *input.taken += planned.bytes as usize;
-        if reply.len() > REPLY_BYTES || group.local.len() > REPLY_BYTES {
-            return Some(Stop::Flush);
+        if reply.len() > REPLY_BYTES || group.local_bytes > REPLY_BYTES {
+            return false;
         }
     }
-    None
+    true
 }

@@ -105,9 +105,6 @@ impl Connection {
         };
         // Where it names keys, the work is theirs, though it may expire others.
         let first = barrier.slots.first().or(want.slots().first()).copied().unwrap_or(NO_SLOT);
-        if command.has(flag::WRITE) {
-            self.wait_for_room().await;
-        }
         let caller = self.session.caller();
         let mut reply = self.lend_reply();
         let args = &barrier.args;
@@ -131,16 +128,9 @@ impl Connection {
             self.waiting_bytes = 0;
             shard.state().counters.blocked_clients.sub(1);
             self.session.client.blocked.lock().take();
-            self.reply.raw(&ended?);
+            self.reply.append(Reply::from(ended?));
         }
         Ok(())
-    }
-
-    /// Before slots are held: waits until there is room in memory, or none can be made.
-    pub(super) async fn wait_for_room(&self) {
-        while !self.session.client.is_killed() && self.shard.state().must_wait_for_room() {
-            tokio::task::yield_now().await;
-        }
     }
 
     /// Takes the reply buffer out, for a closure that writes to it.
@@ -208,7 +198,7 @@ fn begin_wait(
 /// What ends a wait for keys, as the connection sees it.
 enum Event {
     Outcome(Vec<u8>),
-    Gone,
+    Gone(End),
 }
 
 impl Connection {
@@ -218,9 +208,9 @@ impl Connection {
         self.park_input();
         self.account();
         // What the client has waiting for must be sent before it waits.
-        if self.flush().await.is_err() {
+        if let Err(end) = self.send() {
             self.cancel_wait(wait).await;
-            return Err(End::Closed);
+            return Err(end);
         }
         let shared = Arc::clone(&self.shard.shared);
         let timer = async {
@@ -239,9 +229,9 @@ impl Connection {
         .await;
         match event {
             Some(Event::Outcome(reply)) => Ok(self.unblocked_reply(wait, reply)),
-            Some(Event::Gone) => {
+            Some(Event::Gone(end)) => {
                 self.cancel_wait(wait).await;
-                Err(End::Closed)
+                Err(end)
             }
             None => {
                 let reply = self.cancel_wait(wait).await;
@@ -258,9 +248,14 @@ impl Connection {
             return Poll::Ready(Event::Outcome(reply));
         }
         if self.session.client.is_killed() {
-            return Poll::Ready(Event::Gone);
+            return Poll::Ready(Event::Gone(End::Closed));
         }
-        self.poll_read_ahead(context).map(|_| Event::Gone)
+        if self.outbox.is_some()
+            && let Err(end) = self.poll_send(context)
+        {
+            return Poll::Ready(Event::Gone(end));
+        }
+        self.poll_read_ahead(context).map(Event::Gone)
     }
 
     /// Ends a wait from this side; empty unless the command was executed after all.

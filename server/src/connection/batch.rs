@@ -42,8 +42,6 @@ pub(crate) enum Stop {
     Again,
     /// Send the replies, then go on.
     Flush,
-    /// Let others have their turns, then go on: there is no memory yet for the next command.
-    Room,
     /// Run this alone, then go on.
     Barrier(Box<Barrier>),
     /// The connection is at its end.
@@ -67,6 +65,10 @@ pub(crate) struct Group {
     pub(crate) order: Vec<Place>,
     /// Replies of commands that ran here meanwhile.
     pub(crate) local: Vec<u8>,
+    /// Those that are not in one block.
+    pub(crate) long: Vec<Reply>,
+    /// Bytes of all of them.
+    pub(crate) local_bytes: usize,
     /// The shard on which the only command of a batch was executed without sending it there.
     pub(crate) on_behalf: Option<ShardId>,
 }
@@ -76,6 +78,8 @@ pub(crate) struct Group {
 pub(crate) enum Place {
     /// In [`Group::local`], up to there.
     Local(usize),
+    /// The next one of [`Group::long`].
+    Long,
     /// The next one of this batch of [`Group::outgoing`].
     Remote(usize),
 }
@@ -142,17 +146,15 @@ pub(crate) fn run(
                 return Stop::Close("of a protocol error");
             }
         };
-        match next {
-            Next::Stop(Stop::Again) => return Stop::Again,
-            Next::Stop(Stop::Room) => return Stop::Room,
-            _ => {}
+        if let Next::Stop(Stop::Again) = next {
+            return Stop::Again;
         }
         *input.taken += consumed;
         match next {
             Next::Go => {}
             Next::Stop(stop) => return stop,
         }
-        if reply.len() > REPLY_BYTES || group.local.len() > REPLY_BYTES {
+        if reply.len() > REPLY_BYTES || group.local_bytes > REPLY_BYTES {
             return Stop::Flush;
         }
         request_limits.authenticated = session.authenticated;
@@ -177,9 +179,7 @@ pub(crate) fn run_foreseen(
         return run(state, session, group, input, reply);
     }
     let args = Args::new(input.bytes, input.ranges);
-    if !planned.execute_alone(state, session.caller(), group, args, reply) {
-        return Stop::Room;
-    }
+    planned.execute_alone(state, session.caller(), group, args, reply);
     *input.taken = input.bytes.len();
     Stop::Empty { needed: 1 }
 }
@@ -304,9 +304,7 @@ fn data(
         return barrier(group, command, args, SmallVec::from_slice(&[slot]));
     }
     let (start, routed) = (reply.len(), Routed::new(args, slot));
-    if !dispatch(state, session.caller(), group, command, routed, args, reply) {
-        return Next::Stop(Stop::Room);
-    }
+    dispatch(state, session.caller(), group, command, routed, args, reply);
     after_reply(session, reply, start);
     Next::Go
 }
@@ -325,9 +323,6 @@ fn wide(
     slots.iter().for_each(|slot| state.load_box(*slot));
     let caller = session.caller();
     if group.is_empty() && slots.iter().all(|slot| state.has(*slot)) {
-        if state.postpones(command) {
-            return Next::Stop(Stop::Room);
-        }
         let start = reply.len();
         state.execute_slots(command, &slots, slots[0], args, caller, reply);
         after_reply(session, reply, start);
@@ -350,8 +345,7 @@ fn wide(
 }
 
 /// Runs a command whose keys are in one slot, or that has none: at once if the slot is here, and
-/// otherwise on its shard, which only a connection that wants all replies may ask for. False: it
-/// has to wait for memory.
+/// otherwise on its shard, which only a connection that wants all replies may ask for.
 #[inline(always)]
 pub(super) fn dispatch(
     state: &mut ShardState,
@@ -361,13 +355,9 @@ pub(super) fn dispatch(
     routed: Routed,
     args: Args<'_>,
     reply: &mut Reply,
-) -> bool {
+) {
     if routed.slot != NO_SLOT && !state.has(routed.slot) {
-        collect(state, caller, group, command, routed, args);
-        return true;
-    }
-    if state.postpones(command) {
-        return false;
+        return collect(state, caller, group, command, routed, args);
     }
     if group.is_empty() {
         state.execute_routed(command, routed, args, caller, reply);
@@ -377,7 +367,6 @@ pub(super) fn dispatch(
     if !state.ready.is_empty() {
         state.serve_ready();
     }
-    true
 }
 
 /// Runs a command here while others of its batch are collected for other shards.
@@ -392,8 +381,15 @@ fn local_amid_group(
 ) {
     let mut reply = Reply::new(caller.protocol);
     reply.resume(std::mem::take(&mut group.local));
+    let start = reply.len();
     state.execute_routed(command, routed, args, caller, &mut reply);
-    group.order.push(Place::Local(reply.len()));
+    group.local_bytes += reply.len() - start;
+    if reply.contiguous().is_some() {
+        group.order.push(Place::Local(reply.len()));
+    } else {
+        group.order.push(Place::Long);
+        group.long.push(reply.split_off(start));
+    }
     group.local = reply.take();
 }
 
@@ -450,10 +446,7 @@ fn queue(
 ) -> Next {
     debug_assert!(group.is_empty(), "MULTI is a barrier");
     // Also a command that needs none itself: what is queued takes memory.
-    if state.must_wait_for_room() {
-        return Next::Stop(Stop::Room);
-    }
-    if !state.make_room() {
+    if state.config.maxmemory > 0 && !state.make_room() {
         return refuse(state, session, group, Some(command), &CommandError::Oom, reply);
     }
     let start = reply.len();

@@ -31,7 +31,7 @@ impl Follow {
     /// others may have been written.
     pub(super) fn turn(&mut self, group: &Group, has_replies: bool) {
         match &group.outgoing[..] {
-            [(to, _)] if group.local.is_empty() && !has_replies => self.turn_for(*to),
+            [(to, _)] if group.local_bytes == 0 && !has_replies => self.turn_for(*to),
             _ => self.step_back(),
         }
     }
@@ -69,6 +69,7 @@ impl Connection {
         let to = self.follow.target()?;
         let is_at_rest = self.filled == 0
             && self.reply.is_empty()
+            && self.outbox.is_none()
             && self.group.is_empty()
             && self.session.is_plain()
             && self.session.watching.is_empty()

@@ -22,6 +22,8 @@ pub(crate) struct UnderWay {
     taken: SmallVec<[usize; 4]>,
     /// Bytes written of [`Group::local`].
     local: usize,
+    /// The long replies of [`Group::long`] that are left.
+    long: std::vec::IntoIter<Reply>,
     /// Places written of [`Group::order`].
     places: usize,
 }
@@ -58,7 +60,8 @@ impl Group {
             }
         }
         let taken = SmallVec::from_elem(0, parts.len());
-        UnderWay { parts, taken, local: 0, places: 0 }
+        let long = std::mem::take(&mut self.long).into_iter();
+        UnderWay { parts, taken, local: 0, long, places: 0 }
     }
 
     /// Makes sure that no slot is in two batches: they would overtake each other.
@@ -118,6 +121,7 @@ impl UnderWay {
                     reply.raw(&group.local[self.local..end]);
                     self.local = end;
                 }
+                Place::Long => reply.append(self.long.next().unwrap_or_default()),
                 Place::Remote(at) => {
                     write_one(&mut self.parts[at], self.taken[at], shard, reply).await;
                     self.taken[at] += 1;
@@ -141,6 +145,7 @@ impl UnderWay {
         }
         group.order.clear();
         group.local.clear();
+        group.local_bytes = 0;
     }
 }
 
@@ -154,7 +159,15 @@ async fn write_one(part: &mut Part, at: usize, shard: &Rc<Shard>, reply: &mut Re
                 };
                 *part = Part::Home(batch);
             }
-            Part::Home(batch) if at < batch.done => return reply.raw(batch.reply(at)),
+            Part::Home(batch) if at < batch.done => {
+                reply.raw(batch.reply(at));
+                if at + 1 == batch.done
+                    && let Some(long) = batch.long_reply.take()
+                {
+                    reply.append(long);
+                }
+                return;
+            }
             Part::Home(batch) => {
                 // More replies than fit at a time, or a slot has moved meanwhile.
                 let rest = std::mem::replace(batch, Box::new(batch.stand_in()));

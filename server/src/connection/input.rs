@@ -176,6 +176,9 @@ impl Connection {
 
     /// As Redis, counts what is not yet a whole argument, and what waits for `EXEC`.
     pub(super) fn too_much_input(&self) -> Option<End> {
+        if self.session.client.is_killed() {
+            return Some(End::Closed);
+        }
         let queued = self.session.transaction.as_ref().map_or(0, |open| open.bytes);
         if self.filled + queued <= QUERY_BUFFER_LIMIT_MIN {
             return None;

@@ -9,6 +9,7 @@ pub(crate) mod batch;
 pub(crate) mod follow;
 pub(crate) mod group;
 mod input;
+mod outbox;
 pub(crate) mod transaction;
 
 #[cfg(test)]
@@ -19,7 +20,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use ballast_protocol::{ArgRange, Limits, Reply, RequestParser};
@@ -28,6 +28,7 @@ use tokio::net::TcpStream;
 use self::batch::{Group, Stop};
 use self::follow::Follow;
 use self::group::More;
+use self::outbox::Outbox;
 use crate::commands::session::Session;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
@@ -70,9 +71,9 @@ pub(crate) struct Connection {
     needed: usize,
     parser: RequestParser,
     ranges: Vec<ArgRange>,
-    /// Replies to be written, and how many bytes of them the client has taken.
+    /// Replies to be sent, and those that wait until the client takes them.
     reply: Reply,
-    sent: usize,
+    outbox: Option<Box<Outbox>>,
     /// The only command in `input`, if it waits for its turn; its arguments are in `ranges`.
     foreseen: Option<Planned>,
     /// What other shards are executing for this connection.
@@ -125,7 +126,7 @@ impl Connection {
             parser: RequestParser::new(),
             ranges: Vec::new(),
             reply: Reply::new(ballast_protocol::Protocol::Resp2),
-            sent: 0,
+            outbox: None,
             foreseen: None,
             group: Group::default(),
             waiting_bytes: 0,
@@ -147,6 +148,11 @@ impl Connection {
         loop {
             let stop = match poll_fn(|context| self.poll_turns(context)).await {
                 Turn::Stopped(stop) => stop,
+                Turn::Ended(End::Closed) => {
+                    // It may have ended its own side only, and still be reading.
+                    let _ = self.drain().await;
+                    return End::Closed;
+                }
                 Turn::Ended(end) => return end,
             };
             if let Some(end) = self.execute_input(stop).await {
@@ -163,6 +169,11 @@ impl Connection {
     /// what their look-ups will read is loaded for all of them together.
     fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         loop {
+            if self.outbox.is_some()
+                && let Err(end) = self.poll_send(context)
+            {
+                return Poll::Ready(Turn::Ended(end));
+            }
             if self.foreseen.is_none() {
                 match ready!(self.poll_receive(context)) {
                     Ok(true) => {}
@@ -190,15 +201,20 @@ impl Connection {
                     Some(of) => self.follow.turn_for(of),
                 }
                 self.settle_input(*needed);
-                match self.send_some() {
-                    Ok(true) if !self.session.closing => {}
-                    Ok(_) => return Poll::Ready(Turn::Stopped(Stop::Flush)),
-                    Err(error) => return Poll::Ready(Turn::Ended(End::Failed(error))),
+                if let Err(end) = self.send() {
+                    return Poll::Ready(Turn::Ended(end));
+                }
+                if self.session.closing {
+                    return Poll::Ready(Turn::Stopped(Stop::Flush));
                 }
                 if on_behalf.is_some()
                     && let Some(to) = self.moves_to()
                 {
                     return Poll::Ready(Turn::Ended(End::Moves(to)));
+                }
+                if self.outbox.is_some() {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
             }
             if self.session.transaction.is_some()
@@ -210,7 +226,7 @@ impl Connection {
     }
 
     /// Lets the other shards execute what was collected for them, and puts the replies in order.
-    async fn finish_group(&mut self) -> io::Result<()> {
+    async fn finish_group(&mut self) -> Result<(), End> {
         let mut group = std::mem::take(&mut self.group);
         self.follow.turn(&group, !self.reply.is_empty());
         let mut under_way = group.send(&mut self.shard.state());
@@ -280,31 +296,20 @@ impl Connection {
                 _ => {}
             }
             if !self.group.is_empty()
-                && let Err(error) = self.finish_group().await
+                && let Err(end) = self.finish_group().await
             {
-                return Some(End::Failed(error));
+                return Some(end);
             }
             match stop {
-                Stop::Empty { .. } => {
-                    if let Err(error) = self.flush().await {
-                        return Some(End::Failed(error));
-                    }
-                    break;
-                }
+                Stop::Empty { .. } => match self.send() {
+                    Ok(()) => break,
+                    Err(end) => return Some(end),
+                },
                 Stop::Again => {}
                 Stop::Flush => {
-                    if let Err(error) = self.flush().await {
-                        return Some(End::Failed(error));
+                    if let Err(end) = self.flush().await {
+                        return Some(end);
                     }
-                }
-                Stop::Room => {
-                    if let Err(error) = self.flush().await {
-                        return Some(End::Failed(error));
-                    }
-                    if self.session.client.is_killed() {
-                        return Some(End::Closed);
-                    }
-                    tokio::task::yield_now().await;
                 }
                 Stop::Barrier(barrier) => {
                     // It may begin a transaction, or watch.
@@ -315,75 +320,19 @@ impl Connection {
                 }
                 Stop::Close(reason) => {
                     // The client may have gone already.
-                    let _ = self.flush().await;
+                    let _ = self.drain().await;
                     return Some(End::Refused(reason));
                 }
             }
             if self.session.closing {
-                let _ = self.flush().await;
-                return Some(End::Closed);
+                return Some(self.drain().await.err().unwrap_or(End::Closed));
             }
             stop = self.execute_batch();
         }
         if self.session.closing {
-            return Some(End::Closed);
+            return Some(self.drain().await.err().unwrap_or(End::Closed));
         }
         self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
-    }
-
-    /// Sends the replies. Until the client has taken them, nothing more of it is executed.
-    async fn flush(&mut self) -> io::Result<()> {
-        while !self.send_some()? {
-            let left = (self.reply.len() - self.sent) as u64;
-            self.session.client.output_bytes.store(left, Relaxed);
-            self.account();
-            self.output_within_limit(left)?;
-            self.writable().await?;
-        }
-        Ok(())
-    }
-
-    /// Sends as much of the replies as the client takes now; whether that was all.
-    #[inline]
-    fn send_some(&mut self) -> io::Result<bool> {
-        while self.sent < self.reply.len() {
-            match self.stream.try_write(&self.reply.as_bytes()[self.sent..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        if self.sent > 0 {
-            self.shard.counters.net_out_bytes.add(self.sent as u64);
-            self.session.client.net_out_bytes.fetch_add(self.sent as u64, Relaxed);
-            self.session.client.output_bytes.store(0, Relaxed);
-            self.shard.buffers.give_from_reply(self.reply.take());
-            self.sent = 0;
-        }
-        Ok(true)
-    }
-
-    /// Waits until the client takes more replies.
-    async fn writable(&mut self) -> io::Result<()> {
-        poll_fn(|context| {
-            if self.session.client.is_killed() {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
-            self.stream.poll_write_ready(context)
-        })
-        .await
-    }
-
-    /// Whether the replies that wait for the client are still within the hard limit.
-    fn output_within_limit(&self, left: u64) -> io::Result<()> {
-        let state = self.shard.state();
-        let limit = state.config.client_output_buffer_limits[0].hard_bytes;
-        if limit == 0 || left <= limit {
-            return Ok(());
-        }
-        state.counters.output_limit_disconnections.add(1);
-        Err(io::Error::other("its replies went over client-output-buffer-limit"))
     }
 
     /// Forgets everything that the connection has begun.

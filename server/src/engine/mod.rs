@@ -6,7 +6,6 @@ pub(crate) mod expiry;
 pub(crate) mod hand_over_times;
 pub(crate) mod latency;
 pub(crate) mod prefetch;
-pub(crate) mod room;
 pub(crate) mod slot;
 pub(crate) mod statistics;
 pub(crate) mod waiters;
@@ -73,10 +72,8 @@ pub(crate) struct Engine {
     pub(crate) random: SmallRng,
     /// The clock for `OBJECT IDLETIME` and eviction, in the unit of the entries' 24 bits.
     pub(crate) lru_clock: u32,
-    /// How much more they may take.
-    pub(crate) lease: room::Lease,
-    /// What is known of the keys to evict the right ones.
-    pub(crate) evictor: evict::Evictor,
+    /// Bytes that the owned slots may take before something has to give; `u64::MAX`: no limit.
+    pub(crate) limit_bytes: u64,
     /// Freed in slices.
     pub(crate) garbage: ballast_storage::Garbage,
     /// Set by a handler whose caller gets the reply when all of `garbage` is freed.
@@ -116,8 +113,7 @@ impl Engine {
             now_ms: node.clock.wall_ms(),
             random: SmallRng::seed_from_u64(node.seed ^ u64::from(id.0)),
             lru_clock: ballast_storage::eviction::lru_clock(node.clock.wall_ms()),
-            lease: room::Lease::default(),
-            evictor: evict::Evictor::default(),
+            limit_bytes: u64::MAX,
             garbage: ballast_storage::Garbage::default(),
             reply_when_freed: false,
             dirty: 0,
@@ -162,7 +158,6 @@ impl Engine {
         self.now_ms = now_ms;
         self.running = client;
         self.counters.slots_bytes.set(self.owned_bytes());
-        self.look_at_leases();
         let version = self.node.config.version();
         if version != self.config_version {
             self.take_config(version);
@@ -172,11 +167,17 @@ impl Engine {
     /// Takes over the configuration that `CONFIG SET` has changed.
     pub(crate) fn take_config(&mut self, version: u64) {
         self.config_version = version;
-        self.config = self.node.config.load();
+        let before = std::mem::replace(&mut self.config, self.node.config.load());
+        if before.client_output_buffer_limits != self.config.client_output_buffer_limits {
+            self.node.clients.wake_waiting();
+        }
+        if self.node.clients.set_limit(self.config.maxmemory_clients.bytes(self.config.maxmemory)) {
+            self.node.limit_clients();
+        }
         self.statistics.configure(&self.config);
         self.limits = limits(&self.config);
         self.counts_uses = self.config.maxmemory_policy.is_lfu();
-        self.renew_lease();
+        self.refresh_memory_limit();
     }
 }
 

@@ -1,6 +1,7 @@
 //! All connections of the process, for `CLIENT LIST` and its like. A lock is taken when a
 //! connection opens or closes and when somebody looks, never on the way of a command.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,8 +52,10 @@ pub(crate) struct Client {
     pub(crate) argument_bytes: AtomicU64,
     /// Bytes of the arguments of the commands that wait for `EXEC`.
     pub(crate) queued_bytes: AtomicU64,
-    /// Bytes of replies not yet taken by the socket.
+    /// Bytes of the blocks of replies that wait to be sent.
     pub(crate) output_bytes: AtomicU64,
+    /// How many those are.
+    pub(crate) output_blocks: AtomicU64,
     /// Bytes received in all.
     pub(crate) net_in_bytes: AtomicU64,
     /// Bytes sent in all.
@@ -110,6 +113,7 @@ impl Client {
             argument_bytes: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
+            output_blocks: AtomicU64::new(0),
             net_in_bytes: AtomicU64::new(0),
             net_out_bytes: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
@@ -126,6 +130,10 @@ impl Client {
     /// Closes the connection from any thread: its task is woken and finds out.
     pub(crate) fn kill(&self) {
         self.killed.store(true, Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
@@ -153,6 +161,10 @@ impl Client {
 pub(crate) struct Clients {
     open: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
+    /// Bytes that all of them together may keep; 0: any number.
+    limit_bytes: AtomicU64,
+    /// Closed because they kept the most when all together kept too much.
+    pub(crate) evicted: AtomicU64,
     /// Refused because there were `maxclients` already.
     pub(crate) rejected: AtomicU64,
 }
@@ -178,14 +190,56 @@ impl Clients {
         self.open.lock().len()
     }
 
-    /// All, in the order of their numbers.
+    /// All that are not about to be closed, in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
-        self.open.lock().values().cloned().collect()
+        self.open.lock().values().filter(|client| !client.is_killed()).cloned().collect()
     }
 
-    /// One of them.
+    /// One of [`Self::all`].
     pub(crate) fn find(&self, id: ClientId) -> Option<Arc<Client>> {
-        self.open.lock().get(&id.0).cloned()
+        self.open.lock().get(&id.0).filter(|client| !client.is_killed()).cloned()
+    }
+
+    /// `maxmemory-clients` in bytes, and whether that is new.
+    pub(crate) fn set_limit(&self, bytes: u64) -> bool {
+        self.limit_bytes.swap(bytes, Relaxed) != bytes
+    }
+
+    /// The limit of what all may keep together, if there is one.
+    #[inline]
+    pub(crate) fn limit(&self) -> Option<u64> {
+        Some(self.limit_bytes.load(Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// Closes the largest clients until all others keep less than the limit, and returns them.
+    /// Those that must not be closed (`CLIENT NO-EVICT`) count all the same, as in Redis.
+    pub(crate) fn evict(&self, limit: u64) -> Vec<Arc<Client>> {
+        let open = self.open.lock();
+        let bytes = |client: &Client| client.bytes.load(Relaxed);
+        let staying = open.values().filter(|client| !client.is_killed());
+        let mut left: u64 = staying.clone().map(|client| bytes(client)).sum();
+        let mut largest: Vec<_> =
+            staying.filter(|client| !client.no_evict.load(Relaxed)).cloned().collect();
+        largest.sort_by_key(|client| Reverse(bytes(client)));
+        largest.retain(|client| {
+            let evicts = left >= limit;
+            if evicts {
+                left = left.saturating_sub(bytes(client));
+                client.kill();
+            }
+            evicts
+        });
+        self.evicted.fetch_add(largest.len() as u64, Relaxed);
+        largest
+    }
+
+    /// Has the connections look again whose replies wait: a limit on those has changed.
+    pub(crate) fn wake_waiting(&self) {
+        for client in self.open.lock().values() {
+            if client.output_bytes.load(Relaxed) > 0 {
+                client.wake();
+            }
+        }
     }
 
     /// Address and name for the slow log; empty for work that no client asked for.

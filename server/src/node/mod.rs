@@ -7,18 +7,16 @@ pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
 pub(crate) mod listeners;
-pub(crate) mod memory;
 pub(crate) mod pause;
 pub(crate) mod pid_file;
 pub(crate) mod places;
 pub(crate) mod relief;
 pub(crate) mod router;
-pub(crate) mod siblings;
 pub(crate) mod sync;
 pub(crate) mod versioned;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -30,11 +28,10 @@ use self::pause::Pause;
 use self::places::Places;
 use self::relief::Relief;
 use self::router::Router;
-use self::siblings::Siblings;
 use self::versioned::Versioned;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::log::Log;
+use crate::log::{Level, Log};
 
 /// See the module.
 pub(crate) struct Node {
@@ -72,13 +69,8 @@ pub(crate) struct Node {
     pub(crate) relief: Relief,
     /// The balancer of the thread tier.
     pub(crate) balance: Mutex<Balance>,
-    /// Bytes in use after the start, by whatever is in the process.
+    /// Bytes in use after the start.
     pub(crate) startup_bytes: AtomicU64,
-    /// Memory that is neither in slots nor of clients.
-    pub(crate) overheads: memory::Overheads,
-    /// Head-room that shards have taken of `maxmemory`.
-    pub(crate) leases: memory::Leases,
-    siblings: OnceLock<Weak<dyn Siblings>>,
     /// Work per second, as of the last sample.
     pub(crate) rates: Mutex<Rates>,
     slow_ids: AtomicU64,
@@ -117,9 +109,6 @@ impl Node {
             relief: Relief::default(),
             balance: Mutex::new(balance),
             startup_bytes: AtomicU64::new(0),
-            overheads: memory::Overheads::default(),
-            leases: memory::Leases::default(),
-            siblings: OnceLock::new(),
             rates: Mutex::default(),
             slow_ids: AtomicU64::new(0),
             config: Versioned::new(config),
@@ -131,17 +120,6 @@ impl Node {
         u16::try_from(self.counters.len()).expect("as many as configured")
     }
 
-    /// Makes the shards known to each other; once.
-    pub(crate) fn introduce(&self, siblings: Weak<dyn Siblings>) {
-        // A second time there is nothing new to tell.
-        let _ = self.siblings.set(siblings);
-    }
-
-    /// The ways of the shards to each other, once there are threads.
-    pub(crate) fn siblings(&self) -> Option<Arc<dyn Siblings>> {
-        self.siblings.get()?.upgrade()
-    }
-
     /// Numbers the entries of the slow logs.
     pub(crate) fn next_slow_id(&self) -> u64 {
         self.slow_ids.fetch_add(1, Ordering::Relaxed)
@@ -150,6 +128,22 @@ impl Node {
     /// Sum of a counter over the shards.
     pub(crate) fn sum(&self, of: impl Fn(&ShardCounters) -> u64) -> u64 {
         self.counters.iter().map(|counters| of(counters)).sum()
+    }
+
+    /// Closes clients if all together keep more than `maxmemory-clients`.
+    pub(crate) fn limit_clients(&self) {
+        let Some(limit) = self.clients.limit() else { return };
+        if self.sum(|counters| counters.clients_bytes.value()) < limit {
+            return;
+        }
+        for client in self.clients.evict(limit) {
+            let (id, bytes) = (client.id, client.bytes.load(Ordering::Relaxed));
+            let name = client.labels.lock().name.clone();
+            let address = client.address;
+            let line =
+                format!("Evicting client: id={id} addr={address} name={name} tot-mem={bytes}");
+            self.log.line(self.clock.wall_ms(), Level::Notice, &line);
+        }
     }
 
     /// Asks the process to end.

@@ -34,11 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if collect::is_stopping(&snapshot, &shared) {
             return;
         }
-        {
-            let mut balance = shared.balance.lock();
-            balance.collector_bytes = collector.heap_bytes();
-            shared.overheads.set_balancer(balance.heap_bytes());
-        }
+        shared.balance.lock().collector_bytes = collector.heap_bytes();
         observe(&shared, &snapshot).await;
         relieve(&shared, &snapshot).await;
     }

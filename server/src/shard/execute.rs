@@ -24,18 +24,14 @@ enum Ran {
     AsFarAsItGoes,
     /// The slots of its next command are not all here.
     Needs,
-    /// There is no memory yet for its next command.
-    Waits,
 }
 
 impl ShardState {
     /// Goes on with a batch of another shard's connection until it is done, or something it
     /// needs is not here.
     pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
-        match self.run_batch(&mut batch) {
-            Ran::AsFarAsItGoes => return self.answer_batch(batch),
-            Ran::Waits => return self.postponed.push(batch),
-            Ran::Needs => {}
+        if self.run_batch(&mut batch) == Ran::AsFarAsItGoes {
+            return self.answer_batch(batch);
         }
         let slots = batch.slots(batch.done);
         let places: SmallVec<[Place; 8]> = slots.iter().map(|slot| self.locate(*slot)).collect();
@@ -50,15 +46,8 @@ impl ShardState {
         }
     }
 
-    /// Goes on with the batches that waited for memory while others had their turns.
-    pub(crate) fn resume_postponed(&mut self) {
-        for batch in std::mem::take(&mut self.postponed) {
-            self.send(self.id, Message::Batch(batch));
-        }
-    }
-
     /// Executes the next commands of a batch: all, or until there are enough replies to be sent, or
-    /// the next one needs a slot that is not here, or memory that is not there yet.
+    /// the next one needs a slot that is not here.
     fn run_batch(&mut self, batch: &mut RemoteBatch) -> Ran {
         self.begin_batch(batch.caller.client);
         let mut reply = Reply::new(batch.caller.protocol);
@@ -74,13 +63,10 @@ impl ShardState {
                 batch.replies = reply.take();
                 return Ran::Needs;
             }
-            if self.postpones(next.command) {
-                batch.replies = reply.take();
-                return Ran::Waits;
-            }
             if batch.done >= loaded {
                 loaded = self.load_some(batch);
             }
+            let start = reply.len();
             let args = batch.args(batch.done);
             if next.is_wide() {
                 let (slots, caller) = (batch.slots(batch.done), batch.caller);
@@ -90,12 +76,15 @@ impl ShardState {
                 self.execute_routed(next.command, routed, args, batch.caller, &mut reply);
             }
             debug_assert!(self.blocked.is_none(), "blocking commands do not travel in batches");
+            if reply.contiguous().is_none() {
+                batch.long_reply = Some(reply.split_off(start));
+            }
             batch.ends.push(reply.len());
             batch.done += 1;
             if !self.ready.is_empty() {
                 self.serve_ready();
             }
-            if reply.len() > REPLY_BYTES {
+            if reply.len() > REPLY_BYTES || batch.long_reply.is_some() {
                 // Long replies take time and memory: the connection sends these first.
                 break;
             }

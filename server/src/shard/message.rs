@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use ballast_protocol::{ArgRange, Args};
+use ballast_protocol::{ArgRange, Args, Reply};
 use ballast_storage::memory::good_size;
 
 use super::serve_blocked::ReadyKey;
@@ -57,6 +57,8 @@ pub(crate) struct RemoteBatch {
     pub(crate) done: usize,
     /// The replies, one behind the other.
     pub(crate) replies: Vec<u8>,
+    /// The last reply, if it is a long one; it has no part in `replies` then.
+    pub(crate) long_reply: Option<Reply>,
     /// Where each reply ends, from that of command `first_reply` on.
     pub(crate) ends: Vec<usize>,
     /// The replies before this one have been taken.
@@ -100,6 +102,7 @@ impl RemoteBatch {
             slots: Vec::new(),
             done: 0,
             replies: Vec::new(),
+            long_reply: None,
             ends: Vec::new(),
             first_reply: 0,
         }
@@ -160,6 +163,7 @@ impl RemoteBatch {
         self.commands.clear();
         self.slots.clear();
         self.replies.clear();
+        self.long_reply = None;
         self.ends.clear();
         self.done = 0;
         self.first_reply = 0;
@@ -188,6 +192,7 @@ impl RemoteBatch {
     /// All replies so far have been taken.
     pub(crate) fn forget_replies(&mut self) {
         self.replies.clear();
+        self.long_reply = None;
         self.ends.clear();
         self.first_reply = self.done;
     }

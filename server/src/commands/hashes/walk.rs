@@ -98,7 +98,7 @@ impl Pairs {
 pub(super) fn hscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let cursor = scan_cursor(args.at(2))?;
     let Some(hash) = cx.read_hash(args.at(1))? else {
-        write_scan(0, 0, &Reply::new(reply.protocol()), reply);
+        write_scan(0, 0, Reply::default(), reply);
         return Ok(());
     };
     let options = ScanOptions::of_elements(args.from(3))?;
@@ -111,6 +111,6 @@ pub(super) fn hscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
             elements += 2;
         }
     });
-    write_scan(next, elements, &found, reply);
+    write_scan(next, elements, found, reply);
     Ok(())
 }

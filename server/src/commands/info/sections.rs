@@ -115,7 +115,7 @@ pub(super) fn stats(report: &Report, text: &mut String) {
         "expired_time_cap_reached_count": 0,
         "expire_cycle_cpu_milliseconds": 0,
         "evicted_keys": shared.sum(|c| c.evicted_keys.value()),
-        "evicted_clients": 0,
+        "evicted_clients": shared.clients.evicted.load(Relaxed),
         "total_eviction_exceeded_time": 0,
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": shared.sum(|c| c.keyspace_hits.value()),

@@ -78,11 +78,11 @@ impl<'a> ScanOptions<'a> {
 }
 
 /// Writes the reply of a scan: the next cursor, and the `len` items that `found` has.
-pub(crate) fn write_scan(next: u64, len: usize, found: &Reply, reply: &mut Reply) {
+pub(crate) fn write_scan(next: u64, len: usize, found: Reply, reply: &mut Reply) {
     reply.array(2);
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());
     reply.array(len);
-    reply.raw(found.as_bytes());
+    reply.append(found);
 }
 
 /// Parses a cursor: an unsigned number, with leading zeros as well.
@@ -203,13 +203,13 @@ fn walk(state: &Engine, query: &Query, start: Cursor, wanted: usize) -> Stretch 
     }
 }
 
-fn write(stretches: &[Stretch], next: Option<Cursor>, reply: &mut Reply) {
+fn write(stretches: Vec<Stretch>, next: Option<Cursor>, reply: &mut Reply) {
     reply.array(2);
     let cursor = next.map_or(0, Cursor::encode);
     reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
     reply.array(stretches.iter().map(|stretch| stretch.found).sum());
     for stretch in stretches {
-        reply.raw(stretch.encoded.as_bytes());
+        reply.append(stretch.encoded);
     }
 }
 
@@ -218,7 +218,7 @@ pub(super) fn scan_held(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) ->
     let query = Query::parse(args, cx.caller.db)?;
     let stretch = walk(cx.engine, &query, start, query.count);
     let next = stretch.next;
-    write(&[stretch], next, reply);
+    write(vec![stretch], next, reply);
     Ok(())
 }
 
@@ -231,7 +231,7 @@ pub(super) fn scan<'a>(
         let start = Cursor::decode(scan_cursor(args.at(1))?);
         let query = Arc::new(Query::parse(args, gathering.session.db)?);
         let (stretches, next) = walk_shards(&gathering, &query, start).await?;
-        write(&stretches, next, reply);
+        write(stretches, next, reply);
         Ok(())
     })
 }
@@ -289,7 +289,7 @@ mod tests {
     fn shards() -> Vec<Shard> {
         let mut config = Config::default();
         config.preset("shards", &SHARDS.to_string()).expect("a number of shards");
-        let shared = Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), 1);
+        let shared = Arc::new(Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), 1));
         (0..SHARDS).map(|id| Shard::new(ShardId(id), Arc::clone(&shared))).collect()
     }
 
@@ -329,7 +329,8 @@ mod tests {
 
     /// The bulk strings of a reply.
     fn keys_of(encoded: &Reply) -> Vec<Vec<u8>> {
-        let text = encoded.as_bytes().split(|byte| *byte == b'\n');
+        let encoded = encoded.to_vec();
+        let text = encoded.split(|byte| *byte == b'\n');
         let lines: Vec<&[u8]> = text.map(<[u8]>::trim_ascii_end).collect();
         lines.chunks_exact(2).map(|pair| pair[1].to_vec()).collect()
     }

@@ -117,17 +117,17 @@ fn matching(state: &Engine, slots: &[u16], db: u8, pattern: &[u8]) -> Found {
     found
 }
 
-fn write_found(parts: &[Found], reply: &mut Reply) {
+fn write_found(parts: Vec<Found>, reply: &mut Reply) {
     reply.array(parts.iter().map(|part| part.keys).sum());
     for part in parts {
-        reply.raw(part.encoded.as_bytes());
+        reply.append(part.encoded);
     }
 }
 
 pub(super) fn keys_held(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let db = cx.caller.db;
     let found = over_held_slots(cx, |state, slots| matching(state, slots, db, args.at(1)));
-    write_found(&[found], reply);
+    write_found(vec![found], reply);
     Ok(())
 }
 
@@ -140,7 +140,7 @@ pub(super) fn keys<'a>(
         let db = gathering.session.db;
         let pattern: Arc<[u8]> = args.at(1).into();
         let work = move |state: &mut Engine, slots: &[u16]| matching(state, slots, db, &pattern);
-        write_found(&over_slots(&gathering, work).await, reply);
+        write_found(over_slots(&gathering, work).await, reply);
         Ok(())
     })
 }

@@ -102,7 +102,7 @@ pub(super) fn smove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 pub(super) fn sscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let cursor = scan_cursor(args.at(2))?;
     let Some(set) = cx.read_set(args.at(1))? else {
-        write_scan(0, 0, &Reply::new(reply.protocol()), reply);
+        write_scan(0, 0, Reply::default(), reply);
         return Ok(());
     };
     let options = ScanOptions::of_elements(args.from(3))?;
@@ -114,6 +114,6 @@ pub(super) fn sscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
             found += 1;
         }
     });
-    write_scan(next, found, &members, reply);
+    write_scan(next, found, members, reply);
     Ok(())
 }

@@ -62,7 +62,7 @@ fn seeded(seed: u64) -> impl FnMut() -> u64 {
 pub(super) fn zscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let cursor = scan_cursor(args.at(2))?;
     let Some(zset) = cx.read_zset(args.at(1))? else {
-        write_scan(0, 0, &Reply::new(reply.protocol()), reply);
+        write_scan(0, 0, Reply::default(), reply);
         return Ok(());
     };
     let options = ScanOptions::of_elements(args.from(3))?;
@@ -77,6 +77,6 @@ pub(super) fn zscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
             }
         });
     });
-    write_scan(next, len, &members, reply);
+    write_scan(next, len, members, reply);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{INT_MAX, LONG_MAX, NO_USERS};
 use crate::config::QUERY_BUFFER_LIMIT_MIN;
 use crate::config::directive::{Directive, Kind};
-use crate::config::settings::{Allowed, Settings};
+use crate::config::settings::{Allowed, ClientsLimit, Settings};
 use crate::config::value::Value;
 
 pub(super) const NETWORK: &[Directive] = &[
@@ -106,9 +106,9 @@ pub(super) const LIMITS: &[Directive] = &[
         "maxmemory-clients",
         Kind::BytesOrPercent,
         "0",
-        "Most memory of all clients together; 0 = unlimited.",
+        "Most memory of all clients together, or its part of maxmemory; 0 = unlimited.",
     )
-    .without_effect("clients are limited one by one, not yet together"),
+    .field(store_clients_limit),
     Directive::int(
         "tracking-table-max-keys",
         (0, i64::MAX),
@@ -149,6 +149,14 @@ pub(super) const LIMITS: &[Directive] = &[
     )
     .without_effect("connections are accepted one by one by a task of their own"),
 ];
+
+fn store_clients_limit(settings: &mut Settings, value: &Value) {
+    match value {
+        Value::Bytes(bytes) => settings.maxmemory_clients = ClientsLimit::Bytes(*bytes),
+        Value::Percent(percent) => settings.maxmemory_clients = ClientsLimit::Percent(*percent),
+        _ => {}
+    }
+}
 
 fn store_output_buffer_limits(settings: &mut Settings, value: &Value) {
     if let Value::OutputBufferLimits(limits) = value {

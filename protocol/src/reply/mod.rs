@@ -1,11 +1,16 @@
-//! Replies: appended to one buffer, in RESP2 or RESP3.
+//! Replies: appended to one buffer, in RESP2 or RESP3. A long one goes on in further blocks, so
+//! that it is never copied to make room, and takes little more memory than its bytes.
 //!
 //! A handler calls one method per value and never sees the difference between the two
 //! protocols: where RESP2 lacks a type, the method writes what Redis writes to a RESP2 client.
 //! Containers are a header followed by their elements; where the number of elements is known
 //! only afterwards, [`Reply::deferred`] leaves a [`Mark`] and the header is inserted later.
 
+mod blocks;
+
 use std::fmt::{self, Write as _};
+
+use self::blocks::Blocks;
 
 use crate::error::CommandError;
 use crate::number::DoubleText;
@@ -28,9 +33,15 @@ pub struct Mark(usize);
 /// The replies of a connection, encoded.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
+    /// What was written last. It grows to [`BLOCK_BYTES`]; a longer value may get more at once.
     buf: Vec<u8>,
+    /// What was written before it, if that did not fit.
+    full: Blocks,
     protocol: Protocol,
 }
+
+/// Replies up to this length are in one block.
+pub const BLOCK_BYTES: usize = 512 << 10;
 
 /// Bytes that a header and the CR LF behind it can take: a type byte, 20 digits, two line ends.
 const HEADER_BYTES_MAX: usize = 25;
@@ -80,7 +91,7 @@ static INTEGERS: [ShortHeader; SHORT_HEADERS] = short_headers(b':');
 impl Reply {
     /// An empty buffer for a client of `protocol`.
     pub const fn new(protocol: Protocol) -> Self {
-        Self { buf: Vec::new(), protocol }
+        Self { buf: Vec::new(), full: Blocks::new(), protocol }
     }
 
     /// The protocol that is written.
@@ -97,68 +108,129 @@ impl Reply {
     /// Bytes written.
     #[inline]
     pub fn len(&self) -> usize {
-        self.buf.len()
+        self.full.bytes() + self.buf.len()
     }
 
     /// Whether nothing is written.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.buf.is_empty()
+        self.len() == 0
     }
 
-    /// Bytes that the buffer keeps allocated.
+    /// Bytes that the last block, mostly the only one, keeps allocated.
     #[inline]
     pub fn capacity(&self) -> usize {
         self.buf.capacity()
     }
 
     /// Takes back what was written after the first `len` bytes.
-    pub fn truncate(&mut self, len: usize) {
-        self.buf.truncate(len);
-    }
-
-    /// What was written.
     #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.buf
+    pub fn truncate(&mut self, len: usize) {
+        match len.checked_sub(self.full.bytes()) {
+            Some(len) => self.buf.truncate(len),
+            None => self.buf = self.full.truncate(len),
+        }
     }
 
-    /// Empties the buffer and keeps its memory.
-    pub fn clear(&mut self) {
-        self.buf.clear();
+    /// What was written, if that is in one block.
+    #[inline]
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        (self.full.bytes() == 0).then_some(&self.buf)
     }
 
-    /// Hands the buffer over and starts an empty one.
+    /// A copy of what was written.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        self.full.iter().for_each(|block| all.extend_from_slice(block));
+        all.extend_from_slice(&self.buf);
+        all
+    }
+
+    /// Hands over what was written, in one piece, and starts an empty buffer.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buf)
+        if self.full.bytes() == 0 {
+            return std::mem::take(&mut self.buf);
+        }
+        let mut all = Vec::with_capacity(self.len());
+        let rest = Reply { protocol: self.protocol, ..Reply::default() };
+        for block in std::mem::replace(self, rest).into_blocks() {
+            all.extend_from_slice(&block);
+        }
+        all
+    }
+
+    /// What was written, in order; no block is empty.
+    pub fn into_blocks(self) -> Vec<Vec<u8>> {
+        let mut blocks = self.full;
+        blocks.push(self.buf);
+        blocks.into_inner()
     }
 
     /// Gives an emptied buffer back, to be written to from here on; what it holds is discarded.
+    ///
+    /// # Panics
+    /// In debug builds, when something is written that has not been taken.
     pub fn reuse(&mut self, mut buf: Vec<u8>) {
+        debug_assert!(self.is_empty());
         buf.clear();
         self.buf = buf;
     }
 
     /// Gives a buffer of replies back, to be continued behind what it holds.
+    ///
+    /// # Panics
+    /// In debug builds, when something is written that has not been taken.
     pub fn resume(&mut self, buf: Vec<u8>) {
+        debug_assert!(self.is_empty());
         self.buf = buf;
     }
 
     /// Makes room for `bytes` more at once.
     pub fn reserve(&mut self, bytes: usize) {
-        self.buf.reserve(bytes);
+        self.room(bytes);
     }
 
     /// Appends what is encoded already.
     #[inline]
     pub fn raw(&mut self, encoded: &[u8]) {
-        self.buf.extend_from_slice(encoded);
+        if self.has_room(encoded.len()) {
+            self.buf.extend_from_slice(encoded);
+        } else {
+            self.long_raw(encoded);
+        }
+    }
+
+    /// Appends another reply, whose long blocks are not copied.
+    pub fn append(&mut self, other: Reply) {
+        match other.contiguous() {
+            Some(encoded) if encoded.len() < BLOCK_BYTES / 2 => self.raw(encoded),
+            _ => {
+                self.full.push(std::mem::take(&mut self.buf));
+                self.full.append(other.full);
+                self.buf = other.buf;
+            }
+        }
+    }
+
+    /// Takes off what was written after the first `len` bytes.
+    pub fn split_off(&mut self, len: usize) -> Reply {
+        let protocol = self.protocol;
+        match len.checked_sub(self.full.bytes()) {
+            Some(len) => {
+                let buf = self.buf.split_off(len.min(self.buf.len()));
+                Reply { buf, full: Blocks::new(), protocol }
+            }
+            None => {
+                let (full, buf) = self.full.split_off(len, std::mem::take(&mut self.buf));
+                Reply { buf, full, protocol }
+            }
+        }
     }
 
     /// `+OK`.
     #[inline]
     pub fn ok(&mut self) {
-        self.buf.extend_from_slice(b"+OK\r\n");
+        self.raw(b"+OK\r\n");
     }
 
     /// A simple string. Line ends in it become spaces.
@@ -171,6 +243,7 @@ impl Reply {
     /// those inside become spaces, as in Redis.
     #[cold]
     pub fn error(&mut self, text: impl fmt::Display) {
+        self.room(HEADER_BYTES_MAX);
         let start = self.buf.len();
         self.buf.push(b'-');
         let text_start = self.buf.len();
@@ -182,6 +255,7 @@ impl Reply {
     /// An error of the command, byte for byte: names that are not UTF-8 are repeated as sent.
     #[cold]
     pub fn command_error(&mut self, error: &CommandError) {
+        self.room(HEADER_BYTES_MAX);
         let start = self.buf.len();
         self.buf.push(b'-');
         let text_start = self.buf.len();
@@ -203,6 +277,7 @@ impl Reply {
     /// An integer.
     #[inline]
     pub fn integer(&mut self, value: i64) {
+        self.room(HEADER_BYTES_MAX);
         if (0..SHORT_HEADERS as i64).contains(&value) {
             self.short_header(&INTEGERS[value as usize]);
         } else {
@@ -213,7 +288,9 @@ impl Reply {
     /// A bulk string.
     #[inline]
     pub fn bulk(&mut self, value: &[u8]) {
-        self.buf.reserve(value.len() + HEADER_BYTES_MAX);
+        if !self.has_room(value.len() + HEADER_BYTES_MAX) {
+            return self.bulk_parts(&[value]);
+        }
         self.bulk_header(value.len());
         self.buf.extend_from_slice(value);
         self.buf.extend_from_slice(b"\r\n");
@@ -221,13 +298,11 @@ impl Reply {
 
     /// A bulk string of several parts that follow each other.
     pub fn bulk_parts(&mut self, parts: &[&[u8]]) {
-        let len = parts.iter().map(|part| part.len()).sum();
-        self.buf.reserve(len + HEADER_BYTES_MAX);
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.room_up_to(len + HEADER_BYTES_MAX);
         self.bulk_header(len);
-        for part in parts {
-            self.buf.extend_from_slice(part);
-        }
-        self.buf.extend_from_slice(b"\r\n");
+        parts.iter().for_each(|part| self.raw(part));
+        self.raw(b"\r\n");
     }
 
     /// A bulk string.
@@ -263,6 +338,7 @@ impl Reply {
     /// Opens an array of `len` values.
     #[inline]
     pub fn array(&mut self, len: usize) {
+        self.room(HEADER_BYTES_MAX);
         match ARRAY_HEADERS.get(len) {
             Some(header) => self.short_header(header),
             None => self.long_header(b'*', len as i64),
@@ -344,12 +420,12 @@ impl Reply {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
-                self.buf.reserve(text.len() + HEADER_BYTES_MAX);
+                self.room_up_to(text.len() + HEADER_BYTES_MAX);
                 self.long_header(b'=', (text.len() + format.len() + 1) as i64);
-                self.buf.extend_from_slice(format.as_bytes());
-                self.buf.push(b':');
-                self.buf.extend_from_slice(text);
-                self.buf.extend_from_slice(b"\r\n");
+                self.raw(format.as_bytes());
+                self.raw(b":");
+                self.raw(text);
+                self.raw(b"\r\n");
             }
         }
     }
@@ -357,7 +433,7 @@ impl Reply {
     /// Leaves room, in thought, for the header of a container whose length is known later.
     #[inline]
     pub fn deferred(&self) -> Mark {
-        Mark(self.buf.len())
+        Mark(self.len())
     }
 
     /// Inserts the header of an array of `len` values at the mark.
@@ -386,17 +462,76 @@ impl Reply {
 
     /// Takes back what was written since the mark.
     pub fn abandon(&mut self, Mark(start): Mark) {
-        self.buf.truncate(start);
+        self.truncate(start);
     }
 
     fn finish(&mut self, Mark(start): Mark, write_header: impl FnOnce(&mut Self)) {
-        debug_assert!(start <= self.buf.len(), "a mark of this reply, not truncated away");
+        debug_assert!(start <= self.len(), "a mark of this reply, not truncated away");
+        // The header is written to this block, though it may belong into another.
+        self.room(HEADER_BYTES_MAX);
         let end = self.buf.len();
         write_header(self);
         let header = self.buf.len() - end;
-        if let Some(tail) = self.buf.get_mut(start..) {
-            tail.rotate_right(header);
+        match start.checked_sub(self.full.bytes()) {
+            Some(start) => {
+                if let Some(tail) = self.buf.get_mut(start..) {
+                    tail.rotate_right(header);
+                }
+            }
+            None => {
+                self.full.insert(start, &self.buf[end..]);
+                self.buf.truncate(end);
+            }
         }
+    }
+
+    #[inline(always)]
+    fn has_room(&self, bytes: usize) -> bool {
+        self.buf.capacity() - self.buf.len() >= bytes
+    }
+
+    /// Makes room for `bytes` in the block that is written to.
+    #[inline(always)]
+    fn room(&mut self, bytes: usize) {
+        if !self.has_room(bytes) {
+            self.grow(bytes);
+        }
+    }
+
+    /// Makes room for `bytes`, or for what a header takes if a block would get long by them.
+    fn room_up_to(&mut self, bytes: usize) {
+        let fits = self.buf.len() + bytes <= BLOCK_BYTES;
+        self.room(if fits { bytes } else { HEADER_BYTES_MAX });
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        let needed = self.buf.len() + bytes;
+        if needed > BLOCK_BYTES {
+            return self.begin_block(bytes);
+        }
+        let capacity = needed.max(2 * self.buf.capacity()).min(BLOCK_BYTES);
+        self.buf.reserve_exact(capacity - self.buf.len());
+    }
+
+    /// Goes on in a new block, with room for `bytes` and for no more than an eighth of all beside.
+    fn begin_block(&mut self, bytes: usize) {
+        let share = (self.len() / 8).clamp(BLOCK_BYTES / 8, BLOCK_BYTES);
+        let block = Vec::with_capacity(bytes.max(share));
+        self.full.push(std::mem::replace(&mut self.buf, block));
+    }
+
+    /// Appends what does not fit the block: fills it, and puts the rest into one of its size.
+    #[cold]
+    fn long_raw(&mut self, encoded: &[u8]) {
+        if self.buf.len() + encoded.len() <= BLOCK_BYTES {
+            self.grow(encoded.len());
+            return self.buf.extend_from_slice(encoded);
+        }
+        let (first, rest) = encoded.split_at(self.buf.capacity() - self.buf.len());
+        self.buf.extend_from_slice(first);
+        self.begin_block(rest.len() + HEADER_BYTES_MAX);
+        self.buf.extend_from_slice(rest);
     }
 
     #[inline]
@@ -407,7 +542,7 @@ impl Reply {
         }
     }
 
-    /// Copies eight bytes, whatever the length: one move instead of a call.
+    /// Copies eight bytes, whatever the length: one move instead of a call. There is room.
     #[inline]
     fn short_header(&mut self, header: &ShortHeader) {
         let len = self.buf.len() + header.len;
@@ -416,19 +551,26 @@ impl Reply {
     }
 
     fn long_header(&mut self, kind: u8, value: i64) {
-        self.buf.reserve(HEADER_BYTES_MAX);
+        self.room(HEADER_BYTES_MAX);
         self.buf.push(kind);
         self.buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self.buf.extend_from_slice(b"\r\n");
     }
 
     fn line(&mut self, kind: u8, text: &[u8]) {
-        self.buf.reserve(text.len() + 3);
+        self.room(text.len() + 3);
         self.buf.push(kind);
         let start = self.buf.len();
         self.buf.extend_from_slice(text);
         blank_line_ends(&mut self.buf[start..]);
         self.buf.extend_from_slice(b"\r\n");
+    }
+}
+
+impl From<Vec<u8>> for Reply {
+    /// What is encoded already.
+    fn from(buf: Vec<u8>) -> Self {
+        Self { buf, ..Self::default() }
     }
 }
 
@@ -451,106 +593,4 @@ impl fmt::Write for TextSink<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(protocol: Protocol, write: impl Fn(&mut Reply)) -> String {
-        let mut reply = Reply::new(protocol);
-        write(&mut reply);
-        reply.as_bytes().escape_ascii().to_string().replace("\\r\\n", "|")
-    }
-
-    /// What RESP2 and RESP3 clients read.
-    fn both(write: impl Fn(&mut Reply)) -> (String, String) {
-        (written(Protocol::Resp2, &write), written(Protocol::Resp3, &write))
-    }
-
-    fn assert_both(write: impl Fn(&mut Reply), resp2: &str, resp3: &str) {
-        assert_eq!(both(write), (resp2.to_owned(), resp3.to_owned()));
-    }
-
-    #[test]
-    fn values_that_both_protocols_write_alike() {
-        let same = |write: fn(&mut Reply), text| assert_both(write, text, text);
-        same(Reply::ok, "+OK|");
-        same(|r| r.simple("QUEUED"), "+QUEUED|");
-        same(|r| r.simple("a\r\nb"), "+a  b|");
-        same(|r| r.error("ERR no such key"), "-ERR no such key|");
-        same(|r| r.error("\r\nERR a\nb\r\n"), "-ERR a b|");
-        same(|r| r.command_error(&CommandError::Syntax), "-ERR syntax error|");
-        same(|r| r.bulk(b""), "$0||");
-        same(|r| r.bulk_str("a\r\nb"), "$4|a|b|");
-        same(|r| r.bulk_parts(&[b"ab", b"", b"c"]), "$3|abc|");
-        same(|r| r.bulk_integer(-12), "$3|-12|");
-        same(|r| r.raw(b"+x\r\n"), "+x|");
-        same(|r| r.array(3), "*3|");
-    }
-
-    #[test]
-    fn values_that_differ() {
-        assert_both(Reply::null, "$-1|", "_|");
-        assert_both(Reply::null_array, "*-1|", "_|");
-        assert_both(|r| r.map(300), "*600|", "%300|");
-        assert_both(|r| r.set(2), "*2|", "~2|");
-        assert_both(|r| r.push(3), "*3|", ">3|");
-        assert_both(|r| assert_eq!(r.attribute(1), r.protocol() == Protocol::Resp3), "", "|1|");
-        assert_both(|r| r.boolean(true), ":1|", "#t|");
-        assert_both(|r| r.boolean(false), ":0|", "#f|");
-        assert_both(|r| r.big_number("123"), "$3|123|", "(123|");
-        assert_both(|r| r.verbatim("txt", b"hi"), "$2|hi|", "=6|txt:hi|");
-        assert_both(|r| r.double(0.1), "$19|0.10000000000000001|", ",0.10000000000000001|");
-        assert_both(|r| r.double(3.0), "$1|3|", ",3|");
-        assert_both(|r| r.double(f64::INFINITY), "$3|inf|", ",inf|");
-        assert_both(|r| r.double(f64::NEG_INFINITY), "$4|-inf|", ",-inf|");
-        assert_both(|r| r.double(f64::NAN), "$3|nan|", ",nan|");
-    }
-
-    #[test]
-    fn headers_on_both_sides_of_the_table() {
-        for len in [0, 9, 10, 99, 100, 255, 256, 1000, 65_536] {
-            assert_eq!(written(Protocol::Resp2, |r| r.array(len)), format!("*{len}|"));
-            let value = vec![b'x'; len];
-            let bulk = written(Protocol::Resp2, |r| r.bulk(&value));
-            assert_eq!(bulk, format!("${len}|{}|", "x".repeat(len)));
-        }
-        for value in [i64::MIN, -1, 0, 1, 10, 255, 256, i64::MAX] {
-            assert_eq!(written(Protocol::Resp3, |r| r.integer(value)), format!(":{value}|"));
-        }
-    }
-
-    #[test]
-    fn a_deferred_header_lands_in_front_of_its_elements() {
-        let nested = |reply: &mut Reply| {
-            reply.ok();
-            let outer = reply.deferred();
-            reply.integer(1);
-            let inner = reply.deferred();
-            reply.bulk(b"k");
-            reply.bulk(b"v");
-            reply.finish_map(inner, 1);
-            let gone = reply.deferred();
-            reply.integer(7);
-            reply.abandon(gone);
-            let empty = reply.deferred();
-            reply.finish_set(empty, 0);
-            reply.finish_array(outer, 3);
-        };
-        assert_both(nested, "+OK|*3|:1|*2|$1|k|$1|v|*0|", "+OK|*3|:1|%1|$1|k|$1|v|~0|");
-    }
-
-    #[test]
-    fn a_buffer_is_taken_and_given_back() {
-        let mut reply = Reply::new(Protocol::Resp3);
-        reply.ok();
-        let len = reply.len();
-        reply.null();
-        reply.truncate(len);
-        let buf = reply.take();
-        assert_eq!(buf, b"+OK\r\n");
-        assert!(reply.is_empty());
-        reply.reuse(buf);
-        assert_eq!(reply.as_bytes(), b"");
-        assert!(reply.capacity() > 0);
-        assert_eq!(reply.protocol(), Protocol::Resp3);
-    }
-}
+mod tests;
