@@ -98,17 +98,59 @@ pub(crate) fn floor(snapshot: &LoadSnapshot, goal: &Goal) -> (f64, usize) {
     (fluid_floor(&ledger, &band), band.dominant.len())
 }
 
-/// The load spread that the hottest slot leaves behind, wherever it is: the others share the rest.
-pub(crate) fn load_floor(snapshot: &LoadSnapshot, goal: &Goal) -> f64 {
-    let ledger = Ledger::levels(snapshot, goal);
-    let cores: f64 = ledger.accepting().map(|bin| ledger.bins[bin].cores).sum();
-    let most = ledger.accepting().map(|bin| ledger.bins[bin].cores).fold(0.0, f64::max);
-    let total: f64 = ledger.cpu.iter().sum();
-    let hottest = ledger.load.iter().copied().fold(0.0, f64::max);
-    if cores <= most {
-        return 0.0;
+/// The load spread that no plan gets below: what cannot move stays, slots that cause more than an
+/// even share go to the coldest bins, and the rest is poured over the bins like water.
+pub(crate) fn load_floor(ledger: &Ledger) -> f64 {
+    let bins: Vec<BinIndex> = ledger.accepting().collect();
+    let cores: Vec<f64> = bins.iter().map(|&bin| ledger.bins[bin].cores).collect();
+    let mut base: Vec<f64> = bins.iter().map(|&bin| ledger.bins[bin].fixed_cpu).collect();
+    let (mut movable, mut free) = (0.0, Vec::new());
+    for (slot, &cpu) in ledger.load.iter().enumerate().filter(|(_, cpu)| **cpu > 0.0) {
+        let owner = bins.iter().position(|&bin| bin == usize::from(ledger.owner[slot]));
+        match owner {
+            Some(at) if !ledger.free[slot] => base[at] += cpu,
+            _ => {
+                movable += cpu;
+                free.push(cpu);
+            }
+        }
     }
-    (hottest / most - (total - hottest) / (cores - most)).max(0.0)
+    free.sort_unstable_by(|a, b| b.total_cmp(a));
+    for cpu in free {
+        let with = |at: &usize| (base[*at] + cpu) / cores[*at];
+        let coldest = (0..base.len()).min_by(|a, b| with(a).total_cmp(&with(b)));
+        let Some(at) = coldest else { return 0.0 };
+        if with(&at) <= water_level(&base, &cores, movable) {
+            break;
+        }
+        base[at] += cpu;
+        movable -= cpu;
+    }
+    let low = water_level(&base, &cores, movable.max(0.0));
+    let peak = base.iter().zip(&cores).map(|(base, cores)| base / cores).fold(0.0, f64::max);
+    (peak - low).max(0.0)
+}
+
+/// How high `poured` stands in vessels of these widths that hold `base` already.
+fn water_level(base: &[f64], widths: &[f64], poured: f64) -> f64 {
+    let wide: f64 = widths.iter().sum();
+    let (mut low, mut high) = (0.0, (base.iter().sum::<f64>() + poured) / wide);
+    // The level is above that of all together where some stand out.
+    let takes = |level: f64| -> f64 {
+        base.iter().zip(widths).map(|(base, width)| (level * width - base).max(0.0)).sum()
+    };
+    if takes(high) < poured {
+        return high;
+    }
+    for _ in 0..BISECTIONS {
+        let middle = (low + high) / 2.0;
+        if takes(middle) < poured {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
 }
 
 /// The spread that remains if data were divisible: what dominant and held slots leave behind.

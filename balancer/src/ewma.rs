@@ -3,24 +3,33 @@
 //! The step is `dt / (dt + window)` instead of `1 - exp(-dt / window)`: it needs no `exp`, whose
 //! last digit differs between platforms, and the same history must give the same plan anywhere.
 
-/// Two decayed averages of one value.
+/// Two decayed averages of one value. Until a window has passed, each is the plain average of all
+/// that came, so that neither the first value nor a new beginning weighs more than what follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ewma {
     fast: f64,
     slow: f64,
-    started: bool,
+    /// Milliseconds since its beginning, up to the longest window that matters.
+    age_ms: u64,
 }
 
 impl Ewma {
-    /// Takes in a value that held for `elapsed_ms`. The first sets both averages.
+    /// Takes in a value that held for `elapsed_ms`; the first sets both averages.
     pub fn update(&mut self, value: f64, elapsed_ms: u64, fast_ms: u64, slow_ms: u64) {
         let value = if value.is_finite() && value > 0.0 { value } else { 0.0 };
-        if !self.started {
-            *self = Ewma { fast: value, slow: value, started: true };
-            return;
-        }
-        self.fast += (value - self.fast) * step(elapsed_ms, fast_ms);
-        self.slow += (value - self.slow) * step(elapsed_ms, slow_ms);
+        self.fast += (value - self.fast) * step(elapsed_ms, fast_ms.min(self.age_ms));
+        self.slow += (value - self.slow) * step(elapsed_ms, slow_ms.min(self.age_ms));
+        self.age_ms = self.age_ms.saturating_add(elapsed_ms).min(slow_ms.max(fast_ms));
+    }
+
+    /// Begins anew: the next value sets both averages.
+    pub fn forget(&mut self) {
+        self.age_ms = 0;
+    }
+
+    /// The weight that the next value has in an average over a window.
+    pub fn step(&self, elapsed_ms: u64, window_ms: u64) -> f64 {
+        step(elapsed_ms, window_ms.min(self.age_ms))
     }
 
     /// The average that follows within seconds.
@@ -46,7 +55,7 @@ mod tests {
     #[test]
     fn fast_leads_and_both_arrive() {
         let mut load = Ewma::default();
-        load.update(0.0, 5_000, 15_000, 120_000);
+        (0..30).for_each(|_| load.update(0.0, 5_000, 15_000, 120_000));
         for _ in 0..6 {
             load.update(1.0, 5_000, 15_000, 120_000);
         }
@@ -55,6 +64,18 @@ mod tests {
             load.update(1.0, 5_000, 15_000, 120_000);
         }
         assert!(load.slow() > 0.999);
+    }
+
+    #[test]
+    fn a_beginning_is_a_plain_average() {
+        let mut load = Ewma::default();
+        for (value, average) in [(6.0, 6.0), (0.0, 3.0), (3.0, 3.0)] {
+            load.update(value, 5_000, 15_000, 120_000);
+            assert!((load.slow() - average).abs() < 1e-9, "{load:?}");
+        }
+        load.forget();
+        load.update(7.0, 5_000, 15_000, 120_000);
+        assert_eq!((load.fast(), load.slow()), (7.0, 7.0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::machine::{Clock, Machine};
-use crate::model::{Hold, ShardId, SlotId};
+use crate::model::{Hold, LoadSnapshot, ShardId, ShardLoad, SlotId};
 use crate::plan::{self, Trigger};
 use crate::reason::Reason;
 use crate::window::parse_zone;
@@ -19,15 +19,19 @@ pub enum Subject {
     Slot(SlotId),
 }
 
-/// What a scan of a slot's keys found; the server fills it in, bounded, on request only.
+/// What a look at a slot's keys found; the server fills it in, bounded, on request only.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
-    /// The hash tag with most bytes.
-    pub largest_tag: Option<(String, u64)>,
-    /// The key with most bytes, and its type.
+    /// The slot's bytes at that time.
+    pub bytes: u64,
+    /// The hash tag with most bytes, without its braces, and its part of all bytes, 0 to 1.
+    pub largest_tag: Option<(String, f64)>,
+    /// The key with most bytes of those looked at, its type, and its bytes.
     pub largest_key: Option<(String, &'static str, u64)>,
     /// Keys in the slot.
     pub keys: u64,
+    /// How many of them were looked at, evenly over the slot.
+    pub looked_at: u64,
     /// Whether nearly all commands only read.
     pub read_mostly: bool,
 }
@@ -49,6 +53,8 @@ pub struct Explanation {
 const MOST: f64 = 0.5;
 /// Slots named for a shard.
 const SLOTS_SHOWN: usize = 5;
+/// A slot that causes less than this, in per cent of the shard's core, is not named for its load.
+const PERCENT_SHOWN: f64 = 0.1;
 
 impl Machine {
     /// Answers `BALANCER EXPLAIN`.
@@ -130,6 +136,7 @@ impl Machine {
             let part = share(*bytes, used) * 100.0;
             answer.facts.push(format!("slot {at} holds {bytes} bytes, {part:.1} % of the shard"));
         }
+        explain_load(snapshot, load, answer);
         for (hold, word) in [
             (Hold::Locked, "busy elsewhere"),
             (Hold::Cooling, "cooling down"),
@@ -190,6 +197,21 @@ impl Machine {
             };
         }
         answer.facts.insert(0, fact);
+        if load.cpu > 0.0 {
+            let part = share_of(load.cpu, owner.cores);
+            let spent = share_of(spent(snapshot, owner), owner.cores);
+            answer.facts.push(format!(
+                "it causes {part:.1} of the {spent:.1} % that shard {} spends of its core",
+                owner.id
+            ));
+        }
+        if let Reason::HotSlot { slot: hot, .. } = self.reason()
+            && *hot == slot
+            && load.hold == Hold::Free
+        {
+            answer.reason = self.reason().clone();
+            answer.facts.insert(0, answer.reason.sentence());
+        }
         let cooling_ms = self.slots.cooling_ms(slot, clock.mono_ms);
         if cooling_ms > 0 {
             answer.facts.push(format!("it may move again in {} s", cooling_ms.div_ceil(1_000)));
@@ -200,26 +222,57 @@ impl Machine {
             answer.facts.push(format!("earlier owners of the last day: {}", names.join(", ")));
         }
         if let Some(findings) = findings {
-            explain_contents(load.bytes, load.cpu, findings, answer);
+            explain_contents(load.cpu, findings, answer);
         }
     }
 }
 
+/// What the shard spends, and on which slots most of it.
+fn explain_load(snapshot: &LoadSnapshot, shard: &ShardLoad, answer: &mut Explanation) {
+    let id = shard.id;
+    let percent = |cpu: f64| share_of(cpu, shard.cores);
+    answer.facts.push(format!(
+        "shard {id} spends {:.1} % of its core, {:.1} of it for connections that use slots of \
+         other shards",
+        percent(spent(snapshot, shard)),
+        percent(shard.fixed_cpu)
+    ));
+    let owned = snapshot.slots.iter().enumerate().filter(|(_, slot)| slot.owner == id);
+    let mut hot: Vec<(f64, usize)> = owned.map(|(at, slot)| (percent(slot.cpu), at)).collect();
+    hot.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    for (part, at) in hot.iter().take(SLOTS_SHOWN).filter(|(part, _)| *part >= PERCENT_SHOWN) {
+        answer.facts.push(format!("slot {at} causes {part:.1} %"));
+    }
+}
+
+/// Cores that a shard uses.
+fn spent(snapshot: &LoadSnapshot, shard: &ShardLoad) -> f64 {
+    let owned = snapshot.slots.iter().filter(|slot| slot.owner == shard.id);
+    shard.fixed_cpu + owned.map(|slot| slot.cpu).sum::<f64>()
+}
+
+/// Per cent of a shard's share of a core.
+fn share_of(cpu: f64, cores: f64) -> f64 {
+    if cores > 0.0 { cpu / cores * 100.0 } else { 0.0 }
+}
+
 /// Names the cause inside the slot, and what would help against it.
-fn explain_contents(bytes: u64, cpu: f64, findings: &Findings, answer: &mut Explanation) {
+fn explain_contents(cpu: f64, findings: &Findings, answer: &mut Explanation) {
+    if findings.looked_at < findings.keys {
+        let Findings { keys, looked_at, .. } = findings;
+        answer.facts.push(format!("what follows is from {looked_at} of its {keys} keys"));
+    }
     let key = findings.largest_key.as_ref();
     if let Some((name, kind, size)) = key {
         answer.facts.push(format!("largest key {name} ({kind}) has {size} bytes"));
     }
     let tag = findings.largest_tag.as_ref();
-    if let Some((name, size)) = tag {
-        let part = share(*size, bytes) * 100.0;
-        answer.facts.push(format!("{part:.0} % of it is hash tag {{{name}}}"));
+    if let Some((name, part)) = tag {
+        answer.facts.push(format!("{:.0} % of it is hash tag {{{name}}}", part * 100.0));
     }
-    let dominates = |size: u64| share(size, bytes) > MOST;
-    if key.is_some_and(|key| dominates(key.2)) {
+    if key.is_some_and(|key| share(key.2, findings.bytes) > MOST) {
         answer.suggestions.push("one key makes up the slot: split the key".into());
-    } else if let Some((name, _)) = tag.filter(|tag| dominates(tag.1)) {
+    } else if let Some((name, _)) = tag.filter(|tag| tag.1 > MOST) {
         answer.suggestions.push(format!(
             "one hash tag makes up the slot: spread it over suffixes, {{{name}:0}} to {{{name}:k}}"
         ));
@@ -253,7 +306,30 @@ fn in_words(unix_ms: i64, zone: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::in_words;
+    use super::*;
+
+    /// A tag is shown in one pair of braces, and its part is the one that was found.
+    #[test]
+    fn a_tag_is_shown_as_it_is_written() {
+        let mut answer = Explanation {
+            subject: Subject::Tier,
+            reason: Reason::Balanced,
+            facts: Vec::new(),
+            suggestions: Vec::new(),
+        };
+        let findings = Findings {
+            bytes: 1_000,
+            largest_tag: Some(("hot".into(), 0.996)),
+            largest_key: Some(("a{hot}".into(), "string", 100)),
+            keys: 2_000_000,
+            looked_at: 200_000,
+            read_mostly: false,
+        };
+        explain_contents(0.0, &findings, &mut answer);
+        assert!(answer.facts.contains(&"100 % of it is hash tag {hot}".into()), "{answer:?}");
+        assert!(answer.facts[0].contains("200000 of its 2000000 keys"));
+        assert!(answer.suggestions[0].contains("{hot:0} to {hot:k}"), "{answer:?}");
+    }
 
     #[test]
     fn moments_are_told_in_local_time() {

@@ -16,6 +16,7 @@
 //! The wanted properties and what was measured are in this crate's README.
 #![forbid(unsafe_code)]
 
+pub mod attribute;
 mod bound;
 pub mod ewma;
 pub mod explain;

@@ -89,6 +89,8 @@ pub struct ShardLoad {
     pub limit_bytes: u64,
     /// Cores that count as 100 % of load.
     pub cores: f64,
+    /// Cores that no move of a slot sets free: what connections cost whose slots are elsewhere.
+    pub fixed_cpu: f64,
     /// What it may be used for.
     pub state: ShardState,
 }
@@ -104,6 +106,7 @@ impl ShardLoad {
             fixed_bytes: 0,
             limit_bytes: capacity_bytes,
             cores: 1.0,
+            fixed_cpu: 0.0,
             state: ShardState::Active,
         }
     }

@@ -58,6 +58,26 @@ pub enum Reason {
         /// The size below which moving it would help.
         helpful_bytes: u64,
     },
+    /// One slot causes most of what the busiest bin spends; wherever it is, its bin is the busiest.
+    HotSlot {
+        /// The slot.
+        slot: SlotId,
+        /// Its owner.
+        shard: ShardId,
+        /// What it causes, a fraction of the bin's share of a core.
+        load: f64,
+        /// What the bin spends in all.
+        of: f64,
+    },
+    /// What the busiest bin spends goes to connections whose slots are elsewhere.
+    HotConnections {
+        /// The bin.
+        shard: ShardId,
+        /// What they cause, a fraction of the bin's share of a core.
+        load: f64,
+        /// What the bin spends in all.
+        of: f64,
+    },
     /// Moving more would cut the slot map into more than `balancer-max-ranges` pieces.
     MaxRanges,
     /// As many moves run as may.
@@ -99,8 +119,7 @@ impl Limit {
     fn sentence(self) -> &'static str {
         match self {
             Limit::Batch => {
-                "as many slots move as balancer-thread-batch allows; the others follow in the \
-                 next rounds"
+                "as many slots move as balancer-thread-batch allows; the others follow at once"
             }
             Limit::Chunks => "as many moves run as balancer-node-concurrency allows",
             Limit::Run => "another run is under way",
@@ -111,7 +130,7 @@ impl Limit {
 
 impl Reason {
     /// Every code, in the order of the documentation; for metric labels and help.
-    pub const CODES: [&'static str; 27] = [
+    pub const CODES: [&'static str; 29] = [
         "balanced",
         "below-min-load",
         "confirming",
@@ -128,6 +147,8 @@ impl Reason {
         "pinned",
         "no-headroom",
         "unmovable-slot",
+        "hot-slot",
+        "hot-connections",
         "max-ranges",
         "concurrency",
         "bandwidth",
@@ -165,18 +186,32 @@ impl Reason {
             Reason::Pinned => 13,
             Reason::NoHeadroom { .. } => 14,
             Reason::UnmovableSlot { .. } => 15,
-            Reason::MaxRanges => 16,
-            Reason::Concurrency(_) => 17,
-            Reason::Bandwidth => 18,
-            Reason::LatencyGuard => 19,
-            Reason::BytesPerWindow => 20,
-            Reason::StaleStats => 21,
-            Reason::Degraded => 22,
-            Reason::ExternalMigration => 23,
-            Reason::EpochChanged => 24,
-            Reason::SingleShard => 25,
-            Reason::Effort => 26,
+            Reason::HotSlot { .. } => 16,
+            Reason::HotConnections { .. } => 17,
+            Reason::MaxRanges => 18,
+            Reason::Concurrency(_) => 19,
+            Reason::Bandwidth => 20,
+            Reason::LatencyGuard => 21,
+            Reason::BytesPerWindow => 22,
+            Reason::StaleStats => 23,
+            Reason::Degraded => 24,
+            Reason::ExternalMigration => 25,
+            Reason::EpochChanged => 26,
+            Reason::SingleShard => 27,
+            Reason::Effort => 28,
         }
+    }
+
+    /// Whether both speak of the same slot or bin, with whatever figures.
+    pub fn is_about_the_same(&self, other: &Reason) -> bool {
+        let about = |reason: &Reason| match reason {
+            Reason::UnmovableSlot { slot, .. } | Reason::HotSlot { slot, .. } => Some(slot.0),
+            Reason::NoHeadroom { shard, .. } | Reason::HotConnections { shard, .. } => {
+                Some(shard.0)
+            }
+            _ => None,
+        };
+        self.index() == other.index() && about(self) == about(other)
     }
 
     /// One sentence for an operator.
@@ -206,6 +241,18 @@ impl Reason {
             Reason::UnmovableSlot { slot, shard, bytes, helpful_bytes } => format!(
                 "slot {slot} holds {bytes} bytes of shard {shard}; \
                  moving a slot helps only below {helpful_bytes} bytes"
+            ),
+            Reason::HotSlot { slot, shard, load, of } => format!(
+                "slot {slot} alone takes {:.0} of the {:.0} % that shard {shard} spends of its \
+                 core; a slot cannot be divided, and wherever it is, that shard is the busiest",
+                load * 100.0,
+                of * 100.0
+            ),
+            Reason::HotConnections { shard, load, of } => format!(
+                "connections that use slots of other shards take {:.0} of the {:.0} % that shard \
+                 {shard} spends of its core; no move of a slot takes that away",
+                load * 100.0,
+                of * 100.0
             ),
             Reason::MaxRanges => "more moves would exceed balancer-max-ranges".into(),
             Reason::Concurrency(limit) => limit.sentence().into(),

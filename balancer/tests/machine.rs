@@ -394,9 +394,11 @@ fn explain_names_the_slot_and_what_helps() {
         machine.step(clock(round * 5_000), &Event::Snapshot(&state));
     }
     let findings = Findings {
-        largest_tag: Some(("user:42".into(), 600_000)),
+        bytes: 610_000,
+        largest_tag: Some(("user:42".into(), 0.98)),
         largest_key: Some(("user:{42}:feed".into(), "zset", 100_000)),
         keys: 7,
+        looked_at: 7,
         read_mostly: false,
     };
     let at = clock(20_000);
@@ -502,7 +504,13 @@ fn each_metric_has_its_floor() {
     let status = machine.status(clock(0));
     assert!(status.memory.floor.abs() < 1e-9, "{:?}", status.memory);
     let load = status.load.unwrap();
-    // One slot of 90 %, and 30 % for the three other shards.
-    assert!((load.floor - 0.8).abs() < 1e-9, "{load:?}");
+    // One slot of 90 %, and one of 30 % that three shards cannot share.
+    assert!((load.floor - 0.9).abs() < 1e-9, "{load:?}");
+    (9..300).for_each(|slot| state.slots[slot].cpu = 0.3 / 291.0);
+    state.slots[8].cpu = 0.0;
+    let mut shared = self::machine(Tier::Thread, &[("balancer-thread-mode", "manual")]);
+    shared.observe(&state, clock(0));
+    let load = shared.status(clock(0)).load.unwrap();
+    assert!((load.floor - 0.8).abs() < 1e-9, "many slots can: {load:?}");
     assert!(load.now >= load.floor);
 }

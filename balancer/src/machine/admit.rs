@@ -9,6 +9,8 @@ use crate::reason::{Limit, Reason};
 const FINISH_MARGIN_HALVES: u64 = 3;
 /// The latency guard halves the rate down to this fraction.
 const RATE_FACTOR_MIN: f64 = 1.0 / 16.0;
+/// What a batch of hand-overs takes, with a busy thread's turns.
+const BATCH_MS: u64 = 2;
 /// Rate assumed when bandwidth is unlimited and nothing has been measured, bytes a second.
 const RATE_ASSUMED: u64 = 64 << 20;
 
@@ -88,9 +90,9 @@ impl Machine {
                 if left == 0 {
                     return (admitted, Some(Reason::Concurrency(Limit::Batch)));
                 }
-                // The second hop of a stop-over waits for the next round.
+                // The second hop of a stop-over waits for the next batch.
                 if admitted.iter().any(|other| other.slot == SlotId(slot)) {
-                    return (admitted, Some(Reason::Cooldown));
+                    return (admitted, Some(Reason::Concurrency(Limit::Batch)));
                 }
                 admitted.push(self.single(SlotId(slot), step, 0));
                 left -= 1;
@@ -116,12 +118,13 @@ impl Machine {
         }
         let mut admitted: Vec<Admitted> = Vec::new();
         let mut reason = None;
-        for step in moves {
-            if !self.has_lane(&admitted, step) {
-                reason = Some(Reason::Concurrency(Limit::Chunks));
+        for (at, step) in moves.iter().enumerate() {
+            // The second hop of a stop-over waits for the first, also where that has no lane.
+            if moves[..at].iter().any(|first| first.lo <= step.hi && step.lo <= first.hi) {
                 continue;
             }
-            if admitted.iter().any(|other| (step.lo..=step.hi).contains(&other.slot)) {
+            if !self.has_lane(&admitted, step) {
+                reason = Some(Reason::Concurrency(Limit::Chunks));
                 continue;
             }
             match self.chunk_of(step, &admitted, clock, outside) {
@@ -231,8 +234,7 @@ impl Machine {
     pub(crate) fn duration_ms(&self, plan: &Plan) -> u64 {
         match self.tier {
             Tier::Thread => {
-                let rounds = plan.slots().div_ceil(self.policy.thread_batch.max(1)) as u64;
-                rounds * self.round_ms()
+                plan.slots().div_ceil(self.policy.thread_batch.max(1)) as u64 * BATCH_MS
             }
             Tier::Node => {
                 let lanes = self.policy.node_concurrency_cluster.max(1) as u64;

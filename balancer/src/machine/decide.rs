@@ -5,17 +5,21 @@ use super::slots::{Average, MEMORY_MS, RETURN_URGENT_MS};
 use super::{
     Clock, Command, Cue, Machine, Notice, Outcome, Queued, Record, Run, STORED_MAX, State, Stored,
 };
-use crate::model::{Hold, ShardId, ShardState, Tier};
-use crate::plan::{self, Move, Plan, Trigger};
+use crate::model::Tier;
+use crate::plan::{self, Goal, Move, Plan, Trigger};
 use crate::policy::Mode;
 use crate::reason::Reason;
 use crate::window::Opening;
 
-/// Above this fill or load, and with the spread over its start, nothing is waited for.
+/// Above this fill or load, and with the spread over its start, things are urgent.
 const URGENT: f64 = 0.80;
+/// Evaluations in a row that are enough then: one may be chance.
+const URGENT_CONFIRM: u32 = 2;
 /// A run commands at most this many times the slots of its first plan, and a batch: room for data
 /// that changes meanwhile, and for moves that fail.
 const SLOTS_FACTOR: usize = 2;
+/// A reason that has not stood for so long is told again when it comes back.
+const TELL_AGAIN_MS: u64 = 3_600_000;
 
 impl Machine {
     pub(crate) fn decide(&mut self, clock: Clock, commands: &mut Vec<Command>) {
@@ -84,7 +88,7 @@ impl Machine {
     }
 
     /// Why nothing is even looked at.
-    fn standstill(&self) -> Option<(State, Reason)> {
+    pub(crate) fn standstill(&self) -> Option<(State, Reason)> {
         let health = &self.working.as_ref()?.health;
         if self.mode() == Mode::Off {
             return Some((State::Idle, Reason::ModeOff));
@@ -120,7 +124,7 @@ impl Machine {
         if self.tier == Tier::Node || calm {
             return (slow, false);
         }
-        let goal = self.policy.goal(self.tier, 0, trigger);
+        let goal = self.goal(0, Trigger::Start, Average::Fast);
         let fast = self.prepare(Average::Fast, MEMORY_MS, clock);
         let summary = fast.map(|snapshot| plan::summary(&snapshot, &goal)).unwrap_or_default();
         let memory = summary.fill_max > URGENT && summary.spread() > goal.memory.start;
@@ -137,7 +141,11 @@ impl Machine {
         if !fast.is_empty() {
             return (fast, true);
         }
-        // Only in need may a slot return to an owner of the last day.
+        if !memory {
+            return (slow, false);
+        }
+        // Only in need may a slot return to an owner of the last day; load, which is never known
+        // exactly, does not count as one.
         let relaxed = self.plan_on(Average::Fast, RETURN_URGENT_MS, trigger, clock);
         if relaxed.is_empty() { (slow, false) } else { (relaxed, true) }
     }
@@ -151,40 +159,22 @@ impl Machine {
             prepared.as_ref()
         };
         let Some(snapshot) = snapshot else { return Plan::default() };
-        plan::plan(snapshot, &self.policy.goal(self.tier, snapshot.shards.len(), trigger))
+        plan::plan(snapshot, &self.goal(snapshot.shards.len(), trigger, average))
     }
 
-    /// What is left of an approved plan and still holds: the slot is where the plan left it, it
-    /// may move, and its target has room.
-    fn rest_of(&self, moves: &[Move]) -> Plan {
-        let Some(snapshot) = self.working.as_ref() else { return Plan::default() };
-        let goal = self.policy.goal(self.tier, snapshot.shards.len(), Trigger::Continue);
-        let before = plan::summary(snapshot, &goal);
-        let mut plan = Plan { epoch: snapshot.epoch, before, after: before, ..Plan::default() };
-        let room = |to: ShardId| {
-            let shard = snapshot.shard(to)?;
-            let limit = (shard.capacity_bytes as f64 * goal.target_fill) as u64;
-            let arriving = self.flights.iter().filter(|f| f.to == to).map(|f| f.bytes).sum::<u64>();
-            let used = shard.fixed_bytes + snapshot.owned_bytes(to) + arriving;
-            (shard.state == ShardState::Active)
-                .then(|| limit.min(shard.limit_bytes).saturating_sub(used))
-        };
-        for step in moves {
-            let free = (step.lo.index()..=step.hi.index()).all(|slot| {
-                snapshot.slots.get(slot).is_some_and(|load| {
-                    load.owner == step.from && matches!(load.hold, Hold::Free | Hold::Cooling)
-                }) && !self.flights.iter().any(|flight| flight.slot.index() == slot)
-            });
-            let planned: u64 = plan.moves.iter().filter(|m| m.to == step.to).map(|m| m.bytes).sum();
-            if free && room(step.to).is_some_and(|room| room >= planned + step.bytes) {
-                plan.moves.push(*step);
-            }
+    /// The goal of now: what of the load spread may be chance is not chased.
+    pub(crate) fn goal(&self, shards: usize, trigger: Trigger, average: Average) -> Goal {
+        let mut goal = self.policy.goal(self.tier, shards, trigger);
+        if let (Some(load), Some(raw)) = (&mut goal.load, &self.raw) {
+            let noise = self.slots.noise(raw, average);
+            load.start += noise;
+            load.stop = load.stop.max(noise).min(load.start);
         }
-        plan
+        goal
     }
 
     fn watch_imbalance(&mut self, plan: &Plan, clock: Clock) {
-        let goal = self.policy.goal(self.tier, 0, Trigger::Start);
+        let goal = self.goal(0, Trigger::Start, Average::Slow);
         let over = plan.before.spread() > goal.memory.start
             || goal.load.is_some_and(|load| {
                 plan.before.load_spread() > load.start && plan.before.load_max > goal.load_min
@@ -213,32 +203,44 @@ impl Machine {
             | Reason::BelowMinLoad
             | Reason::GainTooSmall
             | Reason::SingleShard => {
-                self.announced = None;
                 self.rest(State::Idle, reason);
             }
-            _ => self.block(reason, commands),
+            _ => self.block(reason, clock, commands),
         }
     }
 
-    pub(crate) fn block(&mut self, reason: Reason, commands: &mut Vec<Command>) {
-        if self.announced.as_ref().map(Reason::code) != Some(reason.code()) {
+    /// What keeps the tier from doing what is needed; announced once, however often it comes and
+    /// goes meanwhile.
+    pub(crate) fn block(&mut self, reason: Reason, clock: Clock, commands: &mut Vec<Command>) {
+        if !self.is_announced(&reason, clock) {
             commands.push(Command::Announce(Notice::Blocked(reason.clone())));
-            self.announced = Some(reason.clone());
         }
+        self.announced = Some((reason.clone(), clock.mono_ms));
         self.rest(State::Blocked, reason);
     }
 
-    /// Counts evaluations in a row; what runs, what was asked for and what is urgent needs none.
+    /// Whether operators have been told of this reason and it has stood since, or nearly.
+    pub(crate) fn is_announced(&self, reason: &Reason, clock: Clock) -> bool {
+        self.announced.as_ref().is_some_and(|(told, stood_ms)| {
+            told.is_about_the_same(reason)
+                && clock.mono_ms.saturating_sub(*stood_ms) < TELL_AGAIN_MS
+        })
+    }
+
+    /// Counts evaluations in a row; what runs and what was asked for needs none, what is urgent
+    /// fewer.
     fn is_confirmed(&mut self, plan: &Plan, urgent: bool) -> bool {
         let drains = plan.moves.iter().any(|step| step.cause == crate::plan::Cause::Drain);
-        if self.run.is_some() || self.unfinished || self.forced.is_some() || urgent || drains {
+        if self.run.is_some() || self.unfinished || self.forced.is_some() || drains {
             return true;
         }
         self.seen = self.seen.saturating_add(1);
-        if self.seen >= self.policy.confirm {
+        let wanted =
+            if urgent { self.policy.confirm.min(URGENT_CONFIRM) } else { self.policy.confirm };
+        if self.seen >= wanted {
             return true;
         }
-        let reason = Reason::Confirming { seen: self.seen, wanted: self.policy.confirm };
+        let reason = Reason::Confirming { seen: self.seen, wanted };
         self.rest(State::Confirming, reason);
         false
     }
@@ -313,55 +315,9 @@ impl Machine {
         commands.push(Command::Announce(Notice::Queued { reason, bytes: plan.bytes(), opens_ms }));
     }
 
-    fn queue(&mut self, plan: Plan, clock: Clock) {
+    pub(crate) fn queue(&mut self, plan: Plan, clock: Clock) {
         let since_ms = self.queued.as_ref().map_or(clock.mono_ms, |queued| queued.since_ms);
         self.queued = Some(Queued { plan, since_ms });
-    }
-
-    /// Begins a run if there is none, and starts what may start now.
-    fn go_on(
-        &mut self,
-        plan: &Plan,
-        urgent: bool,
-        now: bool,
-        clock: Clock,
-        commands: &mut Vec<Command>,
-    ) {
-        if self.run.is_none() {
-            let cue = match self.forced {
-                Some(_) => Cue::Run,
-                None if urgent => Cue::Urgent,
-                None if plan.before.draining_bytes > 0 => Cue::Drain,
-                None => Cue::Spread,
-            };
-            let id = self.take_id();
-            self.begin(id, cue, plan, None, now, clock, commands);
-        }
-        self.forced = None;
-        self.queued = None;
-        self.announced = None;
-        let outside = now && !self.schedule.is_open(clock.wall_ms);
-        let (admitted, reason) = self.admit(plan, clock, now);
-        let id = self.run.as_ref().map_or(0, |run| run.record.id);
-        if let Some(run) = &mut self.run {
-            run.record.spread_after = plan.after.spread();
-            run.slots_left = run.slots_left.saturating_sub(admitted.len());
-            run.closing = admitted.len() == plan.slots() || run.slots_left == 0;
-            if let Some(approved) = &mut run.approved {
-                let started =
-                    |step: &Move| admitted.iter().any(|a| (step.lo..=step.hi).contains(&a.slot));
-                split_started(approved, &started, &admitted);
-            }
-        }
-        self.launch(&admitted, id, outside || now, clock, commands);
-        self.rest(State::Running, reason.unwrap_or(Reason::Balanced));
-        if admitted.is_empty() && self.flights.is_empty() {
-            self.queue(plan.clone(), clock);
-            let reason = self.reason.clone();
-            self.finish(Outcome::Partial, Some(reason.clone()), clock, commands);
-            self.unfinished = true;
-            self.rest(State::Queued, reason);
-        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call for each kind of run")]
@@ -380,7 +336,10 @@ impl Machine {
         let (bytes, moves) = (plan.bytes(), plan.slots());
         commands.push(Command::Announce(Notice::Started { id, cue, bytes, moves }));
         let slots_left = moves * SLOTS_FACTOR + self.policy.thread_batch;
-        self.run = Some(Run { record, approved, now, closing: false, slots_left });
+        let rest = Vec::new();
+        let planned_ms = clock.mono_ms;
+        self.run =
+            Some(Run { record, approved, now, closing: false, slots_left, rest, planned_ms });
         self.unfinished = false;
     }
 
@@ -442,28 +401,4 @@ impl Machine {
     pub(crate) fn force(&mut self, force: Force) {
         self.forced = Some(force);
     }
-}
-
-/// Takes what was started out of the approved moves; the rest of a move that was cut into chunks
-/// stays.
-fn split_started(
-    approved: &mut Vec<Move>,
-    started: &dyn Fn(&Move) -> bool,
-    admitted: &[super::Admitted],
-) {
-    let mut left = Vec::new();
-    for step in approved.drain(..) {
-        if !started(&step) {
-            left.push(step);
-            continue;
-        }
-        let inside = admitted.iter().filter(|a| (step.lo..=step.hi).contains(&a.slot));
-        let (last, bytes) =
-            inside.fold((step.lo, 0), |(last, bytes), a| (last.max(a.slot), bytes + a.bytes));
-        if last < step.hi {
-            let lo = crate::model::SlotId(last.0 + 1);
-            left.push(Move { lo, bytes: step.bytes.saturating_sub(bytes), ..step });
-        }
-    }
-    *approved = left;
 }

@@ -43,10 +43,10 @@ impl Machine {
                 true
             }
             Err(reason) => {
-                if self.announced.as_ref().map(Reason::code) != Some(reason.code()) {
+                if !self.is_announced(&reason, clock) {
                     self.counters.emergencies_blocked += 1;
                 }
-                self.block(reason, commands);
+                self.block(reason, clock, commands);
                 // A plan of the whole tier may still help, if it may start.
                 !self.schedule.is_open(clock.wall_ms)
             }
@@ -73,7 +73,7 @@ impl Machine {
             Err(reason) => {
                 self.counters.emergencies_blocked += 1;
                 self.counters.skipped[reason.index()] += 1;
-                self.block(reason, &mut commands);
+                self.block(reason, clock, &mut commands);
             }
         }
         self.working = self.prepare(super::Average::Slow, super::MEMORY_MS, clock);

@@ -5,10 +5,12 @@
 //! argument: the wall clock only for window membership, the monotonic one for durations.
 
 mod admit;
+mod carry;
 mod command;
 mod decide;
 mod emergency;
 mod history;
+mod level;
 mod operator;
 mod slots;
 mod status;
@@ -66,6 +68,10 @@ pub(crate) struct Run {
     pub(crate) closing: bool,
     /// Slots it may still command. A run under which the data moves away ends nevertheless.
     pub(crate) slots_left: usize,
+    /// Thread tier: what of the plan of the last look is not commanded yet.
+    pub(crate) rest: Vec<Move>,
+    /// When that plan was made.
+    pub(crate) planned_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -106,8 +112,8 @@ pub struct Machine {
     /// An operator wants an evaluation; `true`: windows do not apply.
     pub(crate) forced: Option<operator::Force>,
     pub(crate) emergency: bool,
-    /// The last reason that was announced as blocking.
-    pub(crate) announced: Option<Reason>,
+    /// The last reason that was announced as blocking, and when it last stood.
+    pub(crate) announced: Option<(Reason, u64)>,
     pub(crate) history: History,
     pub(crate) counters: Counters,
     pub(crate) budget: Budget,
@@ -211,7 +217,17 @@ impl Machine {
         return_ms: u64,
         clock: Clock,
     ) -> Option<LoadSnapshot> {
-        let mut snapshot = self.raw.clone()?;
+        Some(self.prepare_from(self.raw.clone()?, average, return_ms, clock))
+    }
+
+    /// [`Self::prepare`] of a snapshot that may have been changed.
+    pub(crate) fn prepare_from(
+        &self,
+        mut snapshot: LoadSnapshot,
+        average: Average,
+        return_ms: u64,
+        clock: Clock,
+    ) -> LoadSnapshot {
         snapshot.in_flight.retain(|flight| !self.flights.iter().any(|f| f.slot == flight.slot));
         snapshot.in_flight.extend(self.flights.iter().map(|flight| InFlight {
             slot: flight.slot,
@@ -220,7 +236,12 @@ impl Machine {
             bytes: flight.bytes,
         }));
         self.slots.apply(&mut snapshot, average, return_ms, clock.mono_ms);
-        Some(snapshot)
+        snapshot
+    }
+
+    /// Makes the snapshot that decisions are made on say what operators have just said.
+    pub(crate) fn refresh(&mut self) {
+        self.working = self.prepare(Average::Slow, MEMORY_MS, self.last);
     }
 
     /// Takes in that a commanded move has ended. Unknown slots are ignored.

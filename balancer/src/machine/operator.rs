@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::slots::{Average, MEMORY_MS};
 use super::{Clock, Command, Cue, Machine, Outcome, PauseStatus, State, StopHow};
 use crate::model::{LoadSnapshot, ShardId, ShardLoad, ShardState, SlotId, Tier};
 use crate::plan::{self, Goal, Plan, Trigger};
@@ -81,10 +82,12 @@ impl Machine {
         bytes_max: Option<u64>,
         clock: Clock,
     ) -> Result<Proposal, Reason> {
-        let mut snapshot = self.working.clone().ok_or(Reason::StaleStats)?;
+        let mut raw = self.raw.clone().ok_or(Reason::StaleStats)?;
         for change in changes {
-            apply_change(&mut snapshot, change);
+            apply_change(&mut raw, change);
         }
+        // After the change, because what leaves a bin may do so while it cools down.
+        let snapshot = self.prepare_from(raw, Average::Slow, MEMORY_MS, clock);
         let goal = Goal {
             bytes_max,
             ..self.policy.goal(self.tier, snapshot.shards.len(), Trigger::Continue)
@@ -202,11 +205,13 @@ impl Machine {
     /// Keeps slots where they are.
     pub fn pin(&mut self, slots: &[SlotId]) {
         slots.iter().for_each(|&slot| self.slots.set_pinned(slot, true));
+        self.refresh();
     }
 
     /// Lets pinned slots move again.
     pub fn unpin(&mut self, slots: &[SlotId]) {
         slots.iter().for_each(|&slot| self.slots.set_pinned(slot, false));
+        self.refresh();
     }
 
     /// What should be stored across restarts.

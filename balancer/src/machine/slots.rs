@@ -1,5 +1,6 @@
 //! What is remembered of each slot: its load, when it moved, whom it belonged to, pins.
 
+use super::level::BinMemory;
 use crate::ewma::Ewma;
 use crate::model::{Hold, LoadSnapshot, ShardId, ShardState, SlotId};
 
@@ -30,13 +31,18 @@ pub(crate) enum Average {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SlotMemory {
     records: Vec<Record>,
+    bins: Vec<BinMemory>,
     updated_ms: Option<u64>,
+    /// Between the last two looks.
+    elapsed_ms: u64,
+    windows: (u64, u64),
 }
 
 impl SlotMemory {
     /// Bytes on the heap, but for earlier owners.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.records.capacity() * size_of::<Record>()
+            + self.bins.capacity() * size_of::<BinMemory>()
     }
 
     /// Takes in the raw loads of a snapshot.
@@ -47,10 +53,65 @@ impl SlotMemory {
             return;
         }
         self.updated_ms = Some(mono_ms);
+        (self.elapsed_ms, self.windows) = (elapsed, windows);
+        self.follow_levels(snapshot, elapsed, windows);
         for (record, slot) in self.records.iter_mut().zip(&snapshot.slots) {
             record.load.update(slot.cpu, elapsed, windows.0, windows.1);
             record.owners.retain(|&(_, left)| mono_ms.saturating_sub(left) < MEMORY_MS);
         }
+    }
+
+    /// Lets the averages of a bin begin anew when its load has become another.
+    fn follow_levels(&mut self, snapshot: &LoadSnapshot, elapsed: u64, windows: (u64, u64)) {
+        self.bins.retain(|bin| snapshot.shard(bin.id).is_some());
+        for shard in &snapshot.shards {
+            if !self.bins.iter().any(|bin| bin.id == shard.id) {
+                self.bins.push(BinMemory::new(shard.id));
+            }
+        }
+        let count = self.bins.iter().map(|bin| usize::from(bin.id.0) + 1).max().unwrap_or(0);
+        // Of each bin by its id: the load of this look, and the average.
+        let mut sums = vec![(0.0, 0.0); count];
+        for (record, slot) in self.records.iter().zip(&snapshot.slots) {
+            if let Some(sum) = sums.get_mut(usize::from(slot.owner.0)) {
+                sum.0 += slot.cpu;
+                sum.1 += record.load.slow();
+            }
+        }
+        let mut anew = vec![false; count];
+        for bin in &mut self.bins {
+            let Some(shard) = snapshot.shard(bin.id) else { continue };
+            let (now, average) = sums[usize::from(bin.id.0)];
+            let is_new = bin.observe(shard, now, average, elapsed, windows);
+            anew[usize::from(bin.id.0)] = is_new;
+        }
+        for (record, slot) in self.records.iter_mut().zip(&snapshot.slots) {
+            if anew.get(usize::from(slot.owner.0)) == Some(&true) {
+                record.load.forget();
+            }
+        }
+    }
+
+    /// How much of the load spread may be chance, a fraction of the cores.
+    pub(crate) fn noise(&self, snapshot: &LoadSnapshot, average: Average) -> f64 {
+        let window_ms = match average {
+            Average::Fast => self.windows.0,
+            Average::Slow => self.windows.1,
+        };
+        let error = |bin: &BinMemory| {
+            let cores = snapshot.shard(bin.id).map_or(1.0, |shard| shard.cores);
+            bin.error(self.elapsed_ms, window_ms) / if cores > 0.0 { cores } else { 1.0 }
+        };
+        2.0 * self.bins.iter().map(error).fold(0.0, f64::max)
+    }
+
+    /// Cores of a bin that no move sets free, by an average.
+    fn fixed_cpu(&self, id: ShardId, average: Average) -> f64 {
+        let bin = self.bins.iter().find(|bin| bin.id == id);
+        bin.map_or(0.0, |bin| match average {
+            Average::Fast => bin.fixed.fast(),
+            Average::Slow => bin.fixed.slow(),
+        })
     }
 
     /// Writes averages, holds and the no-return rule into a snapshot.
@@ -67,6 +128,9 @@ impl SlotMemory {
             .filter(|shard| shard.state == ShardState::Drain)
             .map(|shard| shard.id)
             .collect();
+        for shard in &mut snapshot.shards {
+            shard.fixed_cpu = self.fixed_cpu(shard.id, average);
+        }
         for (at, (slot, record)) in snapshot.slots.iter_mut().zip(&self.records).enumerate() {
             slot.cpu = match average {
                 Average::Fast => record.load.fast(),
@@ -94,6 +158,9 @@ impl SlotMemory {
     pub(crate) fn hottest(&self, snapshot: &LoadSnapshot) -> f64 {
         let last = snapshot.shards.iter().map(|shard| usize::from(shard.id.0)).max();
         let mut cpu = vec![0.0; last.map_or(0, |last| last + 1)];
+        for shard in &snapshot.shards {
+            cpu[usize::from(shard.id.0)] = self.fixed_cpu(shard.id, Average::Fast);
+        }
         for (slot, record) in snapshot.slots.iter().zip(&self.records) {
             if let Some(sum) = cpu.get_mut(usize::from(slot.owner.0)) {
                 *sum += record.load.fast();

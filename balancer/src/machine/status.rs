@@ -1,8 +1,10 @@
 //! Everything that `BALANCER STATUS` and the metrics show.
 
+use super::slots::Average;
 use super::{Clock, Machine, State};
 use crate::bound;
-use crate::model::{ShardId, Tier};
+use crate::model::{ShardId, ShardLoad, SlotId, Tier};
+use crate::plan::ledger::Ledger;
 use crate::plan::{self, Threshold, Trigger};
 use crate::policy::Mode;
 use crate::reason::Reason;
@@ -66,7 +68,7 @@ pub struct MetricStatus {
     pub now: f64,
     /// Highest of all bins.
     pub max: f64,
-    /// The thresholds.
+    /// The thresholds; that of load with what may be chance.
     pub goal: Threshold,
     /// Spread that no plan can get below: what cannot move or be divided leaves it behind.
     pub floor: f64,
@@ -85,6 +87,10 @@ pub struct ShardStatus {
     pub fill: f64,
     /// Cores used over cores, slow average.
     pub cpu: f64,
+    /// The part of it that no move of a slot takes away.
+    pub fixed_cpu: f64,
+    /// The slot that causes most of it, and how much.
+    pub hottest: Option<(SlotId, f64)>,
     /// Ranges of slots.
     pub ranges: usize,
     /// Slots owned.
@@ -123,7 +129,7 @@ impl Machine {
     /// The state of now.
     pub fn status(&self, clock: Clock) -> Status {
         let shard_count = self.working.as_ref().map_or(0, |snapshot| snapshot.shards.len());
-        let goal = self.policy.goal(self.tier, shard_count, Trigger::Start);
+        let goal = self.goal(shard_count, Trigger::Start, Average::Slow);
         let summary = self
             .working
             .as_ref()
@@ -131,8 +137,10 @@ impl Machine {
             .unwrap_or_default();
         let (floor, unmovable_slots) =
             self.working.as_ref().map_or((0.0, 0), |snapshot| bound::floor(snapshot, &goal));
-        let load_floor =
-            self.working.as_ref().map_or(0.0, |snapshot| bound::load_floor(snapshot, &goal));
+        let load_floor = self
+            .working
+            .as_ref()
+            .map_or(0.0, |snapshot| bound::load_floor(&Ledger::levels(snapshot, &goal)));
         let memory =
             MetricStatus { now: summary.spread(), max: summary.fill_max, goal: goal.memory, floor };
         let load = goal.load.map(|load| MetricStatus {
@@ -185,34 +193,51 @@ impl Machine {
 
     fn shard_status(&self) -> Vec<ShardStatus> {
         let Some(snapshot) = self.working.as_ref() else { return Vec::new() };
-        snapshot
-            .shards
-            .iter()
-            .map(|shard| {
-                let (mut bytes, mut cpu, mut ranges, mut slots) = (shard.fixed_bytes, 0.0, 0, 0);
-                let mut last = None;
-                for slot in &snapshot.slots {
-                    if slot.owner == shard.id {
-                        bytes += slot.bytes;
-                        cpu += slot.cpu;
-                        slots += 1;
-                        ranges += usize::from(last != Some(shard.id));
-                    }
-                    last = Some(slot.owner);
-                }
-                let capacity = shard.capacity_bytes;
-                ShardStatus {
-                    id: shard.id,
-                    bytes,
-                    capacity,
-                    fill: if capacity > 0 { bytes as f64 / capacity as f64 } else { 0.0 },
-                    cpu: if shard.cores > 0.0 { cpu / shard.cores } else { cpu },
-                    ranges,
-                    slots,
-                    arriving: self.flights.iter().filter(|f| f.to == shard.id).count(),
-                    leaving: self.flights.iter().filter(|f| f.from == shard.id).count(),
-                }
-            })
-            .collect()
+        let mut shards: Vec<ShardStatus> =
+            snapshot.shards.iter().map(|shard| self.one_shard(shard)).collect();
+        let ids = snapshot.shards.iter().map(|shard| usize::from(shard.id.0));
+        let mut positions = vec![usize::MAX; ids.clone().max().map_or(0, |last| last + 1)];
+        ids.enumerate().for_each(|(at, id)| positions[id] = at);
+        let mut last = None;
+        for (slot, load) in (0..).zip(&snapshot.slots) {
+            let at = positions.get(usize::from(load.owner.0)).copied().unwrap_or(usize::MAX);
+            let is_new = last != Some(load.owner);
+            last = Some(load.owner);
+            let Some(shard) = shards.get_mut(at) else { continue };
+            shard.bytes += load.bytes;
+            shard.cpu += load.cpu;
+            shard.slots += 1;
+            shard.ranges += usize::from(is_new);
+            if load.cpu > shard.hottest.map_or(0.0, |(_, most)| most) {
+                shard.hottest = Some((SlotId(slot), load.cpu));
+            }
+        }
+        for (status, shard) in shards.iter_mut().zip(&snapshot.shards) {
+            let cores = if shard.cores > 0.0 { shard.cores } else { 1.0 };
+            status.cpu /= cores;
+            status.fixed_cpu /= cores;
+            status.hottest = status.hottest.map(|(slot, cpu)| (slot, cpu / cores));
+            if status.capacity > 0 {
+                status.fill = status.bytes as f64 / status.capacity as f64;
+            }
+        }
+        shards
+    }
+
+    /// A bin without its slots, loads in cores.
+    fn one_shard(&self, shard: &ShardLoad) -> ShardStatus {
+        ShardStatus {
+            id: shard.id,
+            bytes: shard.fixed_bytes,
+            capacity: shard.capacity_bytes,
+            fill: 0.0,
+            cpu: shard.fixed_cpu,
+            fixed_cpu: shard.fixed_cpu,
+            hottest: None,
+            ranges: 0,
+            slots: 0,
+            arriving: self.flights.iter().filter(|f| f.to == shard.id).count(),
+            leaving: self.flights.iter().filter(|f| f.from == shard.id).count(),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::goal::{Goal, Trigger};
 use super::ledger::{Cause, Ledger};
+use super::load;
 use super::order::Run;
 use super::{Plan, Summary, needs, summarise};
 use crate::bound;
@@ -29,11 +30,14 @@ pub(crate) fn unusable(snapshot: &LoadSnapshot, ledger: &Ledger) -> Option<Reaso
 }
 
 /// Why a state within its start thresholds is left alone.
-pub(crate) fn calm(before: &Summary, goal: &Goal) -> Reason {
-    if goal.load.is_some_and(|load| before.load_spread() > goal.limit(load)) {
-        Reason::BelowMinLoad
-    } else {
-        Reason::Balanced
+pub(crate) fn calm(ledger: &Ledger, before: &Summary, goal: &Goal) -> Reason {
+    match goal.load.filter(|&load| before.load_spread() > goal.limit(load)) {
+        None => Reason::Balanced,
+        Some(_) if before.load_max <= goal.load_min => Reason::BelowMinLoad,
+        Some(threshold) => {
+            let reasons = load::reasons(ledger, goal, threshold);
+            reasons.into_iter().next().unwrap_or(Reason::Balanced)
+        }
     }
 }
 
@@ -64,14 +68,19 @@ pub(crate) fn explain(ledger: &Ledger, goal: &Goal, plan: &mut Plan) {
             let shard = ledger.bins[bin].id;
             reasons.push(Reason::NoHeadroom { shard, missing_bytes: missing });
         }
+        // It must end without slots, empty ones too.
+        reasons.extend(held_reason(ledger, bin, 0));
     }
-    let (memory, load) =
-        needs(ledger, &after, &Goal { trigger: Trigger::Continue, ..goal.clone() });
+    let (memory, _) = needs(ledger, &after, &Goal { trigger: Trigger::Continue, ..goal.clone() });
     if memory && after.spread() > goal.memory.stop + 1e-9 {
         memory_reasons(ledger, &band.dominant, goal, &after, &mut reasons);
     }
-    if goal.load.is_some_and(|load| after.load_spread() > load.stop) && !load {
-        reasons.push(Reason::BelowMinLoad);
+    if let Some(threshold) = goal.load.filter(|load| after.load_spread() > load.stop + 1e-9) {
+        if after.load_max <= goal.load_min {
+            reasons.push(Reason::BelowMinLoad);
+        } else {
+            reasons.extend(load::reasons(ledger, goal, threshold));
+        }
     }
     if ledger.effort > goal.effort_max {
         reasons.push(Reason::Effort);
@@ -120,18 +129,18 @@ fn memory_reasons(
     } else if goal.ranges_max.is_some_and(|most| ledger.ranges() >= most) {
         reasons.push(Reason::MaxRanges);
     }
-    reasons.extend(held_reason(ledger, full));
+    reasons.extend(held_reason(ledger, full, 1));
     if reasons.is_empty() {
         reasons.push(Reason::GainTooSmall);
     }
 }
 
-/// Whether slots that may not move are what keeps the bin full.
-fn held_reason(ledger: &Ledger, full: usize) -> Option<Reason> {
+/// Whether slots that may not move, of this size at least, are what keeps the bin full.
+fn held_reason(ledger: &Ledger, full: usize, bytes_min: u64) -> Option<Reason> {
     let held = |hold: Hold| {
         (0..ledger.owner.len()).any(|slot| {
             usize::from(ledger.owner[slot]) == full
-                && ledger.bytes[slot] > 0
+                && ledger.bytes[slot] >= bytes_min
                 && ledger.hold[slot] == hold
         })
     };

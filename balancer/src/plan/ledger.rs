@@ -24,6 +24,8 @@ pub(crate) struct Bin {
     pub(crate) ceiling: u64,
     pub(crate) limit: u64,
     pub(crate) cores: f64,
+    /// Cores used by what no move takes away.
+    pub(crate) fixed_cpu: f64,
     /// Takes slots.
     pub(crate) accepts: bool,
     /// Must end empty.
@@ -132,7 +134,7 @@ impl Ledger {
         let mut ledger = Ledger {
             used: bins.iter().map(|bin| bin.fixed).collect(),
             base: bins.iter().map(|bin| bin.fixed).collect(),
-            cpu: vec![0.0; bins.len()],
+            cpu: bins.iter().map(|bin| bin.fixed_cpu).collect(),
             members: vec![Vec::new(); bins.len()],
             home: owner.clone(),
             owner,
@@ -327,6 +329,7 @@ fn make_bin(shard: &crate::model::ShardLoad, goal: &Goal) -> Bin {
         ceiling: target.min(shard.limit_bytes),
         limit: shard.limit_bytes,
         cores: if shard.cores > 0.0 { shard.cores } else { 1.0 },
+        fixed_cpu: shard.fixed_cpu.max(0.0),
         accepts: shard.state == ShardState::Active && shard.capacity_bytes > 0,
         drains: shard.state == ShardState::Drain,
     }
@@ -346,7 +349,10 @@ fn canonical_order(snapshot: &LoadSnapshot, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.sort_by_key(|&at| {
         let shard = &snapshot.shards[at];
-        (first[at], Reverse(shard.capacity_bytes), shard.fixed_bytes, shard.zone, shard.id)
+        // The bits of numbers that are not negative are in their order.
+        let fixed_cpu = shard.fixed_cpu.max(0.0).to_bits();
+        let fixed = (shard.fixed_bytes, fixed_cpu);
+        (first[at], Reverse(shard.capacity_bytes), fixed, shard.zone, shard.id)
     });
     order
 }

@@ -130,7 +130,7 @@ pub fn plan(snapshot: &LoadSnapshot, goal: &Goal) -> Plan {
         return plan;
     }
     if needs(&pristine, &before, goal) == (false, false) {
-        plan.blocked.push(blocked::calm(&before, goal));
+        plan.blocked.push(blocked::calm(&pristine, &before, goal));
         return plan;
     }
     pristine.sort();
@@ -208,7 +208,11 @@ fn needs(ledger: &Ledger, before: &Summary, goal: &Goal) -> (bool, bool) {
     });
     let memory = draining || over_limit || before.spread() > goal.limit(goal.memory) + 1e-9;
     let load = goal.load.is_some_and(|load| {
-        before.load_spread() > goal.limit(load) + 1e-9 && before.load_max > goal.load_min
+        let limit = goal.limit(load) + 1e-9;
+        before.load_spread() > limit
+            && before.load_max > goal.load_min
+            // What no plan takes away is no need.
+            && before.load_spread() - bound::load_floor(ledger) > limit
     });
     (memory, load)
 }

@@ -129,7 +129,8 @@ pub static DIRECTIVES: &[Directive] = &[
     Directive {
         name: "balancer-thread-load",
         default: "10 5",
-        doc: "Thread tier, load spread: start and stop, points of a core; 0 0 = memory only.",
+        doc: "Thread tier, load spread: start and stop, points of a thread's share of a core; \
+              0 0 = memory only.",
         parse: |p, v| {
             p.thread_load = threshold_or_none(v)?;
             Ok(())
@@ -219,7 +220,7 @@ pub static DIRECTIVES: &[Directive] = &[
     Directive {
         name: "balancer-thread-batch",
         default: "64",
-        doc: "Slots handed over in one round of the thread tier.",
+        doc: "Thread tier: slots handed over at a time; a plan's batches follow at once.",
         parse: |p, v| {
             p.thread_batch = length(v, 1, 16384)?;
             Ok(())

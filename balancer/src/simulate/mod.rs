@@ -203,6 +203,7 @@ impl Simulation<'_> {
         let before = self.machine.state();
         let commands = self.machine.observe(&self.world.snapshot(), clock);
         self.execute(&commands);
+        self.proceed();
         self.ask_for_relief();
         let after = self.machine.state();
         let reason = self.machine.reason().clone();
@@ -214,6 +215,17 @@ impl Simulation<'_> {
         for command in commands {
             let done = self.world.execute(self.setup.tier, command, self.now_ms, open);
             self.acknowledge(&done);
+        }
+    }
+
+    /// What follows at once when a batch is done.
+    fn proceed(&mut self) {
+        loop {
+            let commands = self.machine.proceed(self.clock());
+            if commands.is_empty() {
+                return;
+            }
+            self.execute(&commands);
         }
     }
 
