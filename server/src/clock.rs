@@ -30,6 +30,13 @@ struct ManualHands {
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<ManualHands>);
 
+/// CPU time that the calling thread has used, user and system, in nanoseconds.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    part(used.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(used.tv_nsec))
+}
+
 impl Clock {
     /// The clocks of the machine.
     #[must_use]

@@ -233,18 +233,18 @@ fn take_resources(
 
 /// What only the data shows to be wrong with the balancer's directives, and times that do not
 /// exist.
-fn warn_of_balancer(shared: &Node) {
-    let (config, wall_ms) = (shared.config.load(), shared.clock.wall_ms());
-    let rebalance = shared.balance.lock();
-    let (tier, Some(snapshot)) = (rebalance.machine.tier(), rebalance.machine.working()) else {
-        return;
-    };
-    for warning in config.balancer.warnings(tier, wall_ms, snapshot) {
-        // The directive itself has said so.
-        if warning != Warning::NeverOpen {
-            shared.log.line(wall_ms, Level::Warning, &warning.to_string());
+fn warn_of_balancer(shared: &Arc<Node>) {
+    let (node, config) = (Arc::clone(shared), shared.config.load());
+    shared.balance.leave_word(shared, move |desk| {
+        let wall_ms = node.clock.wall_ms();
+        let (tier, Some(snapshot)) = (desk.machine.tier(), desk.machine.working()) else { return };
+        for warning in config.balancer.warnings(tier, wall_ms, snapshot) {
+            // The directive itself has said so.
+            if warning != Warning::NeverOpen {
+                node.log.line(wall_ms, Level::Warning, &warning.to_string());
+            }
         }
-    }
+    });
 }
 
 /// What a change means outside of the shards, which look at the configuration themselves.

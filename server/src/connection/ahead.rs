@@ -38,6 +38,7 @@ pub(super) fn run_plain(
             let keys = ahead.commands.iter().map(|planned| (planned.slot, planned.hash));
             state.load_keys(session.db, keys);
         }
+        group.last_slot = ahead.commands.last().map(|planned| planned.slot);
         if !execute(&ahead, state, session.caller(), group, input, reply) {
             break Some(Stop::Flush);
         }
@@ -108,6 +109,7 @@ impl Planned {
             }
             other.begin_batch_at(caller.client, now_ms);
             other.execute_routed(self.command, routed, args, caller, reply);
+            other.count_guest(self.slot);
             other.serve_ready();
             true
         };

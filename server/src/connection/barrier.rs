@@ -113,8 +113,9 @@ impl Connection {
         let blocked = self
             .with_slots(want.clone(), "command", |state| {
                 let (args, needed) = (args.view(), want.slots());
-                let on = state.execute_slots(command, needed, first, args, caller, &mut reply)?;
-                let wait = begin_wait(state, barrier, caller, &on);
+                let on = state.execute_slots(command, needed, first, args, caller, &mut reply);
+                state.book_barrier(first);
+                let wait = begin_wait(state, barrier, caller, &on?);
                 client.blocked.lock().replace(wait.waiter.clone());
                 Some(wait)
             })

@@ -69,6 +69,8 @@ pub(crate) struct Group {
     pub(crate) long: Vec<Reply>,
     /// Bytes of all of them.
     pub(crate) local_bytes: usize,
+    /// The slot of the last command, here or elsewhere.
+    pub(crate) last_slot: Option<u16>,
     /// The shard on which the only command of a batch was executed without sending it there.
     pub(crate) on_behalf: Option<ShardId>,
 }
@@ -179,6 +181,7 @@ pub(crate) fn run_foreseen(
         return run(state, session, group, input, reply);
     }
     let args = Args::new(input.bytes, input.ranges);
+    group.last_slot = Some(planned.slot);
     planned.execute_alone(state, session.caller(), group, args, reply);
     *input.taken = input.bytes.len();
     Stop::Empty { needed: 1 }
@@ -303,6 +306,9 @@ fn data(
     if is_elsewhere && session.reply_mode != crate::commands::session::ReplyMode::On {
         return barrier(group, command, args, SmallVec::from_slice(&[slot]));
     }
+    if slot != NO_SLOT {
+        group.last_slot = Some(slot);
+    }
     let (start, routed) = (reply.len(), Routed::new(args, slot));
     dispatch(state, session.caller(), group, command, routed, args, reply);
     after_reply(session, reply, start);
@@ -325,6 +331,7 @@ fn wide(
     if group.is_empty() && slots.iter().all(|slot| state.has(*slot)) {
         let start = reply.len();
         state.execute_slots(command, &slots, slots[0], args, caller, reply);
+        group.last_slot = Some(slots[0]);
         after_reply(session, reply, start);
         if !state.ready.is_empty() {
             state.serve_ready();

@@ -3,6 +3,10 @@
 //!
 //! What a shard does for connections whose slots are elsewhere takes work off the shard that has
 //! the slots. So a shard takes a few connections at a time, and none while it is busy.
+//!
+//! A connection that has slots on several shards could be anywhere. It stays where it is, unless
+//! that shard works much more than another: then such connections go to the idlest, because no
+//! hand-over of slots takes the work on their sockets away.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,20 +23,40 @@ use crate::shard::message::Message;
 const TURNS: u32 = 64;
 /// A turn that was not takes so many of them back.
 const STEP_BACK: u32 = 8;
+/// A turn that needs other shards counts so much more than one that does not: a connection with
+/// slots everywhere has one of two turns here where there are two shards.
+const ROAM_STEP: u32 = 2;
+/// From so many on it is one with slots on several shards.
+const ROAMS: u32 = 64;
+
 /// For which shard a connection's commands are.
 #[derive(Debug, Default)]
 pub(super) struct Follow {
     to: Option<ShardId>,
     turns: u32,
+    /// How often it needed other shards lately.
+    elsewhere: u32,
+    /// Bytes through its socket, and through all of the shard's, when it came.
+    own_bytes: u64,
+    shard_bytes: u64,
 }
 
 impl Follow {
+    /// Of a connection that comes to a shard when so many bytes have gone through its socket, and
+    /// through all of that shard's.
+    pub(super) fn new(own_bytes: u64, shard_bytes: u64) -> Follow {
+        Follow { own_bytes, shard_bytes, ..Follow::default() }
+    }
+
     /// A turn whose commands are in `group` as far as they are for other shards, while replies of
     /// others may have been written.
     pub(super) fn turn(&mut self, group: &Group, has_replies: bool) {
         match &group.outgoing[..] {
             [(to, _)] if group.local_bytes == 0 && !has_replies => self.turn_for(*to),
-            _ => self.step_back(),
+            _ => {
+                self.step_back();
+                self.roam();
+            }
         }
     }
 
@@ -40,15 +64,38 @@ impl Follow {
     #[inline]
     pub(super) fn turn_for(&mut self, to: ShardId) {
         if self.to != Some(to) {
-            *self = Follow { to: Some(to), turns: 0 };
+            (self.to, self.turns) = (Some(to), 0);
         }
         self.turns = (self.turns + 1).min(TURNS);
+        self.roam();
+    }
+
+    fn roam(&mut self) {
+        self.elsewhere = (self.elsewhere + ROAM_STEP).min(2 * ROAMS);
     }
 
     /// A turn whose commands were for slots that are here, at least one of them.
     #[inline(always)]
     pub(super) fn step_back(&mut self) {
         self.turns = self.turns.saturating_sub(STEP_BACK);
+        self.elsewhere = self.elsewhere.saturating_sub(1);
+    }
+
+    /// Whether it has slots on several shards, or all of them elsewhere.
+    #[inline(always)]
+    pub(super) fn roams(&self) -> bool {
+        self.elsewhere >= ROAMS
+    }
+
+    /// The part of the shard's traffic that it has caused since it came.
+    fn part(&self, own_bytes: u64, shard_bytes: u64) -> f64 {
+        let (own, all) = (
+            own_bytes.saturating_sub(self.own_bytes),
+            shard_bytes.saturating_sub(self.shard_bytes),
+        );
+        #[allow(clippy::cast_precision_loss, reason = "a part")]
+        let part = own as f64 / all.max(own).max(1) as f64;
+        part
     }
 
     fn target(&self) -> Option<ShardId> {
@@ -64,9 +111,17 @@ struct Moving {
 }
 
 impl Connection {
+    /// What [`Follow`] knows of a connection that comes to this shard.
+    pub(super) fn follow_here(shard: &Shard, session: &Session) -> Follow {
+        Follow::new(own_bytes(session), shard_bytes(shard))
+    }
+
     /// Where the connection should move now; it has a place there.
     pub(super) fn moves_to(&self) -> Option<ShardId> {
-        let to = self.follow.target()?;
+        let to = self.follow.target();
+        if to.is_none() && !self.follow.roams() {
+            return None;
+        }
         let is_at_rest = self.filled == 0
             && self.reply.is_empty()
             && self.outbox.is_none()
@@ -75,8 +130,16 @@ impl Connection {
             && self.session.watching.is_empty()
             && !self.session.closing;
         let shared = &self.shard.shared;
-        let may_move = is_at_rest && to != self.shard.id && self.shard.state().config.follow_slots;
-        (may_move && shared.places[to.index()].take()).then_some(to)
+        if !is_at_rest || !self.shard.state().config.follow_slots {
+            return None;
+        }
+        match to {
+            Some(to) => (to != self.shard.id && shared.places[to.index()].take()).then_some(to),
+            None => {
+                let part = || self.follow.part(own_bytes(&self.session), shard_bytes(&self.shard));
+                shared.places[self.shard.id.index()].leave(part).filter(|to| *to != self.shard.id)
+            }
+        }
     }
 
     /// Moves to another shard, where [`Self::arrive`] goes on.
@@ -104,6 +167,15 @@ impl Connection {
         shard.state().counters.followed.add(1);
         Self::serve_session(shard, stream, session).await;
     }
+}
+
+fn own_bytes(session: &Session) -> u64 {
+    let client = &session.client;
+    client.net_in_bytes.load(Relaxed) + client.net_out_bytes.load(Relaxed)
+}
+
+fn shard_bytes(shard: &Shard) -> u64 {
+    shard.counters.net_in_bytes.value() + shard.counters.net_out_bytes.value()
 }
 
 #[cfg(test)]
@@ -149,5 +221,34 @@ mod tests {
         }
         (0..1_000).for_each(|_| follow.turn(&one, true));
         assert_eq!(follow.target(), None, "with replies of commands that were carried out here");
+    }
+
+    #[test]
+    fn who_has_slots_everywhere_roams() {
+        for (shards, roams) in [(1, false), (2, true), (4, true)] {
+            let mut follow = Follow::default();
+            for turn in 0..1_000_u16 {
+                match turn % shards {
+                    0 => follow.step_back(),
+                    other => follow.turn_for(ShardId(other)),
+                }
+            }
+            assert_eq!(follow.roams(), roams, "{shards} shards");
+        }
+        let mut mostly_here = Follow::default();
+        for turn in 0..1_000_u16 {
+            if turn % 5 == 0 { mostly_here.turn_for(ShardId(1)) } else { mostly_here.step_back() }
+        }
+        assert!(!mostly_here.roams());
+        let mut pipelined = Follow::default();
+        (0..100).for_each(|_| pipelined.turn(&group(&[1, 2]), true));
+        assert!(pipelined.roams());
+    }
+
+    #[test]
+    fn a_part_is_of_the_time_since_it_came() {
+        let follow = Follow::new(1_000, 10_000);
+        assert!((follow.part(1_500, 12_000) - 0.25).abs() < 1e-9);
+        assert!((follow.part(1_500, 0) - 1.0).abs() < 1e-9, "the counters were reset");
     }
 }

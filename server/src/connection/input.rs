@@ -58,6 +58,7 @@ impl Connection {
         let client = &self.session.client;
         client.net_in_bytes.fetch_add(count as u64, Relaxed);
         self.shard.counters.net_in_bytes.add(count as u64);
+        self.shard.counters.turns.add(1);
     }
 
     /// Receives more of an incomplete request.

@@ -116,6 +116,7 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
+        let follow = Self::follow_here(&shard, &session);
         let mut connection = Connection {
             session,
             stream,
@@ -132,7 +133,7 @@ impl Connection {
             waiting_bytes: 0,
             is_at_rest: false,
             seen: u64::MAX,
-            follow: Follow::default(),
+            follow,
             shard,
         };
         connection.shard.state().counters.clients.add(1);
@@ -276,14 +277,21 @@ impl Connection {
             ranges: &mut self.ranges,
         };
         let (session, group) = (&mut self.session, &mut self.group);
-        match self.foreseen.take() {
+        let stop = match self.foreseen.take() {
             Some(planned) => {
                 state.load_foreseen();
                 let (state, reply) = (&mut state, &mut self.reply);
                 batch::run_foreseen(state, session, group, &planned, &mut input, reply)
             }
             None => batch::run(&mut state, session, group, &mut input, &mut self.reply),
+        };
+        // Who has slots everywhere is not here because of one of them.
+        if let Some(slot) = group.last_slot.take()
+            && !self.follow.roams()
+        {
+            state.credit_turn(slot);
         }
+        stop
     }
 
     /// Does what a batch has stopped for, goes on with it to its end, and sends the replies.

@@ -223,7 +223,9 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
             let slots = want.slots();
             let first = first.or(slots.first().copied()).unwrap_or(NO_SLOT);
             let caller = Caller { may_block: false, ..session.caller() };
-            if let Some(on) = state.execute_slots(command, slots, first, args, caller, reply) {
+            let on = state.execute_slots(command, slots, first, args, caller, reply);
+            state.book_barrier(first);
+            if let Some(on) = on {
                 write_timeout(on.on_timeout, reply);
             }
         }

@@ -10,6 +10,7 @@ pub(crate) mod slot;
 pub(crate) mod statistics;
 pub(crate) mod waiters;
 pub(crate) mod watchers;
+pub(crate) mod work;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

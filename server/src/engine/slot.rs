@@ -17,15 +17,20 @@ pub(crate) struct Slot {
     pub(crate) work: Work,
 }
 
-/// What `CLUSTER SLOT-STATS` reports beside keys and bytes. All of it only ever grows.
+/// What `CLUSTER SLOT-STATS` reports beside keys and bytes, and what the balancer needs to tell
+/// whose work a thread's time is. All of it only ever grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Work {
     /// Commands executed.
     pub(crate) commands: u64,
-    /// Nanoseconds of the shard thread.
+    /// Nanoseconds of the handlers.
     pub(crate) cpu_ns: u64,
     /// Bytes of requests.
     pub(crate) net_in_bytes: u64,
     /// Bytes of replies.
     pub(crate) net_out_bytes: u64,
+    /// Commands that came from connections of other shards.
+    pub(crate) guests: u64,
+    /// Turns of connections that are on this shard because of this slot.
+    pub(crate) turns: u64,
 }

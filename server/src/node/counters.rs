@@ -39,6 +39,7 @@ impl ShardCounters {
         for counter in [
             &self.commands,
             &self.connections,
+            &self.turns,
             &self.net_in_bytes,
             &self.net_out_bytes,
             &self.keyspace_hits,
@@ -73,6 +74,8 @@ pub(crate) struct ShardCounters {
     pub(crate) clients: Counter,
     /// Connections in a blocking command now.
     pub(crate) blocked_clients: Counter,
+    /// Times that something was read from a socket.
+    pub(crate) turns: Counter,
     /// Bytes read from sockets.
     pub(crate) net_in_bytes: Counter,
     /// Bytes written to sockets.

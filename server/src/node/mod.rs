@@ -67,8 +67,11 @@ pub(crate) struct Node {
     pub(crate) stop: tokio::sync::Notify,
     /// How shards ask for relief.
     pub(crate) relief: Relief,
-    /// The balancer of the thread tier.
-    pub(crate) balance: Mutex<Balance>,
+    /// The desk of the thread tier's balancer.
+    pub(crate) balance: Balance,
+    /// The share of a core that a shard's thread has: one core, or less where there are more shards
+    /// than cores.
+    pub(crate) core_share: f64,
     /// Bytes in use after the start.
     pub(crate) startup_bytes: AtomicU64,
     /// Work per second, as of the last sample.
@@ -107,7 +110,8 @@ impl Node {
             stopping: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),
             relief: Relief::default(),
-            balance: Mutex::new(balance),
+            core_share: core_share(shards),
+            balance,
             startup_bytes: AtomicU64::new(0),
             rates: Mutex::default(),
             slow_ids: AtomicU64::new(0),
@@ -152,6 +156,13 @@ impl Node {
         self.stop.notify_waiters();
         self.stop.notify_one();
     }
+}
+
+/// What a shard has of the processors that the process may use.
+fn core_share(shards: u16) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a count of processors")]
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    (cores / f64::from(shards)).min(1.0)
 }
 
 /// 40 hex digits from a seed.

@@ -3,17 +3,19 @@
 
 mod collect;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ballast_balancer::machine::{Clock as Clocks, Command, Event, Machine, Notice};
+use ballast_balancer::machine::{Clock as Clocks, Command, Event, Notice};
 use ballast_balancer::model::{LoadSnapshot, ShardId as Bin, SlotId};
 use tokio::sync::oneshot;
 
 use crate::ids::ShardId;
 use crate::log::Level;
-use crate::node::balance::clocks;
+use crate::node::balance::{Answer, Desk, clocks};
 use crate::node::relief;
+use crate::shard::ShardState;
 use crate::shard::message::Message;
 use crate::shard::shared::Shared;
 
@@ -25,107 +27,148 @@ const ALONE_LOOK_EVERY_MS: u64 = 30_000;
 
 /// The coordinator's life. A process with one shard has nothing to balance, but still answers.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut collector = collect::Collector::default();
-    let mut looked = None;
+    let mut coordinator = Coordinator {
+        desk: Desk::new(&shared.config.load()),
+        collector: collect::Collector::default(),
+        looked: None,
+        shared,
+    };
     loop {
-        wait_until_due(&shared, looked).await;
-        looked = Some(clocks(&shared));
-        let snapshot = collector.collect(&shared).await;
-        if collect::is_stopping(&snapshot, &shared) {
+        coordinator.wait_until_due().await;
+        coordinator.looked = Some(clocks(&coordinator.shared));
+        let snapshot = coordinator.collector.collect(&coordinator.shared).await;
+        if collect::is_stopping(&snapshot, &coordinator.shared) {
             return;
         }
-        shared.balance.lock().collector_bytes = collector.heap_bytes();
-        observe(&shared, &snapshot).await;
-        relieve(&shared, &snapshot).await;
+        coordinator.desk.collector_bytes = coordinator.collector.heap_bytes();
+        coordinator.observe(&snapshot).await;
+        coordinator.relieve(&snapshot).await;
     }
 }
 
-/// `looked` is when it looked last; it looks at once if it never did.
-async fn wait_until_due(shared: &Shared, looked: Option<Clocks>) {
-    loop {
-        {
-            let mut rebalance = shared.balance.lock();
-            let now_ms = shared.clock.mono_ms();
-            let due = looked.is_none_or(|at| due_ms(shared, &rebalance.machine, at) <= now_ms);
-            let asked = !rebalance.commands.is_empty() || rebalance.at_once;
-            if due || asked || shared.relief.is_asked() {
-                rebalance.at_once = false;
+/// Who alone has the machine.
+struct Coordinator {
+    desk: Desk,
+    collector: collect::Collector,
+    /// When it looked last; it looks at once if it never did.
+    looked: Option<Clocks>,
+    shared: Arc<Shared>,
+}
+
+impl Coordinator {
+    async fn wait_until_due(&mut self) {
+        loop {
+            self.answer_asks();
+            let now_ms = self.shared.clock.mono_ms();
+            let due = self.looked.is_none_or(|at| self.due_ms(at) <= now_ms);
+            let asked = !self.desk.commands.is_empty() || self.desk.at_once;
+            if due || asked || self.shared.relief.is_asked() {
+                self.desk.at_once = false;
                 return;
             }
-        }
-        // Whichever comes first leads to another look.
-        let _ = tokio::time::timeout(LOOK_EVERY, shared.relief.wake.notified()).await;
-    }
-}
-
-/// When to look again. A process with one shard only shows what it holds.
-fn due_ms(shared: &Shared, machine: &Machine, looked: Clocks) -> u64 {
-    if shared.shards() == 1 {
-        return looked.mono_ms + ALONE_LOOK_EVERY_MS;
-    }
-    machine.due_ms(looked)
-}
-
-async fn observe(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
-    let commands = {
-        let mut rebalance = shared.balance.lock();
-        let policy = shared.config.load().balancer.clone();
-        if *rebalance.machine.policy() != policy {
-            rebalance.machine.set_policy(policy);
-        }
-        let mut commands = std::mem::take(&mut rebalance.commands);
-        commands.extend(rebalance.machine.observe(snapshot, clocks(shared)));
-        commands
-    };
-    carry_out(shared, commands).await;
-    let allowed = relief::allowed(&shared.balance.lock().machine, clocks(shared));
-    shared.relief.renew(snapshot, allowed, shared.clock.mono_ms());
-}
-
-/// Shards that are at their share: the smallest hand-over that gives them room, or leave to
-/// evict.
-async fn relieve(shared: &Arc<Shared>, snapshot: &LoadSnapshot) {
-    for shard in shared.relief.take_asked(shared.shards()) {
-        let needed_bytes = relief::needed_bytes(snapshot, shard);
-        let event = Event::ShardAtLimit { shard: Bin(shard.0), needed_bytes };
-        let commands = shared.balance.lock().machine.step(clocks(shared), &event);
-        let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
-        carry_out(shared, commands).await;
-        if !moves {
-            shared.relief.refuse(shard, shared.clock.mono_ms());
+            // Whichever comes first leads to another look.
+            let wake = self.shared.relief.wake.notified();
+            let _ = tokio::time::timeout(LOOK_EVERY, wake).await;
         }
     }
-}
 
-/// Hands over the slots of the moves and acknowledges each.
-async fn carry_out(shared: &Arc<Shared>, commands: Vec<Command>) {
-    let mut moves = Vec::new();
-    for command in commands {
-        match command {
-            Command::Move { slot, from, to, .. } => moves.push((slot, from, to)),
-            // A hand-over is done or not begun: there is nothing to stop half way.
-            Command::Stop { .. } => {}
-            Command::Announce(notice) => announce(shared, &notice),
+    /// When to look again. A process with one shard only shows what it holds.
+    fn due_ms(&self, looked: Clocks) -> u64 {
+        if self.shared.shards() == 1 {
+            return looked.mono_ms + ALONE_LOOK_EVERY_MS;
+        }
+        self.desk.machine.due_ms(looked)
+    }
+
+    /// Does what commands ask for. They are answered when everybody sees what has changed.
+    fn answer_asks(&mut self) {
+        let asks = self.shared.balance.take_asks();
+        if asks.is_empty() {
+            return;
+        }
+        self.follow_policy();
+        let clocks = clocks(&self.shared);
+        let answers: Vec<Answer> =
+            asks.into_iter().map(|ask| ask(&mut self.desk, clocks)).collect();
+        self.tell();
+        answers.into_iter().for_each(|answer| answer());
+    }
+
+    fn follow_policy(&mut self) {
+        let config = self.shared.config.load();
+        if *self.desk.machine.policy() != config.balancer {
+            self.desk.machine.set_policy(config.balancer.clone());
         }
     }
-    let mut answers = Vec::new();
-    for (slot, from, to) in moves {
-        let (sender, receiver) = oneshot::channel();
-        let call = move |state: &mut crate::shard::ShardState| {
-            // The coordinator waits for the answer as long as there are threads.
-            let _ = sender.send(state.hand_over(slot.0, ShardId(to.0)));
-        };
-        shared.mailboxes[usize::from(from.0)].push(Message::Call(Box::new(call)));
-        answers.push((slot, receiver));
-    }
-    for (slot, answer) in answers {
-        let done = answer.await.unwrap_or(false);
-        acknowledge(shared, slot, done);
-    }
-}
 
-fn acknowledge(shared: &Shared, slot: SlotId, done: bool) {
-    shared.balance.lock().machine.completed(slot, done, clocks(shared));
+    fn tell(&self) {
+        self.shared.balance.publish(self.desk.tell(clocks(&self.shared)));
+    }
+
+    async fn observe(&mut self, snapshot: &LoadSnapshot) {
+        self.follow_policy();
+        let mut commands = std::mem::take(&mut self.desk.commands);
+        commands.extend(self.desk.machine.observe(snapshot, clocks(&self.shared)));
+        // A plan is carried out batch by batch, with what operators say in between.
+        while !commands.is_empty() {
+            self.carry_out(commands).await;
+            self.answer_asks();
+            commands = std::mem::take(&mut self.desk.commands);
+            commands.extend(self.desk.machine.proceed(clocks(&self.shared)));
+        }
+        self.tell();
+        let allowed = relief::allowed(&self.desk.machine, clocks(&self.shared));
+        self.shared.relief.renew(snapshot, allowed, self.shared.clock.mono_ms());
+    }
+
+    /// Shards that are at their share: the smallest hand-over that gives them room, or leave to
+    /// evict.
+    async fn relieve(&mut self, snapshot: &LoadSnapshot) {
+        for shard in self.shared.relief.take_asked(self.shared.shards()) {
+            let needed_bytes = relief::needed_bytes(snapshot, shard);
+            let event = Event::ShardAtLimit { shard: Bin(shard.0), needed_bytes };
+            let commands = self.desk.machine.step(clocks(&self.shared), &event);
+            let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
+            self.carry_out(commands).await;
+            if !moves {
+                self.shared.relief.refuse(shard, self.shared.clock.mono_ms());
+            }
+        }
+    }
+
+    /// Hands over the slots of the moves and acknowledges each.
+    async fn carry_out(&mut self, commands: Vec<Command>) {
+        // In the order of the plan, one message for all slots that a shard gives away.
+        let mut given: BTreeMap<ShardId, Vec<(u16, ShardId)>> = BTreeMap::new();
+        for command in commands {
+            match command {
+                Command::Move { slot, from, to, .. } => {
+                    given.entry(ShardId(from.0)).or_default().push((slot.0, ShardId(to.0)));
+                }
+                // A hand-over is done or not begun: there is nothing to stop half way.
+                Command::Stop { .. } => {}
+                Command::Announce(notice) => announce(&self.shared, &notice),
+            }
+        }
+        let mut answers = Vec::new();
+        for (from, moves) in given {
+            let (sender, receiver) = oneshot::channel();
+            let slots: Vec<u16> = moves.iter().map(|(slot, _)| *slot).collect();
+            let call = move |state: &mut ShardState| {
+                let done = moves.into_iter().map(|(slot, to)| state.hand_over(slot, to)).collect();
+                // The coordinator waits for the answer as long as there are threads.
+                let _ = sender.send(done);
+            };
+            self.shared.mailboxes[from.index()].push(Message::Call(Box::new(call)));
+            answers.push((slots, receiver));
+        }
+        for (slots, answer) in answers {
+            let done: Vec<bool> = answer.await.unwrap_or_else(|_| vec![false; slots.len()]);
+            for (slot, done) in slots.into_iter().zip(done) {
+                self.desk.machine.completed(SlotId(slot), done, clocks(&self.shared));
+            }
+        }
+    }
 }
 
 fn announce(shared: &Shared, notice: &Notice) {

@@ -75,6 +75,7 @@ impl ShardState {
                 let routed = batch.routed(batch.done);
                 self.execute_routed(next.command, routed, args, batch.caller, &mut reply);
             }
+            self.count_guest(next.slot);
             debug_assert!(self.blocked.is_none(), "blocking commands do not travel in batches");
             if reply.contiguous().is_none() {
                 batch.long_reply = Some(reply.split_off(start));

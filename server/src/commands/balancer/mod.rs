@@ -1,16 +1,18 @@
 //! `BALANCER`: what the balancer sees, what it would do and why not, and what operators tell it.
 
 mod explain;
+mod survey;
 mod write;
 
-use ballast_balancer::machine::{ApplyError, Change};
+use ballast_balancer::machine::{ApplyError, Change, Clock, Record};
 use ballast_balancer::model::{ShardId as Bin, ShardLoad, SlotId};
 use ballast_protocol::{Args, CommandError, Reply, number};
 
 use super::cluster::parse_slot;
 use super::context::SessionContext;
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::node::balance::clocks;
+use crate::commands::gather::{Gathered, Gathering};
+use crate::node::balance::Desk;
 
 const READ: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 const WRITE: u32 = READ | flag::DANGEROUS;
@@ -49,10 +51,10 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             -3,
             "plan-id [NOW]",
             WRITE,
-            Run::Session(apply),
+            Run::Gather(apply),
             "Carries out a reviewed plan.",
         ),
-        sub("cancel", 3, "<plan-id | ALL>", WRITE, Run::Session(cancel), "Stops a run, or all."),
+        sub("cancel", 3, "<plan-id | ALL>", WRITE, Run::Gather(cancel), "Stops a run, or all."),
         sub(
             "explain",
             -2,
@@ -74,7 +76,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             -2,
             "[count] [FAILED]",
             READ,
-            Run::Session(history),
+            Run::Gather(history),
             "Lists what has been done.",
         ),
         sub(
@@ -82,32 +84,25 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             -2,
             "[seconds] [REASON reason]",
             WRITE,
-            Run::Session(pause),
+            Run::Gather(pause),
             "Starts nothing until resumed, or for some seconds.",
         ),
-        sub(
-            "pin",
-            -3,
-            "slots [slots ...]",
-            WRITE,
-            Run::Session(pin),
-            "Keeps slots where they are.",
-        ),
+        sub("pin", -3, "slots [slots ...]", WRITE, Run::Gather(pin), "Keeps slots where they are."),
         sub(
             "plan",
             -2,
             "[<TIER <THREAD | NODE> | ADD bytes | REMOVE shard | MAXBYTES bytes> [...]]",
             READ,
-            Run::Session(plan),
+            Run::Gather(plan),
             "Computes what would be done, without doing it.",
         ),
-        sub("resume", 2, "", WRITE, Run::Session(resume), "Ends a pause."),
+        sub("resume", 2, "", WRITE, Run::Gather(resume), "Ends a pause."),
         sub(
             "run",
             -2,
             "[TIER <THREAD | NODE>] [NOW]",
             WRITE,
-            Run::Session(run),
+            Run::Gather(run),
             "Evaluates at once.",
         ),
         sub(
@@ -115,7 +110,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             -2,
             "[TIER <THREAD | NODE>]",
             READ,
-            Run::Session(status),
+            Run::Gather(status),
             "Shows state, windows, spread, shards and what is queued.",
         ),
         sub(
@@ -123,7 +118,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
             -3,
             "slots [slots ...]",
             WRITE,
-            Run::Session(unpin),
+            Run::Gather(unpin),
             "Lets pinned slots move again.",
         ),
     ],
@@ -182,133 +177,160 @@ fn is(text: &[u8], word: &str) -> bool {
     text.eq_ignore_ascii_case(word.as_bytes())
 }
 
-fn status(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let mut words = Words::new(args);
-    words.tier()?;
-    words.end()?;
-    let shared = &cx.shard.node;
-    let rebalance = shared.balance.lock();
-    write::status(&rebalance.machine, clocks(shared), reply);
-    Ok(())
+/// Has `work` done by the coordinator, which has the machine.
+async fn at_desk<T: Send + 'static>(
+    cx: &Gathering<'_>,
+    work: impl FnOnce(&mut Desk, Clock) -> T + Send + 'static,
+) -> Result<T, CommandError> {
+    let node = cx.node();
+    let answer = node.balance.ask(node, work).await;
+    answer.ok_or_else(|| CommandError::other("ERR The server is stopping"))
 }
 
-fn plan(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let shared = &cx.shard.node;
-    let mut rebalance = shared.balance.lock();
-    let mut words = Words::new(args);
-    let (mut changes, mut bytes_max) = (Vec::new(), None);
-    loop {
+fn status<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let mut words = Words::new(args);
         words.tier()?;
-        if words.take("maxbytes") {
-            bytes_max = Some(words.number()?);
-        } else if words.take("add") {
-            let capacity = words.number()?;
-            let next = u16::try_from(shared.shards() as usize + changes.len()).unwrap_or(u16::MAX);
-            changes.push(Change::Add(ShardLoad::new(Bin(next), capacity)));
-        } else if words.take("remove") {
-            let shard = words.number()?;
-            let shard = u16::try_from(shard)
-                .ok()
-                .filter(|shard| *shard < shared.shards())
-                .ok_or_else(|| CommandError::other("ERR No such shard"))?;
-            changes.push(Change::Remove(Bin(shard)));
-        } else {
-            break;
-        }
-    }
-    words.end()?;
-    let proposal = rebalance
-        .machine
-        .propose(&changes, bytes_max, clocks(shared))
-        .map_err(|reason| CommandError::other(format!("ERR {}", reason.sentence())))?;
-    write::proposal(&proposal, reply);
-    Ok(())
+        words.end()?;
+        let told = at_desk(&cx, |desk, clocks| desk.tell(clocks)).await?;
+        write::status(&told, reply);
+        Ok(())
+    })
 }
 
-fn apply(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let mut words = Words::new(args);
-    let id = words.number()?;
-    let now = words.take("now");
-    words.end()?;
-    let shared = &cx.shard.node;
-    let mut rebalance = shared.balance.lock();
-    match rebalance.machine.apply(id, now, clocks(shared)) {
-        Ok(commands) => {
-            rebalance.commands.extend(commands);
-            drop(rebalance);
-            shared.relief.wake.notify_one();
-            reply.ok();
+fn plan<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let mut words = Words::new(args);
+        let (mut changes, mut bytes_max) = (Vec::new(), None);
+        let mut next = cx.node().shards();
+        loop {
+            words.tier()?;
+            if words.take("maxbytes") {
+                bytes_max = Some(words.number()?);
+            } else if words.take("add") {
+                let capacity = words.number()?;
+                changes.push(Change::Add(ShardLoad::new(Bin(next), capacity)));
+                next = next.saturating_add(1);
+            } else if words.take("remove") {
+                let shard = known_shard(&cx, words.number()?)?;
+                changes.push(Change::Remove(shard));
+            } else {
+                break;
+            }
+        }
+        words.end()?;
+        let propose = move |desk: &mut Desk, clocks| {
+            let machine = &mut desk.machine;
+            machine.propose(&changes, bytes_max, clocks)
+        };
+        let proposal = at_desk(&cx, propose)
+            .await?
+            .map_err(|reason| CommandError::other(format!("ERR {}", reason.sentence())))?;
+        write::proposal(&proposal, reply);
+        Ok(())
+    })
+}
+
+fn known_shard(cx: &Gathering<'_>, shard: u64) -> Result<Bin, CommandError> {
+    u16::try_from(shard)
+        .ok()
+        .filter(|shard| *shard < cx.node().shards())
+        .map(Bin)
+        .ok_or_else(|| CommandError::other("ERR No such shard"))
+}
+
+fn apply<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let mut words = Words::new(args);
+        let id = words.number()?;
+        let now = words.take("now");
+        words.end()?;
+        let applied = at_desk(&cx, move |desk, clocks| {
+            let commands = desk.machine.apply(id, now, clocks)?;
+            desk.commands.extend(commands);
+            desk.at_once = true;
             Ok(())
+        });
+        match applied.await? {
+            Ok(()) => {
+                reply.ok();
+                Ok(())
+            }
+            Err(ApplyError::EpochChanged(fresh)) => Err(CommandError::other(format!(
+                "EPOCHCHANGED The slots have moved since this plan was made. BALANCER APPLY {} \
+                 carries out a fresh one",
+                fresh.id
+            ))),
+            Err(error) => Err(CommandError::other(format!("ERR {error}"))),
         }
-        Err(ApplyError::EpochChanged(fresh)) => Err(CommandError::other(format!(
-            "EPOCHCHANGED The slots have moved since this plan was made. BALANCER APPLY {} carries \
-             out a fresh one",
-            fresh.id
-        ))),
-        Err(error) => Err(CommandError::other(format!("ERR {error}"))),
-    }
+    })
 }
 
-fn run(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let mut words = Words::new(args);
-    words.tier()?;
-    let now = words.take("now");
-    words.tier()?;
-    words.end()?;
-    let shared = &cx.shard.node;
-    {
-        let mut rebalance = shared.balance.lock();
-        rebalance.machine.run(now);
-        rebalance.at_once = true;
-    }
-    shared.relief.wake.notify_one();
-    reply.ok();
-    Ok(())
+fn run<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let mut words = Words::new(args);
+        words.tier()?;
+        let now = words.take("now");
+        words.tier()?;
+        words.end()?;
+        let run = move |desk: &mut Desk, _| {
+            desk.machine.run(now);
+            desk.at_once = true;
+        };
+        at_desk(&cx, run).await?;
+        reply.ok();
+        Ok(())
+    })
 }
 
-fn pause(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let mut words = Words::new(args);
-    let mut seconds = None;
-    if let Some(text) = args.get(2).filter(|text| !is(text, "reason")) {
-        seconds = Some(number::parse_u64(text).ok_or(CommandError::NotInteger)?);
-        words.next();
-    }
-    let mut why = String::new();
-    if words.take("reason") {
-        let text = words.next().ok_or(CommandError::Syntax)?;
-        why = String::from_utf8_lossy(text).into_owned();
-    }
-    words.end()?;
-    let shared = &cx.shard.node;
-    shared.balance.lock().machine.pause(seconds, &why, clocks(shared));
-    reply.ok();
-    Ok(())
+fn pause<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let mut words = Words::new(args);
+        let mut seconds = None;
+        if let Some(text) = args.get(2).filter(|text| !is(text, "reason")) {
+            seconds = Some(number::parse_u64(text).ok_or(CommandError::NotInteger)?);
+            words.next();
+        }
+        let mut why = String::new();
+        if words.take("reason") {
+            let text = words.next().ok_or(CommandError::Syntax)?;
+            why = String::from_utf8_lossy(text).into_owned();
+        }
+        words.end()?;
+        at_desk(&cx, move |desk, clocks| desk.machine.pause(seconds, &why, clocks)).await?;
+        reply.ok();
+        Ok(())
+    })
 }
 
-fn resume(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let shared = &cx.shard.node;
-    let was_paused = {
-        let mut rebalance = shared.balance.lock();
-        rebalance.at_once = true;
-        rebalance.machine.resume()
-    };
-    shared.relief.wake.notify_one();
-    reply.integer(i64::from(was_paused));
-    Ok(())
+fn resume<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let resume = |desk: &mut Desk, _| {
+            desk.at_once = true;
+            desk.machine.resume()
+        };
+        let was_paused = at_desk(&cx, resume).await?;
+        reply.integer(i64::from(was_paused));
+        Ok(())
+    })
 }
 
-fn cancel(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let mut words = Words::new(args);
-    let id = if words.take("all") { None } else { Some(words.number()?) };
-    words.end()?;
-    let shared = &cx.shard.node;
-    let mut rebalance = shared.balance.lock();
-    let commands = rebalance.machine.cancel(id, clocks(shared));
-    reply.integer(i64::from(!commands.is_empty()));
-    rebalance.commands.extend(commands);
-    drop(rebalance);
-    shared.relief.wake.notify_one();
-    Ok(())
+fn cancel<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let mut words = Words::new(args);
+        let id = if words.take("all") { None } else { Some(words.number()?) };
+        words.end()?;
+        let cancel = move |desk: &mut Desk, clocks| {
+            let commands = desk.machine.cancel(id, clocks);
+            let is_done = !commands.is_empty();
+            desk.commands.extend(commands);
+            desk.at_once |= is_done;
+            is_done
+        };
+        let is_done = at_desk(&cx, cancel).await?;
+        reply.integer(i64::from(is_done));
+        Ok(())
+    })
 }
 
 /// The slots `12 17-30 …`.
@@ -325,44 +347,52 @@ fn slots(args: Args<'_>) -> Result<Vec<SlotId>, CommandError> {
         }
         slots.extend((first..=last).map(SlotId));
     }
+    slots.sort_unstable();
+    slots.dedup();
     Ok(slots)
 }
 
-fn pin(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let slots = slots(args.from(2))?;
-    cx.shard.node.balance.lock().machine.pin(&slots);
-    reply.integer(i64::try_from(slots.len()).unwrap_or(i64::MAX));
-    Ok(())
+fn pin<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let slots = slots(args.from(2))?;
+        let count = slots.len();
+        at_desk(&cx, move |desk, _| desk.machine.pin(&slots)).await?;
+        reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
+        Ok(())
+    })
 }
 
-fn unpin(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let slots = slots(args.from(2))?;
-    cx.shard.node.balance.lock().machine.unpin(&slots);
-    reply.integer(i64::try_from(slots.len()).unwrap_or(i64::MAX));
-    Ok(())
+fn unpin<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let slots = slots(args.from(2))?;
+        let count = slots.len();
+        at_desk(&cx, move |desk, _| desk.machine.unpin(&slots)).await?;
+        reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
+        Ok(())
+    })
 }
 
-fn history(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let mut words = Words::new(args);
-    let mut count = usize::MAX;
-    if let Some(text) = args.get(2).filter(|text| !is(text, "failed")) {
-        let number = number::parse_u64(text).ok_or(CommandError::NotInteger)?;
-        count = usize::try_from(number).unwrap_or(usize::MAX);
-        words.next();
-    }
-    let failed = words.take("failed");
-    words.end()?;
-    let rebalance = cx.shard.node.balance.lock();
-    let records: Vec<_> = rebalance
-        .machine
-        .history()
-        .newest_first()
-        .filter(|record| !failed || write::failed(record))
-        .take(count)
-        .collect();
-    reply.array(records.len());
-    records.into_iter().for_each(|record| write::record(record, reply));
-    Ok(())
+fn history<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        let mut words = Words::new(args);
+        let mut count = usize::MAX;
+        if let Some(text) = args.get(2).filter(|text| !is(text, "failed")) {
+            let number = number::parse_u64(text).ok_or(CommandError::NotInteger)?;
+            count = usize::try_from(number).unwrap_or(usize::MAX);
+            words.next();
+        }
+        let failed = words.take("failed");
+        words.end()?;
+        let records = move |desk: &mut Desk, _| -> Vec<Record> {
+            let all = desk.machine.history().newest_first();
+            let wanted = all.filter(|record| !failed || write::failed(record));
+            wanted.take(count).cloned().collect()
+        };
+        let records = at_desk(&cx, records).await?;
+        reply.array(records.len());
+        records.iter().for_each(|record| write::record(record, reply));
+        Ok(())
+    })
 }
 
 fn help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {

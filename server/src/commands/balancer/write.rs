@@ -1,7 +1,9 @@
 //! The replies of `BALANCER`: RESP3 maps with the machine's own words.
 
-use ballast_balancer::machine::{Clock, Machine, MetricStatus, Outcome, Proposal, Record};
+use ballast_balancer::machine::{MetricStatus, Outcome, Proposal, Record};
 use ballast_protocol::Reply;
+
+use crate::node::balance::Told;
 
 fn integer(name: &str, value: u64, reply: &mut Reply) {
     reply.bulk_str(name);
@@ -28,12 +30,11 @@ fn moment(name: &str, unix_ms: Option<i64>, reply: &mut Reply) {
     }
 }
 
-pub(super) fn status(machine: &Machine, clock: Clock, reply: &mut Reply) {
-    let status = machine.status(clock);
+pub(super) fn status(told: &Told, reply: &mut Reply) {
+    let status = &told.status;
     reply.map(18);
     text("tier", status.tier.name(), reply);
-    let mode = machine.policy().render("balancer-thread-mode").unwrap_or_default();
-    text("mode", &mode, reply);
+    text("mode", &told.mode, reply);
     text("state", status.state.name(), reply);
     text("reason", status.reason.code(), reply);
     text("explanation", &status.reason.sentence(), reply);
@@ -55,12 +56,19 @@ pub(super) fn status(machine: &Machine, clock: Clock, reply: &mut Reply) {
     reply.bulk_str("shards");
     reply.array(status.shards.len());
     for shard in &status.shards {
-        reply.map(9);
+        reply.map(12);
         integer("shard", u64::from(shard.id.0), reply);
         integer("bytes", shard.bytes, reply);
         integer("capacity", shard.capacity, reply);
         points("fill", shard.fill, reply);
         points("cpu", shard.cpu, reply);
+        points("cpu-fixed", shard.fixed_cpu, reply);
+        reply.bulk_str("hottest-slot");
+        match shard.hottest {
+            Some((slot, _)) => reply.integer(i64::from(slot.0)),
+            None => reply.null(),
+        }
+        points("hottest-slot-cpu", shard.hottest.map_or(0.0, |(_, load)| load), reply);
         integer("slots", shard.slots as u64, reply);
         integer("ranges", shard.ranges as u64, reply);
         integer("arriving", shard.arriving as u64, reply);

@@ -34,7 +34,7 @@ impl Memory {
         let startup = shared.startup_bytes.load(std::sync::atomic::Ordering::Relaxed);
         let clients = shared.sum(|counters| counters.clients_bytes.value());
         let index = ballast_storage::memory::index_bytes();
-        let balancer = shared.balance.lock().heap_bytes();
+        let balancer = shared.balance.told().heap_bytes;
         let buffers = shared.sum(|counters| counters.spare_bytes.value());
         let named = startup + slots + index + clients + balancer + buffers;
         Memory {

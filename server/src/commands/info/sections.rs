@@ -287,7 +287,7 @@ pub(super) fn shards(report: &Report, text: &mut String) {
 
 pub(super) fn balancer(report: &Report, text: &mut String) {
     text.push_str("# Balancer\r\n");
-    report.shared.balance.lock().info(&report.shared, text);
+    report.shared.balance.told().info(text);
     let mut times = HandOverTimes::default();
     let shards = report.shards.iter().filter_map(|shard| shard.hand_overs.as_deref());
     shards.for_each(|of| times.add(of));
