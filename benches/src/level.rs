@@ -124,7 +124,9 @@ fn evictions(options: &Options, maxmemory: u64) -> Outcome<()> {
     for mode in ["off", "auto"] {
         let maxmemory = maxmemory.to_string();
         let args = ["--maxmemory", &maxmemory, "--maxmemory-policy", "allkeys-lru"];
-        let args = [&args[..], &["--balancer-thread-mode", mode]].concat();
+        // Each shard is held to its share, as nodes of a cluster are.
+        let apart = ["--maxmemory-shard-percent", "100", "--balancer-thread-mode", mode];
+        let args = [&args[..], &apart].concat();
         let server = start(options, &args)?;
         let mut client = server.connect()?;
         write_keys(&mut client, options)?;

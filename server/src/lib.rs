@@ -14,9 +14,10 @@
 //! # }
 //! ```
 //!
-//! `used_memory`, and with it what `maxmemory` limits, is the count of an allocator: a program that
-//! embeds a server makes [`CountingAllocator`] its `#[global_allocator]`. Without it only the
-//! tables' segments are counted.
+//! `maxmemory` limits what each server accounts for: several in a process have each their own.
+//! `used_memory` is the count of an allocator, over all of the process: a program that embeds a
+//! server makes [`CountingAllocator`] its `#[global_allocator]`. Without it only the tables'
+//! segments are in that figure.
 
 #![forbid(unsafe_code)]
 

@@ -14,6 +14,7 @@ use crate::ids::ShardId;
 use crate::log::{Level, Log};
 use crate::node::descriptors::{self, Descriptors};
 use crate::node::listeners::{self, Unavailable};
+use crate::node::memory::Starting;
 use crate::node::pid_file::PidFile;
 use crate::shard::message::Message;
 use crate::shard::shared::Shared;
@@ -135,7 +136,8 @@ impl Builder {
             written.map_err(failed).ok()
         });
         let seed = self.seed.unwrap_or_else(random_seed);
-        let shared = Arc::new(Shared::new(config, clock, log, seed));
+        let starting = Starting::begin();
+        let shared = Shared::new(config, clock, log, seed);
         shared.listeners.add(listeners).map_err(StartError::Thread)?;
         let mut threads = Vec::new();
         let (ready, all_ready) = std::sync::mpsc::channel();
@@ -152,6 +154,7 @@ impl Builder {
         let control =
             control::spawn(Arc::clone(&shared), self.signals).map_err(StartError::Thread)?;
         threads.push(control);
+        starting.end(&shared.overheads);
         let used = ballast_storage::memory::used_bytes();
         shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
         Ok(Server { shared, addresses, threads, _pid_file: pid_file })

@@ -40,7 +40,7 @@ impl Engine {
         caller: Caller,
         reply: &mut Reply,
     ) {
-        if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
+        if self.is_lease_over() && !self.admit(command) {
             return self.out_of_memory(command, reply);
         }
         self.execute_admitted(command, routed, args, caller, reply);
@@ -72,6 +72,24 @@ impl Engine {
         if slot != NO_SLOT {
             self.account(command, slot, before_bytes, timed, args, reply.len() - start);
         }
+    }
+
+    /// Whether a command has to wait until there is room for what it may write. What it asks for is
+    /// made in slices meanwhile, so that others have their turns.
+    #[inline(always)]
+    pub(crate) fn postpones(&mut self, command: &'static Command) -> bool {
+        self.is_lease_over() && self.postpones_write(command)
+    }
+
+    #[cold]
+    fn postpones_write(&mut self, command: &'static Command) -> bool {
+        command.has(flag::WRITE) && self.must_wait_for_room()
+    }
+
+    /// Makes room for a command that writes. False if there is none for one that needs some.
+    #[cold]
+    fn admit(&mut self, command: &'static Command) -> bool {
+        !command.has(flag::WRITE) || self.make_room() || !command.has(flag::DENYOOM)
     }
 
     #[cold]
@@ -111,7 +129,7 @@ impl Engine {
             return self.blocked.take();
         }
         // Before the bytes are counted: what is evicted from these very slots is accounted for.
-        if self.slots_bytes > self.limit_bytes && command.has(flag::DENYOOM) && !self.make_room() {
+        if self.is_lease_over() && !self.admit(command) {
             self.out_of_memory(command, reply);
             return None;
         }

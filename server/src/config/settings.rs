@@ -301,6 +301,8 @@ pub struct Settings {
     pub maxmemory: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
     pub maxmemory_samples: u32,
+    /// 0: a shard may take all there is.
+    pub maxmemory_shard_percent: u32,
     pub lfu_log_factor: u32,
     pub lfu_decay_time: u32,
     pub lazyfree_lazy_user_flush: bool,

@@ -39,8 +39,9 @@ pub(super) fn run_plain(
             state.load_keys(session.db, keys);
         }
         group.last_slot = ahead.commands.last().map(|planned| planned.slot);
-        if !execute(&ahead, state, session.caller(), group, input, reply) {
-            break Some(Stop::Flush);
+        let stop = execute(&ahead, state, session.caller(), group, input, reply);
+        if stop.is_some() {
+            break stop;
         }
         if count < AHEAD_MAX {
             break None;
@@ -75,7 +76,8 @@ pub(crate) fn foresee(
 }
 
 impl Planned {
-    /// Executes the only command of a batch: where its slot is, if that is possible now.
+    /// Executes the only command of a batch: where its slot is, if that is possible now. False: it
+    /// has to wait for memory.
     #[inline(always)]
     pub(super) fn execute_alone(
         &self,
@@ -84,10 +86,11 @@ impl Planned {
         group: &mut Group,
         args: Args<'_>,
         reply: &mut Reply,
-    ) {
+    ) -> bool {
         if state.has(self.slot) || !self.execute_on_behalf(state, caller, group, args, reply) {
-            self.execute(state, caller, group, args, reply);
+            return self.execute(state, caller, group, args, reply);
         }
+        true
     }
 
     /// Executes it on the shard of its slot, if that is free and the command is quick.
@@ -108,6 +111,9 @@ impl Planned {
                 return false;
             }
             other.begin_batch_at(caller.client, now_ms);
+            if other.postpones(self.command) {
+                return false;
+            }
             other.execute_routed(self.command, routed, args, caller, reply);
             other.count_guest(self.slot);
             other.serve_ready();
@@ -121,7 +127,8 @@ impl Planned {
         true
     }
 
-    /// Executes it, or collects it for the shard where its slot is.
+    /// Executes it, or collects it for the shard where its slot is. False: it has to wait for
+    /// memory.
     #[inline(always)]
     pub(super) fn execute(
         &self,
@@ -130,14 +137,14 @@ impl Planned {
         group: &mut Group,
         args: Args<'_>,
         reply: &mut Reply,
-    ) {
+    ) -> bool {
         let routed = Routed::hashed(args, self.slot, self.hash);
-        dispatch(state, caller, group, self.command, routed, args, reply);
+        dispatch(state, caller, group, self.command, routed, args, reply)
     }
 }
 
-/// Executes what has been looked at in order, or collects it for the shards where the slots are;
-/// false if the replies have to be sent before the rest.
+/// Executes what has been looked at in order, or collects it for the shards where the slots are,
+/// unless something has to be done before the rest.
 #[inline(always)]
 fn execute(
     ahead: &Lookahead,
@@ -146,17 +153,19 @@ fn execute(
     group: &mut Group,
     input: &mut Input<'_>,
     reply: &mut Reply,
-) -> bool {
+) -> Option<Stop> {
     let mut ranges = &ahead.ranges[..];
     for planned in &ahead.commands {
         let (own, others) = ranges.split_at(usize::from(planned.arguments));
         ranges = others;
         let args = Args::new(&input.bytes[*input.taken..], own);
-        planned.execute(state, caller, group, args, reply);
+        if !planned.execute(state, caller, group, args, reply) {
+            return Some(Stop::Room);
+        }
         *input.taken += planned.bytes as usize;
         if reply.len() > REPLY_BYTES || group.local_bytes > REPLY_BYTES {
-            return false;
+            return Some(Stop::Flush);
         }
     }
-    true
+    None
 }

@@ -105,6 +105,9 @@ impl Connection {
         };
         // Where it names keys, the work is theirs, though it may expire others.
         let first = barrier.slots.first().or(want.slots().first()).copied().unwrap_or(NO_SLOT);
+        if command.has(flag::WRITE) {
+            self.wait_for_room().await;
+        }
         let caller = self.session.caller();
         let mut reply = self.lend_reply();
         let args = &barrier.args;
@@ -132,6 +135,13 @@ impl Connection {
             self.reply.append(Reply::from(ended?));
         }
         Ok(())
+    }
+
+    /// Before slots are held: waits until there is room in memory, or none can be made.
+    pub(super) async fn wait_for_room(&self) {
+        while !self.session.client.is_killed() && self.shard.state().must_wait_for_room() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Takes the reply buffer out, for a closure that writes to it.

@@ -42,6 +42,8 @@ pub(crate) enum Stop {
     Again,
     /// Send the replies, then go on.
     Flush,
+    /// Let others have their turns, then go on: there is no memory yet for the next command.
+    Room,
     /// Run this alone, then go on.
     Barrier(Box<Barrier>),
     /// The connection is at its end.
@@ -148,8 +150,10 @@ pub(crate) fn run(
                 return Stop::Close("of a protocol error");
             }
         };
-        if let Next::Stop(Stop::Again) = next {
-            return Stop::Again;
+        match next {
+            Next::Stop(Stop::Again) => return Stop::Again,
+            Next::Stop(Stop::Room) => return Stop::Room,
+            _ => {}
         }
         *input.taken += consumed;
         match next {
@@ -182,7 +186,9 @@ pub(crate) fn run_foreseen(
     }
     let args = Args::new(input.bytes, input.ranges);
     group.last_slot = Some(planned.slot);
-    planned.execute_alone(state, session.caller(), group, args, reply);
+    if !planned.execute_alone(state, session.caller(), group, args, reply) {
+        return Stop::Room;
+    }
     *input.taken = input.bytes.len();
     Stop::Empty { needed: 1 }
 }
@@ -310,7 +316,9 @@ fn data(
         group.last_slot = Some(slot);
     }
     let (start, routed) = (reply.len(), Routed::new(args, slot));
-    dispatch(state, session.caller(), group, command, routed, args, reply);
+    if !dispatch(state, session.caller(), group, command, routed, args, reply) {
+        return Next::Stop(Stop::Room);
+    }
     after_reply(session, reply, start);
     Next::Go
 }
@@ -329,6 +337,9 @@ fn wide(
     slots.iter().for_each(|slot| state.load_box(*slot));
     let caller = session.caller();
     if group.is_empty() && slots.iter().all(|slot| state.has(*slot)) {
+        if state.postpones(command) {
+            return Next::Stop(Stop::Room);
+        }
         let start = reply.len();
         state.execute_slots(command, &slots, slots[0], args, caller, reply);
         group.last_slot = Some(slots[0]);
@@ -352,7 +363,8 @@ fn wide(
 }
 
 /// Runs a command whose keys are in one slot, or that has none: at once if the slot is here, and
-/// otherwise on its shard, which only a connection that wants all replies may ask for.
+/// otherwise on its shard, which only a connection that wants all replies may ask for. False: it
+/// has to wait for memory.
 #[inline(always)]
 pub(super) fn dispatch(
     state: &mut ShardState,
@@ -362,9 +374,13 @@ pub(super) fn dispatch(
     routed: Routed,
     args: Args<'_>,
     reply: &mut Reply,
-) {
+) -> bool {
     if routed.slot != NO_SLOT && !state.has(routed.slot) {
-        return collect(state, caller, group, command, routed, args);
+        collect(state, caller, group, command, routed, args);
+        return true;
+    }
+    if state.postpones(command) {
+        return false;
     }
     if group.is_empty() {
         state.execute_routed(command, routed, args, caller, reply);
@@ -374,6 +390,7 @@ pub(super) fn dispatch(
     if !state.ready.is_empty() {
         state.serve_ready();
     }
+    true
 }
 
 /// Runs a command here while others of its batch are collected for other shards.
@@ -453,7 +470,10 @@ fn queue(
 ) -> Next {
     debug_assert!(group.is_empty(), "MULTI is a barrier");
     // Also a command that needs none itself: what is queued takes memory.
-    if state.config.maxmemory > 0 && !state.make_room() {
+    if state.must_wait_for_room() {
+        return Next::Stop(Stop::Room);
+    }
+    if !state.make_room() {
         return refuse(state, session, group, Some(command), &CommandError::Oom, reply);
     }
     let start = reply.len();

@@ -319,6 +319,15 @@ impl Connection {
                         return Some(end);
                     }
                 }
+                Stop::Room => {
+                    if let Err(end) = self.flush().await {
+                        return Some(end);
+                    }
+                    if self.session.client.is_killed() {
+                        return Some(End::Closed);
+                    }
+                    tokio::task::yield_now().await;
+                }
                 Stop::Barrier(barrier) => {
                     // It may begin a transaction, or watch.
                     self.is_at_rest = false;

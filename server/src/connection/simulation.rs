@@ -48,7 +48,7 @@ impl World {
     fn new(seed: u64) -> World {
         let mut config = Config::default();
         config.preset("shards", &SHARDS.to_string()).expect("a number of shards");
-        let shared = Arc::new(Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), seed));
+        let shared = Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), seed);
         let shards = (0..SHARDS).map(|id| Rc::new(Shard::new(ShardId(id), Arc::clone(&shared))));
         World {
             shards: shards.collect(),
@@ -110,7 +110,7 @@ impl World {
         for shard in &self.shards {
             let state = shard.state();
             assert!(state.places.is_complete() && state.places.parked() == 0);
-            assert_eq!(state.limit_bytes, u64::MAX);
+            assert_eq!(state.lease.limit_bytes, u64::MAX);
             for slot in 0..SLOTS {
                 assert_eq!(state.has(slot), state.shared.router.owner(slot) == state.id);
             }
@@ -194,7 +194,7 @@ impl Connection {
                 let session = &mut self.session;
                 match batch::run(&mut shard.state(), session, &mut group, &mut input, &mut reply) {
                     Stop::Empty { .. } => break,
-                    Stop::Again | Stop::Flush => {}
+                    Stop::Again | Stop::Flush | Stop::Room => {}
                     Stop::Barrier(_) | Stop::Close(_) => unreachable!("they all have one key"),
                 }
                 self.finish(&mut group, &mut reply).await;
@@ -384,28 +384,36 @@ fn a_note_follows_its_slot() {
 }
 
 #[test]
-fn guests_do_not_count_against_the_share_of_memory() {
+fn a_guest_takes_of_the_lease_what_it_grows_by() {
     let world = World::new(1);
     let slot = key_slot(b"key:0");
     let owner = world.shards[0].shared.router.owner(slot).index();
     let (lender, host) = (&world.shards[owner], &world.shards[(owner + 1) % 4]);
     let long = "v".repeat(100_000);
     execute(&mut lender.state(), ArgsBuf::new(["APPEND", "key:0", &long]).view());
+    let bytes = || lender.state().slot(slot).map_or(0, |boxed| boxed.data.bytes());
+    let held = || world.shards[0].shared.held_bytes();
+    let (before, sum) = (bytes(), held());
     // The first batch takes over the configuration, and its limit.
     host.state().begin_batch(ClientId(0));
-    host.state().limit_bytes = 1_000;
+    host.state().lease.limit_bytes = 1_000_000;
     let mut slots = crate::shard::borrowing::Slots::new();
     slots.push(slot);
     let append = |state: &mut crate::shard::ShardState| {
-        execute(state, ArgsBuf::new(["APPEND", "key:0", "v"]).view())
+        execute(state, ArgsBuf::new(["APPEND", "key:0", &long]).view())
     };
     let host = Rc::clone(host);
     let mut run = Box::pin(host.with_slots(ClientId(0), Want::Slots(slots), "test", append));
     let mut context = Context::from_waker(Waker::noop());
     assert!(run.as_mut().poll(&mut context).is_pending());
     while world.shards.iter().any(|shard| world.handle_one(shard)) {}
-    assert_eq!(run.as_mut().poll(&mut context), Poll::Ready(100_001));
-    assert_eq!(host.state().limit_bytes, 1_000);
+    assert_eq!(held(), sum, "it counts on its way, and once");
+    assert_eq!(run.as_mut().poll(&mut context), Poll::Ready(200_000));
+    let on_its_way = held();
     while world.shards.iter().any(|shard| world.handle_one(shard)) {}
+    let grown = bytes() - before;
+    assert!(grown >= 100_000);
+    assert_eq!((on_its_way, held()), (sum + grown, sum + grown), "also on its way home");
+    assert_eq!(host.state().lease.limit_bytes, 1_000_000 - grown);
     world.check();
 }

@@ -102,6 +102,9 @@ impl Connection {
             self.unwatch_all();
             return Err(CommandError::ExecAbort);
         }
+        if transaction.commands.iter().any(|queued| queued.command.has(flag::WRITE)) {
+            self.wait_for_room().await;
+        }
         let want = self.transaction_slots(&transaction);
         let asks = |queued: &Queued| matches!(queued.command.run, Run::Gather(_));
         let result = if transaction.commands.iter().any(asks) {

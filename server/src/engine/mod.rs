@@ -6,6 +6,7 @@ pub(crate) mod expiry;
 pub(crate) mod hand_over_times;
 pub(crate) mod latency;
 pub(crate) mod prefetch;
+pub(crate) mod room;
 pub(crate) mod slot;
 pub(crate) mod statistics;
 pub(crate) mod waiters;
@@ -73,8 +74,10 @@ pub(crate) struct Engine {
     pub(crate) random: SmallRng,
     /// The clock for `OBJECT IDLETIME` and eviction, in the unit of the entries' 24 bits.
     pub(crate) lru_clock: u32,
-    /// Bytes that the owned slots may take before something has to give; `u64::MAX`: no limit.
-    pub(crate) limit_bytes: u64,
+    /// How much more they may take.
+    pub(crate) lease: room::Lease,
+    /// What is known of the keys to evict the right ones.
+    pub(crate) evictor: evict::Evictor,
     /// Freed in slices.
     pub(crate) garbage: ballast_storage::Garbage,
     /// Set by a handler whose caller gets the reply when all of `garbage` is freed.
@@ -114,7 +117,8 @@ impl Engine {
             now_ms: node.clock.wall_ms(),
             random: SmallRng::seed_from_u64(node.seed ^ u64::from(id.0)),
             lru_clock: ballast_storage::eviction::lru_clock(node.clock.wall_ms()),
-            limit_bytes: u64::MAX,
+            lease: room::Lease::default(),
+            evictor: evict::Evictor::default(),
             garbage: ballast_storage::Garbage::default(),
             reply_when_freed: false,
             dirty: 0,
@@ -159,6 +163,7 @@ impl Engine {
         self.now_ms = now_ms;
         self.running = client;
         self.counters.slots_bytes.set(self.owned_bytes());
+        self.look_at_leases();
         let version = self.node.config.version();
         if version != self.config_version {
             self.take_config(version);
@@ -178,7 +183,7 @@ impl Engine {
         self.statistics.configure(&self.config);
         self.limits = limits(&self.config);
         self.counts_uses = self.config.maxmemory_policy.is_lfu();
-        self.refresh_memory_limit();
+        self.renew_lease();
     }
 }
 

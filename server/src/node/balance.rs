@@ -37,8 +37,13 @@ impl Desk {
             status: self.machine.status(clocks),
             counters: self.machine.counters().clone(),
             mode: self.machine.policy().render("balancer-thread-mode").unwrap_or_default(),
-            heap_bytes: (self.machine.heap_bytes() + self.collector_bytes) as u64,
+            heap_bytes: self.heap_bytes(),
         }
+    }
+
+    /// What the balancer has on the heap, in bytes.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        (self.machine.heap_bytes() + self.collector_bytes) as u64
     }
 }
 

@@ -62,6 +62,33 @@ impl ShardCounters {
     }
 }
 
+/// What is known of the key of a shard that would be evicted next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// The shard has not looked yet.
+    Unknown,
+    /// It has none, as of when it looked.
+    Nothing,
+    /// The higher, the sooner it goes.
+    Score(u64),
+}
+
+impl ShardCounters {
+    /// What is known of the key that would be evicted next.
+    pub(crate) fn worth(&self) -> Worth {
+        match self.worth.value() {
+            0 => Worth::Unknown,
+            1 => Worth::Nothing,
+            score => Worth::Score(score - 2),
+        }
+    }
+
+    /// Publishes the score of the best candidate. Only the writer of now may call it.
+    pub(crate) fn set_worth(&self, best: Option<u64>) {
+        self.worth.set(best.map_or(1, |score| score.saturating_add(2)));
+    }
+}
+
 /// What `INFO` sums over the shards.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -104,6 +131,17 @@ pub(crate) struct ShardCounters {
     pub(crate) hold_restarts: Counter,
     /// Bytes of the owned slots, as of its last batch or cron.
     pub(crate) slots_bytes: Counter,
+    /// Bytes that the node's sum counts here, as of when the state was let go last: the boxes that
+    /// are here, and less what others still count of those that came, more what is still counted
+    /// of those that went (it wraps around: only the sum over all shards means something); garbage;
+    /// what eviction keeps.
+    pub(crate) held_bytes: Counter,
+    /// Bytes of what waits to be freed, as of the same moment.
+    pub(crate) garbage_bytes: Counter,
+    /// What the best candidate for eviction is worth; see [`Worth`].
+    worth: Counter,
+    /// Keys that may be evicted, as of when they were counted last.
+    pub(crate) evictable_keys: Counter,
     /// Bytes of its open connections: what each keeps, its buffers among it.
     pub(crate) clients_bytes: Counter,
     /// Bytes of buffers that are kept for the next batch, as of the last cron.

@@ -7,16 +7,18 @@ pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
 pub(crate) mod listeners;
+pub(crate) mod memory;
 pub(crate) mod pause;
 pub(crate) mod pid_file;
 pub(crate) mod places;
 pub(crate) mod relief;
 pub(crate) mod router;
+pub(crate) mod siblings;
 pub(crate) mod sync;
 pub(crate) mod versioned;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -28,6 +30,7 @@ use self::pause::Pause;
 use self::places::Places;
 use self::relief::Relief;
 use self::router::Router;
+use self::siblings::Siblings;
 use self::versioned::Versioned;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -72,8 +75,13 @@ pub(crate) struct Node {
     /// The share of a core that a shard's thread has: one core, or less where there are more shards
     /// than cores.
     pub(crate) core_share: f64,
-    /// Bytes in use after the start.
+    /// Bytes in use after the start, by whatever is in the process.
     pub(crate) startup_bytes: AtomicU64,
+    /// Memory that is neither in slots nor of clients.
+    pub(crate) overheads: memory::Overheads,
+    /// Head-room that shards have taken of `maxmemory`.
+    pub(crate) leases: memory::Leases,
+    siblings: OnceLock<Weak<dyn Siblings>>,
     /// Work per second, as of the last sample.
     pub(crate) rates: Mutex<Rates>,
     slow_ids: AtomicU64,
@@ -113,6 +121,9 @@ impl Node {
             core_share: core_share(shards),
             balance,
             startup_bytes: AtomicU64::new(0),
+            overheads: memory::Overheads::default(),
+            leases: memory::Leases::default(),
+            siblings: OnceLock::new(),
             rates: Mutex::default(),
             slow_ids: AtomicU64::new(0),
             config: Versioned::new(config),
@@ -122,6 +133,17 @@ impl Node {
     /// How many shard threads there are.
     pub(crate) fn shards(&self) -> u16 {
         u16::try_from(self.counters.len()).expect("as many as configured")
+    }
+
+    /// Makes the shards known to each other; once.
+    pub(crate) fn introduce(&self, siblings: Weak<dyn Siblings>) {
+        // A second time there is nothing new to tell.
+        let _ = self.siblings.set(siblings);
+    }
+
+    /// The ways of the shards to each other, once there are threads.
+    pub(crate) fn siblings(&self) -> Option<Arc<dyn Siblings>> {
+        self.siblings.get()?.upgrade()
     }
 
     /// Numbers the entries of the slow logs.

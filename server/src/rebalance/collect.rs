@@ -221,7 +221,7 @@ fn bins(shared: &Shared, total_bytes: u64) -> Vec<ShardLoad> {
     let capacity = if config.balancer.capacity > 0 {
         config.balancer.capacity / count
     } else if config.maxmemory > 0 {
-        share(shared, config.maxmemory)
+        shared.share_bytes(config.maxmemory)
     } else {
         let (times, over) = CAPACITY_PER_SHARE;
         (total_bytes / count * times / over).max(CAPACITY_MIN)
@@ -231,13 +231,6 @@ fn bins(shared: &Shared, total_bytes: u64) -> Vec<ShardLoad> {
         ..ShardLoad::new(Bin(shard), capacity.max(1))
     };
     (0..shards).map(bin).collect()
-}
-
-/// What a shard may hold of `maxmemory`, as the shards themselves compute it.
-fn share(shared: &Shared, maxmemory: u64) -> u64 {
-    let slots_bytes = shared.sum(|counters| counters.slots_bytes.value());
-    let overhead = ballast_storage::memory::used_bytes().saturating_sub(slots_bytes);
-    maxmemory.saturating_sub(overhead) / u64::from(shared.shards())
 }
 
 /// Whether the threads are ending, so that there is nothing to balance any more.

@@ -41,6 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             return;
         }
         coordinator.desk.collector_bytes = coordinator.collector.heap_bytes();
+        coordinator.shared.overheads.set_balancer(coordinator.desk.heap_bytes());
         coordinator.observe(&snapshot).await;
         coordinator.relieve(&snapshot).await;
     }

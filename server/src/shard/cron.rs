@@ -41,7 +41,7 @@ impl ShardState {
         let expiring = self.expire_slice();
         let now_ms = self.now_ms;
         self.statistics.latency.took(Event::ExpireCycle, started.elapsed(), now_ms);
-        let freeing = self.free_slice();
+        let freeing = self.relieve_slice() | self.free_slice();
         memory::return_unused(self.now_ms.unsigned_abs());
         self.cron.busy = expiring || freeing;
         self.cron.busy
@@ -50,7 +50,7 @@ impl ShardState {
     /// Figures that other threads look at.
     fn publish_figures(&mut self) {
         self.lru_clock = ballast_storage::eviction::lru_clock(self.now_ms);
-        self.refresh_memory_limit();
+        self.look_for_candidates();
         self.counters.slots_bytes.set(self.owned_bytes());
         self.publish_cpu();
         self.counters.lazyfree_pending.set(self.garbage.len() as u64);

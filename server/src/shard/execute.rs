@@ -24,14 +24,18 @@ enum Ran {
     AsFarAsItGoes,
     /// The slots of its next command are not all here.
     Needs,
+    /// There is no memory yet for its next command.
+    Waits,
 }
 
 impl ShardState {
     /// Goes on with a batch of another shard's connection until it is done, or something it
     /// needs is not here.
     pub(crate) fn continue_batch(&mut self, mut batch: Box<RemoteBatch>) {
-        if self.run_batch(&mut batch) == Ran::AsFarAsItGoes {
-            return self.answer_batch(batch);
+        match self.run_batch(&mut batch) {
+            Ran::AsFarAsItGoes => return self.answer_batch(batch),
+            Ran::Waits => return self.postponed.push(batch),
+            Ran::Needs => {}
         }
         let slots = batch.slots(batch.done);
         let places: SmallVec<[Place; 8]> = slots.iter().map(|slot| self.locate(*slot)).collect();
@@ -46,8 +50,15 @@ impl ShardState {
         }
     }
 
+    /// Goes on with the batches that waited for memory while others had their turns.
+    pub(crate) fn resume_postponed(&mut self) {
+        for batch in std::mem::take(&mut self.postponed) {
+            self.send(self.id, Message::Batch(batch));
+        }
+    }
+
     /// Executes the next commands of a batch: all, or until there are enough replies to be sent, or
-    /// the next one needs a slot that is not here.
+    /// the next one needs a slot that is not here, or memory that is not there yet.
     fn run_batch(&mut self, batch: &mut RemoteBatch) -> Ran {
         self.begin_batch(batch.caller.client);
         let mut reply = Reply::new(batch.caller.protocol);
@@ -62,6 +73,10 @@ impl ShardState {
             if !is_here {
                 batch.replies = reply.take();
                 return Ran::Needs;
+            }
+            if self.postpones(next.command) {
+                batch.replies = reply.take();
+                return Ran::Waits;
             }
             if batch.done >= loaded {
                 loaded = self.load_some(batch);

@@ -23,7 +23,13 @@ impl<S> Default for Home<S> {
     }
 }
 
-impl<S> Home<S> {
+/// What lives in a [`Home`].
+pub(crate) trait Resident {
+    /// Whoever had the state lets it go: others may look at what it publishes from now on.
+    fn let_go(&mut self) {}
+}
+
+impl<S: Resident> Home<S> {
     /// Begins to be the home of a state.
     pub(crate) fn settle(&self, state: S) {
         *self.0.lock() = Some(state);
@@ -46,17 +52,30 @@ impl<S> Home<S> {
     /// For others: does `work` on the state, if nobody holds it.
     #[inline]
     pub(crate) fn visit<R>(&self, work: impl FnOnce(&mut S) -> R) -> Option<R> {
-        self.0.try_lock()?.as_mut().map(work)
+        let mut state = self.0.try_lock()?;
+        let state = state.as_mut()?;
+        let result = work(state);
+        state.let_go();
+        Some(result)
     }
 }
 
 /// The owner's hold on its state.
-pub(crate) struct Guard<'a, S> {
+pub(crate) struct Guard<'a, S: Resident> {
     state: MutexGuard<'a, Option<S>>,
     _borrowed: RefMut<'a, ()>,
 }
 
-impl<S> Deref for Guard<'_, S> {
+impl<S: Resident> Drop for Guard<'_, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(state) = self.state.as_mut() {
+            state.let_go();
+        }
+    }
+}
+
+impl<S: Resident> Deref for Guard<'_, S> {
     type Target = S;
 
     #[inline(always)]
@@ -65,7 +84,7 @@ impl<S> Deref for Guard<'_, S> {
     }
 }
 
-impl<S> DerefMut for Guard<'_, S> {
+impl<S: Resident> DerefMut for Guard<'_, S> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut S {
         self.state.as_mut().expect("the owner lives here")

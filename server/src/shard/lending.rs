@@ -17,8 +17,6 @@ const RESTARTS_MAX: u32 = 2;
 /// Slots whose boxes a running transaction has in this shard's map.
 pub(crate) struct Loaded {
     parts: SmallVec<[LoadedPart; 2]>,
-    /// The memory limit of this shard without them.
-    limit_bytes: u64,
 }
 
 /// Of one lender.
@@ -59,19 +57,19 @@ impl Boxes for Engine {
 
     fn take(&mut self, slot: u16) -> Option<Box<Slot>> {
         let boxed = self.slots[usize::from(slot)].take()?;
-        self.slots_bytes -= boxed.data.bytes();
+        self.leaves(boxed.data.bytes());
         Some(boxed)
     }
 
     fn put(&mut self, slot: u16, boxed: Box<Slot>) {
-        self.slots_bytes += boxed.data.bytes();
+        self.arrives(boxed.data.bytes(), boxed.data.key_count());
         let place = &mut self.slots[usize::from(slot)];
         debug_assert!(place.is_none(), "a slot has one box");
         *place = Some(boxed);
     }
 
     fn take_all(&mut self) -> Vec<(u16, Box<Slot>)> {
-        self.slots_bytes = 0;
+        self.leaves(self.slots_bytes);
         let all = (0..).zip(self.slots.iter_mut());
         all.filter_map(|(slot, place)| Some((slot, place.take()?))).collect()
     }
@@ -212,23 +210,18 @@ impl ShardState {
     /// Puts the boxes of a transaction where its commands find them. Until [`Self::unload`],
     /// with no `await` between, this shard has all of them.
     pub(crate) fn load(&mut self, hold: &mut Hold) -> Loaded {
-        let limit_bytes = self.limit_bytes;
         let mut parts = SmallVec::new();
         for part in std::mem::take(&mut hold.parts) {
             let Part { lender, is_whole, boxes } = part;
             let mut slots = Vec::with_capacity(boxes.len());
             for (slot, boxed) in boxes {
-                if lender != self.id {
-                    // A guest takes nothing of this shard's share.
-                    self.limit_bytes = self.limit_bytes.saturating_add(boxed.data.bytes());
-                }
                 self.visiting_bytes += boxed.data.bytes();
                 self.engine.put(slot, boxed);
                 slots.push(slot);
             }
             parts.push(LoadedPart { lender, is_whole, slots });
         }
-        Loaded { parts, limit_bytes }
+        Loaded { parts }
     }
 
     /// Takes the boxes out again and sends each back to who lent it.
@@ -243,7 +236,6 @@ impl ShardState {
     }
 
     fn unload_parts(&mut self, loaded: Loaded) -> SmallVec<[Part<Box<Slot>>; 2]> {
-        self.limit_bytes = loaded.limit_bytes;
         self.visiting_bytes = 0;
         let mut parts = SmallVec::new();
         for LoadedPart { lender, is_whole, slots } in loaded.parts {

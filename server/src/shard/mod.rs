@@ -33,7 +33,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use self::buffers::Buffers;
-use self::home::{Guard, Home};
+use self::home::{Guard, Home, Resident};
 use self::lending::Parked;
 use self::lookahead::Lookahead;
 use self::message::{Message, Purpose, RemoteBatch};
@@ -103,6 +103,9 @@ pub(crate) struct ShardState {
     expects_returns: bool,
     /// What has waited is going on right now.
     goes_on: bool,
+    /// Batches of other shards' connections that wait for memory.
+    #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
+    pub(crate) postponed: Vec<Box<RemoteBatch>>,
     /// What this thread's connections wait for.
     pub(crate) waits: Waits,
     /// The last command that was looked up: batches repeat themselves.
@@ -116,6 +119,13 @@ pub(crate) struct ShardState {
     pub(crate) lookahead: Option<Box<Lookahead>>,
     /// What the commands will read that connections have received and are about to execute.
     pub(crate) foreseen: Foreseen,
+}
+
+impl Resident for ShardState {
+    #[inline(always)]
+    fn let_go(&mut self) {
+        self.engine.publish_bytes();
+    }
 }
 
 impl Deref for ShardState {
@@ -147,6 +157,7 @@ impl ShardState {
             places: Places::new(id),
             expects_returns: false,
             goes_on: false,
+            postponed: Vec::new(),
             waits: Waits::default(),
             last_command: None,
             cron: cron::CronState::default(),

@@ -183,6 +183,8 @@ struct Shard {
     lent: [Option<Vec<Message>>; SLOTS],
 }
 
+impl home::Resident for Shard {}
+
 impl Shard {
     /// Runs until `Stop` and leaves the boxes it has.
     fn spawn(id: usize, shared: &Arc<Shared>) -> thread::JoinHandle<[Option<Box>; SLOTS]> {

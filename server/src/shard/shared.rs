@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::Node;
+use crate::node::siblings::Siblings;
 use crate::shard::ShardState;
 use crate::shard::home::Home;
 use crate::shard::mailbox::Mailbox;
@@ -23,14 +25,26 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Shared {
+    pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Arc<Shared> {
         let node = Arc::new(Node::new(config, clock, log, seed));
         let shards = node.shards();
-        Shared {
+        let shared = Arc::new(Shared {
             node,
             mailboxes: (0..shards).map(|_| Mailbox::new()).collect(),
             homes: (0..shards).map(|_| Arc::default()).collect(),
-        }
+        });
+        let siblings: Arc<dyn Siblings> = Arc::<Shared>::clone(&shared);
+        shared.node.introduce(Arc::downgrade(&siblings));
+        shared
+    }
+}
+
+impl Siblings for Shared {
+    fn give_up(&self, of: ShardId, score_min: u64) -> Option<bool> {
+        self.homes[of.index()].visit(|state| {
+            state.begin_batch(ClientId(0));
+            state.give_up(score_min)
+        })
     }
 }
 

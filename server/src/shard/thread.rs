@@ -11,6 +11,7 @@ use tokio::runtime::LocalOptions;
 use super::message::Message;
 use super::{Shard, ShardState, rest};
 use crate::ids::ShardId;
+use crate::node::memory::Starting;
 use crate::shard::shared::Shared;
 
 /// Messages handled before connections get their turn again.
@@ -26,6 +27,7 @@ pub(crate) fn spawn(
     std::thread::Builder::new().name(format!("ballast-{id}")).spawn(move || {
         let _guard = StopOnPanic(Arc::clone(&shared));
         rest::sharpen_timers();
+        let starting = Starting::begin();
         let shard = Rc::new(Shard::new(id, shared));
         let (rest, all) = (Arc::clone(&shard.rest), Arc::clone(&shard.shared));
         let before_sleep = move || {
@@ -42,6 +44,7 @@ pub(crate) fn spawn(
             Ok(runtime) => runtime,
             Err(error) => return drop(ready.send(error)),
         };
+        starting.end(&shard.shared.overheads);
         drop(ready);
         runtime.block_on(run(shard));
         // Closes the connections that are left; the slots go with the last of its tasks.
@@ -88,6 +91,7 @@ async fn run(shard: Rc<Shard>) {
             }
         }
         tokio::task::yield_now().await;
+        shard.state().resume_postponed();
     }
 }
 

@@ -352,6 +352,8 @@ fn builder(options: &Options, memory: u64, windows: &str) -> Builder {
         .directive("shards", &options.shards.to_string())
         .directive("maxmemory", &memory.to_string())
         .directive("maxmemory-policy", "allkeys-lru")
+        // Otherwise one shard may take what the others leave, and nothing is evicted.
+        .directive("maxmemory-shard-percent", "100")
         .directive("save", "")
         .directive("balancer-thread-mode", "auto")
         .directive("balancer-windows", windows)

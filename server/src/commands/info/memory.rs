@@ -119,10 +119,15 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "lazyfree_pending_objects": report.shared.sum(|c| c.lazyfree_pending.value()),
         "lazyfreed_objects": 0,
     );
-    if config.maxmemory > 0 {
-        let share = config.maxmemory.saturating_sub(overhead) / u64::from(report.shared.shards());
-        // Writing to a string cannot fail.
-        let _ = write!(text, "maxmemory_per_shard:{share}\r\n");
+    limit(&report.shared, config.maxmemory, text);
+}
+
+/// What `maxmemory` is compared with, and what the balancer levels by.
+fn limit(node: &Node, maxmemory: u64, text: &mut String) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "used_memory_node:{}\r\n", node.accounted_bytes());
+    if maxmemory > 0 {
+        let _ = write!(text, "maxmemory_per_shard:{}\r\n", node.share_bytes(maxmemory));
     }
 }
 

@@ -289,7 +289,7 @@ mod tests {
     fn shards() -> Vec<Shard> {
         let mut config = Config::default();
         config.preset("shards", &SHARDS.to_string()).expect("a number of shards");
-        let shared = Arc::new(Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), 1));
+        let shared = Shared::new(config, Clock::manual(1_000).0, Log::in_memory(), 1);
         (0..SHARDS).map(|id| Shard::new(ShardId(id), Arc::clone(&shared))).collect()
     }
 

@@ -26,12 +26,20 @@ pub(super) const MEMORY: &[Directive] = &[
     )
     .field(|s, v| s.maxmemory_samples = v.number()),
     Directive::int(
+        "maxmemory-shard-percent",
+        (0, 100_000),
+        "0",
+        "What a shard may hold at most, of an equal share of maxmemory; 0 = as much as there is.",
+    )
+    .unit("percent")
+    .field(|s, v| s.maxmemory_shard_percent = v.number()),
+    Directive::int(
         "maxmemory-eviction-tenacity",
         (0, 100),
         "10",
         "How long eviction may delay commands, from 0 (least) to 100 (as long as it takes).",
     )
-    .without_effect("eviction ends when there is room, or after a fixed number of keys"),
+    .without_effect("who writes waits until there is room, and others have their turns meanwhile"),
     Directive::int("lfu-log-factor", (0, INT_MAX), "10", "How slowly access counters grow.")
         .field(|s, v| s.lfu_log_factor = v.number()),
     Directive::int("lfu-decay-time", (0, INT_MAX), "1", "Time after which a counter loses one.")
