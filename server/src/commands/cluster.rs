@@ -163,7 +163,7 @@ fn count_keys<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Ga
             .ok_or_else(|| CommandError::other("ERR Invalid slot"))?;
         let counts = cx
             .each_shard(move |state| {
-                let keyspace = state.slot(slot).and_then(|boxed| boxed.data.keyspace(0));
+                let keyspace = state.slot(slot).and_then(|boxed| boxed.data().keyspace(0));
                 keyspace.map_or(0, ballast_storage::Keyspace::len)
             })
             .await;
@@ -183,7 +183,7 @@ fn keys_in_slot<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> 
         };
         let keys: Vec<Vec<u8>> = cx
             .each_shard(move |state| {
-                let keyspace = state.slot(slot).and_then(|boxed| boxed.data.keyspace(0));
+                let keyspace = state.slot(slot).and_then(|boxed| boxed.data().keyspace(0));
                 keyspace.map_or_else(Vec::new, |keyspace| {
                     keyspace.iter().take(count).map(|entry| entry.key.to_vec()).collect()
                 })
@@ -229,8 +229,8 @@ impl SlotStatistics {
                 let boxed = state.slot(slot)?;
                 Some(SlotStatistics {
                     slot,
-                    keys: boxed.data.key_count() as u64,
-                    bytes: boxed.data.bytes(),
+                    keys: boxed.data().key_count() as u64,
+                    bytes: boxed.data().bytes(),
                     work: boxed.work,
                 })
             })

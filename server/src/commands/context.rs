@@ -3,14 +3,14 @@
 
 use ballast_protocol::slot::key_slot;
 use ballast_protocol::{Args, CommandError};
-use ballast_storage::types::{Hash, HashRef, Limits, List, ListRef, Set, SetRef, ZSet, ZSetRef};
-use ballast_storage::{Create, Key, Keyspace, Value, WrongType};
+use ballast_storage::types::{HashRef, Limits, ListRef, SetRef, ZSetRef};
+use ballast_storage::{Key, Keyspace, Meta, Value};
 use rand::RngExt;
 
 use super::table::{Command, flag};
 use crate::commands::session::Session;
 use crate::config::Config;
-use crate::engine::evict::Touch;
+use crate::engine::write::{Located, Write};
 
 use crate::commands::gather::Local;
 use crate::engine::waiters::{BlockOn, OnTimeout};
@@ -25,15 +25,17 @@ pub(crate) struct Data<'a> {
     pub(crate) caller: Caller,
     /// Which command runs.
     pub(crate) command: &'static Command,
-    /// The key of which the dispatcher knows something already.
+    /// With its arguments.
+    args: Args<'a>,
+    /// What the dispatcher knows of a key already.
     routed: Routed,
 }
 
-/// What has been computed of argument 1, which is mostly the key, before the command runs.
+/// What has been computed of a command's first key before the command runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Routed {
-    /// Its address among the arguments: tells it from all others. Null if nothing is known.
-    key: *const u8,
+    /// Its position among the arguments; 0: nothing is known of it.
+    at: usize,
     /// Its hash.
     pub(crate) hash: u64,
     /// The slot of the command's first key, or [`NO_SLOT`].
@@ -42,27 +44,28 @@ pub(crate) struct Routed {
 
 impl Routed {
     /// Nothing is known, or there are no keys.
-    pub(crate) const NOWHERE: Routed = Routed { key: std::ptr::null(), hash: 0, slot: NO_SLOT };
+    pub(crate) const NOWHERE: Routed = Routed::to(NO_SLOT);
 
-    /// A command whose first key is in `slot`; nothing is known of the key.
-    pub(crate) fn somewhere(slot: u16) -> Routed {
-        Routed { slot, ..Routed::NOWHERE }
+    /// A command whose first key is in `slot`; nothing else is known of it.
+    pub(crate) const fn to(slot: u16) -> Routed {
+        Routed { at: 0, hash: 0, slot }
     }
 
-    /// A command whose first key is in `slot`.
-    #[inline(always)]
-    pub(crate) fn new(args: Args<'_>, slot: u16) -> Routed {
+    /// A command whose first key is in `slot`, with what can be computed of it at once.
+    #[inline]
+    pub(crate) fn of(command: &Command, args: Args<'_>, slot: u16) -> Routed {
         match args.get(1) {
-            Some(key) if slot != NO_SLOT => Routed::hashed(args, slot, Key::new(key).hash),
-            _ => Routed { slot, ..Routed::NOWHERE },
+            Some(key) if command.keys.begins_with_first() => {
+                Routed::first(slot, Key::new(key).hash)
+            }
+            _ => Routed::to(slot),
         }
     }
 
     /// A command whose key is argument 1, in `slot` and with this hash.
     #[inline(always)]
-    pub(crate) fn hashed(args: Args<'_>, slot: u16, hash: u64) -> Routed {
-        let key = args.get(1).map_or(std::ptr::null(), <[u8]>::as_ptr);
-        Routed { key, hash, slot }
+    pub(crate) const fn first(slot: u16, hash: u64) -> Routed {
+        Routed { at: 1, hash, slot }
     }
 }
 
@@ -72,21 +75,45 @@ impl<'a> Data<'a> {
         engine: &'a mut Engine,
         caller: Caller,
         command: &'static Command,
+        args: Args<'a>,
         routed: Routed,
     ) -> Data<'a> {
-        Data { engine, caller, command, routed }
+        Data { engine, caller, command, args, routed }
     }
 
-    /// What there is to know of a key.
-    pub(super) fn routed(&self, key: &[u8]) -> Routed {
-        let (slot, hashed) = self.hashed(key);
-        Routed { key: key.as_ptr(), hash: hashed.hash, slot }
+    /// The key at position `at` of the arguments, which must be one that the command's
+    /// [`KeySpec`](super::table::KeySpec) names: only the slots of those have been fetched.
+    ///
+    /// # Errors
+    /// If its slot is not here: a defect, which the client reads and the log keeps.
+    #[inline(always)]
+    pub(crate) fn key(&self, at: usize) -> Result<Located<'a>, CommandError> {
+        debug_assert!(self.declares(at), "{} has no key at {at}", self.command.full_name);
+        let name = self.args.at(at);
+        if at == self.routed.at {
+            let key = Key::hashed(name, self.routed.hash);
+            return Ok(Located { slot: self.routed.slot, key });
+        }
+        self.locate(name)
     }
 
-    /// Is told what is known of the key that the command is going to use.
-    #[inline]
-    pub(super) fn know(&mut self, routed: Routed) {
-        self.routed = routed;
+    /// A key that the command makes up itself, having all slots.
+    ///
+    /// # Errors
+    /// As [`Self::key`].
+    pub(crate) fn locate<'k>(&self, name: &'k [u8]) -> Result<Located<'k>, CommandError> {
+        let slot = key_slot(name);
+        if self.engine.has(slot) {
+            return Ok(Located { slot, key: Key::new(name) });
+        }
+        Err(self.engine.unfetched(&self.command.full_name, slot))
+    }
+
+    /// Whether the command's key specification names this argument.
+    fn declares(&self, at: usize) -> bool {
+        let mut found = false;
+        self.command.keys.each(self.args, |key| found |= key == at);
+        found
     }
 
     /// Unix milliseconds of the batch that is running.
@@ -118,110 +145,50 @@ impl<'a> Data<'a> {
         self.engine.new_aux()
     }
 
-    /// The slot of `key`.
-    #[inline(always)]
-    pub(crate) fn slot_of(&self, key: &[u8]) -> u16 {
-        if std::ptr::eq(self.routed.key, key.as_ptr()) { self.routed.slot } else { key_slot(key) }
-    }
-
-    /// The slot of `key`, and the key with its hash.
-    #[inline(always)]
-    fn hashed<'k>(&self, key: &'k [u8]) -> (u16, Key<'k>) {
-        let Routed { key: known, hash, slot } = self.routed;
-        if std::ptr::eq(known, key.as_ptr()) {
-            return (slot, Key::hashed(key, hash));
-        }
-        (key_slot(key), Key::new(key))
-    }
-
-    /// The keyspace of `key` in the caller's database and the hashed key, after removing the key
-    /// if it is expired. For what the typed methods below do not offer.
-    #[inline]
-    pub(crate) fn locate<'s, 'k>(&'s mut self, key: &'k [u8]) -> (&'s mut Keyspace, Key<'k>) {
-        let db = self.caller.db;
-        self.locate_in(db, key)
-    }
-
-    /// [`Self::locate`] in database `db`.
-    pub(crate) fn locate_in<'s, 'k>(
-        &'s mut self,
-        db: u8,
-        key: &'k [u8],
-    ) -> (&'s mut Keyspace, Key<'k>) {
-        let (slot, key) = self.hashed(key);
-        self.engine.expire_if_due(slot, db, &key);
-        let boxed = self.engine.slots[usize::from(slot)]
-            .as_deref_mut()
-            .expect("a command runs where its slots are");
-        (boxed.data.keyspace_mut(db), key)
-    }
-
-    /// [`Self::locate`] for what makes no key: none if the database has no keys in the slot.
-    pub(crate) fn look<'s, 'k>(&'s mut self, key: &'k [u8]) -> Option<(&'s mut Keyspace, Key<'k>)> {
-        let db = self.caller.db;
-        self.look_in(db, key)
-    }
-
-    /// [`Self::look`] in database `db`.
-    pub(crate) fn look_in<'s, 'k>(
-        &'s mut self,
-        db: u8,
-        key: &'k [u8],
-    ) -> Option<(&'s mut Keyspace, Key<'k>)> {
-        let (slot, key) = self.hashed(key);
-        self.engine.expire_if_due(slot, db, &key);
-        let boxed = self.engine.slots[usize::from(slot)].as_deref_mut();
-        let data = &mut boxed.expect("a command runs where its slots are").data;
-        Some((data.existing_mut(db)?, key))
-    }
-
     /// The value of `key` for a reading command: counts a hit or a miss and renews the key's
     /// place in the eviction order.
-    pub(crate) fn read(&mut self, key: &[u8]) -> Option<Value<'_>> {
+    pub(crate) fn read(&mut self, key: Located<'_>) -> Option<Value<'_>> {
         self.read_inline(key)
     }
 
     /// [`Self::read`] for the handlers in which a call counts.
     #[inline(always)]
-    pub(crate) fn read_inline(&mut self, key: &[u8]) -> Option<Value<'_>> {
-        let (no_touch, db) = (self.caller.no_touch, self.caller.db);
-        let (slot, key) = self.hashed(key);
-        let keys = self.engine.slot(slot).and_then(|boxed| boxed.data.keyspace(db));
-        if keys.is_some_and(|keys| keys.expiry_min() < self.engine.now_ms) {
-            self.engine.expire_if_due(slot, db, &key);
-        }
-        // The usual policies remember the last use: no more than a clock to write.
-        let counted = (self.engine.counts_uses && !no_touch).then(|| self.engine.touch());
-        let Engine { slots, counters, lru_clock, .. } = &mut *self.engine;
-        let boxed =
-            slots[usize::from(slot)].as_deref_mut().expect("a command runs where its slots are");
-        let keyspace = boxed.data.existing_mut(db);
-        let found = keyspace.and_then(|keyspace| match counted {
-            None if no_touch => keyspace.find(&key),
-            None => keyspace.find_and_touch(&key, |_| *lru_clock),
-            Some(touch) => keyspace.find_and_touch(&key, |aux| touch.apply(aux)),
-        });
-        if found.is_some() {
-            counters.keyspace_hits.add(1);
-        } else {
-            counters.keyspace_misses.add(1);
-        }
-        found
+    pub(crate) fn read_inline(&mut self, key: Located<'_>) -> Option<Value<'_>> {
+        self.engine.read(self.caller.db, key, self.caller.no_touch)
     }
 
     /// The value of `key`, leaving statistics and eviction order alone.
-    pub(crate) fn peek(&mut self, key: &[u8]) -> Option<Value<'_>> {
-        let (keyspace, key) = self.look(key)?;
-        keyspace.find(&key)
+    pub(crate) fn peek(&mut self, key: Located<'_>) -> Option<Value<'_>> {
+        self.engine.peek(self.caller.db, key)
+    }
+
+    /// What `key` has besides its value, leaving statistics and eviction order alone.
+    pub(crate) fn meta(&mut self, key: Located<'_>) -> Option<Meta> {
+        self.engine.meta(self.caller.db, key)
+    }
+
+    /// The keyspace of `key` to look at, after removing the key if it is expired.
+    pub(crate) fn keyspace(&mut self, key: Located<'_>) -> Option<&Keyspace> {
+        self.engine.expire_if_due(key.slot, self.caller.db, &key.key);
+        self.engine.keyspace(key.slot, self.caller.db)
+    }
+
+    /// The value of a key that this command has read already, so that it is not expired: several
+    /// such can be looked at side by side.
+    pub(crate) fn seen(&self, key: Located<'_>) -> Option<Value<'_>> {
+        self.engine.keyspace(key.slot, self.caller.db)?.find(&key.key)
     }
 
     /// Whether `key` exists.
-    pub(crate) fn exists(&mut self, key: &[u8]) -> bool {
-        self.peek(key).is_some()
+    pub(crate) fn exists(&mut self, key: Located<'_>) -> bool {
+        self.meta(key).is_some()
     }
 
     /// The list at `key`, for reading.
-    pub(crate) fn read_list(&mut self, key: &[u8]) -> Result<Option<ListRef<'_>>, CommandError> {
+    pub(crate) fn read_list(
+        &mut self,
+        key: Located<'_>,
+    ) -> Result<Option<ListRef<'_>>, CommandError> {
         match self.read(key) {
             None => Ok(None),
             Some(Value::List(list)) => Ok(Some(list)),
@@ -230,7 +197,10 @@ impl<'a> Data<'a> {
     }
 
     /// The hash at `key`, for reading.
-    pub(crate) fn read_hash(&mut self, key: &[u8]) -> Result<Option<HashRef<'_>>, CommandError> {
+    pub(crate) fn read_hash(
+        &mut self,
+        key: Located<'_>,
+    ) -> Result<Option<HashRef<'_>>, CommandError> {
         match self.read(key) {
             None => Ok(None),
             Some(Value::Hash(hash)) => Ok(Some(hash)),
@@ -239,7 +209,10 @@ impl<'a> Data<'a> {
     }
 
     /// The set at `key`, for reading.
-    pub(crate) fn read_set(&mut self, key: &[u8]) -> Result<Option<SetRef<'_>>, CommandError> {
+    pub(crate) fn read_set(
+        &mut self,
+        key: Located<'_>,
+    ) -> Result<Option<SetRef<'_>>, CommandError> {
         match self.read(key) {
             None => Ok(None),
             Some(Value::Set(set)) => Ok(Some(set)),
@@ -248,7 +221,10 @@ impl<'a> Data<'a> {
     }
 
     /// The sorted set at `key`, for reading.
-    pub(crate) fn read_zset(&mut self, key: &[u8]) -> Result<Option<ZSetRef<'_>>, CommandError> {
+    pub(crate) fn read_zset(
+        &mut self,
+        key: Located<'_>,
+    ) -> Result<Option<ZSetRef<'_>>, CommandError> {
         match self.read(key) {
             None => Ok(None),
             Some(Value::ZSet(zset)) => Ok(Some(zset)),
@@ -256,131 +232,26 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// How a write that changes a collection in place counts as an access to its key.
-    fn access(&mut self) -> Access {
+    /// The right to change `key`.
+    #[inline(always)]
+    pub(crate) fn write<'k>(&mut self, key: Located<'k>) -> Write<'_, 'k> {
+        self.write_in(self.caller.db, key)
+    }
+
+    /// [`Self::write`] in database `db`.
+    #[inline(always)]
+    pub(crate) fn write_in<'k>(&mut self, db: u8, key: Located<'k>) -> Write<'_, 'k> {
         let touch = (!self.caller.no_touch).then(|| self.engine.touch());
-        Access { touch, new_aux: self.engine.new_aux() }
-    }
-
-    /// Changes the list at `key`; `None` if it does not exist and may not be made.
-    pub(crate) fn update_list<R>(
-        &mut self,
-        key: &[u8],
-        create: Create,
-        f: impl FnOnce(&mut List, &Limits) -> R,
-    ) -> Result<Option<R>, CommandError> {
-        self.update(key, |keyspace, key, limits| {
-            keyspace.update_list(key, create, |list| f(list, limits))
-        })
-    }
-
-    /// Changes the hash at `key`; `None` if it does not exist and may not be made.
-    pub(crate) fn update_hash<R>(
-        &mut self,
-        key: &[u8],
-        create: Create,
-        f: impl FnOnce(&mut Hash, &Limits) -> R,
-    ) -> Result<Option<R>, CommandError> {
-        self.update(key, |keyspace, key, limits| {
-            keyspace.update_hash(key, create, |hash| f(hash, limits))
-        })
-    }
-
-    /// Changes the set at `key`; `None` if it does not exist and may not be made.
-    pub(crate) fn update_set<R>(
-        &mut self,
-        key: &[u8],
-        create: Create,
-        f: impl FnOnce(&mut Set, &Limits) -> R,
-    ) -> Result<Option<R>, CommandError> {
-        self.update(key, |keyspace, key, limits| {
-            keyspace.update_set(key, create, |set| f(set, limits))
-        })
-    }
-
-    /// Changes the sorted set at `key`; `None` if it does not exist and may not be made.
-    pub(crate) fn update_zset<R>(
-        &mut self,
-        key: &[u8],
-        create: Create,
-        f: impl FnOnce(&mut ZSet, &Limits) -> R,
-    ) -> Result<Option<R>, CommandError> {
-        self.update(key, |keyspace, key, limits| {
-            keyspace.update_zset(key, create, |zset| f(zset, limits))
-        })
-    }
-
-    /// Lets `change` write to `key`, and keeps the key's place in the eviction order.
-    #[inline]
-    fn update<R>(
-        &mut self,
-        key: &[u8],
-        change: impl FnOnce(&mut Keyspace, &Key<'_>, &Limits) -> Result<Option<R>, WrongType>,
-    ) -> Result<Option<R>, CommandError> {
-        let limits = self.limits();
-        let access = self.access();
-        let (keyspace, key) = self.locate(key);
-        let existed = access.renew(keyspace, &key);
-        let done = change(keyspace, &key, &limits).map_err(wrong_type)?;
-        access.begin(existed, keyspace, &key);
-        Ok(done)
-    }
-
-    /// Removes `key`; what it held is freed in slices if it is large.
-    pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
-        let removed = self.look(key).and_then(|(keyspace, key)| keyspace.remove(&key));
-        match removed {
-            Some(removed) => {
-                self.engine.garbage.push(removed);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Every handler that has changed `key` says so, with the event's name as keyspace
-    /// notifications have it: for `WATCH`, and whoever follows changes.
-    #[inline]
-    pub(crate) fn changed(&mut self, key: &[u8], event: &'static str) {
-        let db = self.caller.db;
-        self.changed_in(db, key, event);
-    }
-
-    /// [`Self::changed`] in database `db`.
-    pub(crate) fn changed_in(&mut self, db: u8, key: &[u8], _event: &'static str) {
-        self.engine.dirty += 1;
-        let slot = self.slot_of(key);
-        if let Some(boxed) = self.engine.slots[usize::from(slot)].as_deref_mut()
-            && !boxed.watchers.is_empty()
-        {
-            boxed.watchers.touch(db, key);
-        }
-    }
-
-    /// A handler that has put something into `key` which a blocked command may take says so.
-    pub(crate) fn ready(&mut self, key: &[u8]) {
-        let db = self.caller.db;
-        self.ready_in(db, key);
-    }
-
-    /// [`Self::ready`] in database `db`.
-    pub(crate) fn ready_in(&mut self, db: u8, key: &[u8]) {
-        let slot = self.slot_of(key);
-        if let Some(boxed) = self.engine.slots[usize::from(slot)].as_deref_mut()
-            && !boxed.waiters.is_empty()
-            && boxed.waiters.mark_ready(db, key)
-        {
-            self.engine.ready.push_back(slot);
-        }
+        self.engine.write(db, key, touch)
     }
 
     /// Whether what `key` has is kept for someone who waits for it already, so that the caller,
     /// which would take it and may wait, has to wait as well.
-    pub(crate) fn is_spoken_for(&self, key: &[u8]) -> bool {
-        let boxed = self.engine.slot(self.slot_of(key));
+    pub(crate) fn is_spoken_for(&self, key: Located<'_>) -> bool {
+        let boxed = self.engine.slot(key.slot);
         self.command.has(flag::BLOCKING)
             && self.caller.may_block
-            && boxed.is_some_and(|boxed| boxed.waiters.is_reserved(self.caller.db, key))
+            && boxed.is_some_and(|boxed| boxed.waiters.is_reserved(self.caller.db, key.name()))
     }
 
     /// Instead of replying: lets the caller wait until one of the keys at these argument
@@ -389,35 +260,6 @@ impl<'a> Data<'a> {
     pub(crate) fn block_on(&mut self, keys: Vec<usize>, timeout_ms: u64, on_timeout: OnTimeout) {
         self.engine.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });
     }
-}
-
-/// The place in the eviction order of a key that is written to.
-struct Access {
-    touch: Option<Touch>,
-    new_aux: u32,
-}
-
-impl Access {
-    /// Before the change: renews the place of a key that exists. Answers whether it does.
-    #[inline]
-    fn renew(&self, keyspace: &mut Keyspace, key: &Key<'_>) -> bool {
-        match self.touch {
-            Some(touch) => keyspace.find_and_touch(key, |aux| touch.apply(aux)).is_some(),
-            None => keyspace.find(key).is_some(),
-        }
-    }
-
-    /// After the change: gives a key that it has made its first place.
-    #[inline]
-    fn begin(&self, existed: bool, keyspace: &mut Keyspace, key: &Key<'_>) {
-        if !existed {
-            keyspace.touch(key, self.new_aux);
-        }
-    }
-}
-
-fn wrong_type(_: WrongType) -> CommandError {
-    CommandError::WrongType
 }
 
 /// For commands on the session: runs on the connection's own shard.

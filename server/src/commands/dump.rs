@@ -35,8 +35,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
 ];
 
-fn dump(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    match cx.read(args.at(1)) {
+fn dump(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    match cx.read(cx.key(1)?) {
         Some(value) => reply.bulk(&rdb::dump(value)),
         None => reply.null(),
     }
@@ -45,7 +45,7 @@ fn dump(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
 
 fn restore(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let options = Options::parse(args.from(4))?;
-    let key = args.at(1);
+    let key = cx.key(1)?;
     if !options.replace && cx.exists(key) {
         return Err(CommandError::BusyKey);
     }
@@ -57,19 +57,16 @@ fn restore(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResul
     let expiry = expiry(ttl, options.origin, cx.now_ms());
     if expiry.is_some_and(|at_ms| at_ms <= cx.now_ms()) {
         // Restored and expired at once; what it replaces is gone all the same.
-        if options.replace && cx.remove(key) {
-            cx.changed(key, "del");
+        if options.replace {
+            cx.write(key).remove("del");
         }
         reply.ok();
         return Ok(());
     }
     let aux = options.access.aux(cx);
-    let (keyspace, located) = cx.locate(key);
-    if let Some(replaced) = keyspace.insert(&located, value, expiry, aux) {
-        cx.engine.garbage.push(replaced);
-    }
-    cx.changed(key, "restore");
-    cx.ready(key);
+    let mut write = cx.write(key);
+    write.insert(value, expiry, aux);
+    write.changed("restore");
     reply.ok();
     Ok(())
 }

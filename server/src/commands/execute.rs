@@ -8,7 +8,6 @@ use ballast_storage::ACCOUNTS;
 
 use crate::commands::context::{Data, Routed};
 use crate::commands::table::{Command, Run, flag};
-use crate::engine::slot::Slot;
 use crate::engine::waiters::BlockOn;
 use crate::engine::{Engine, NO_SLOT};
 use crate::node::blocked::Caller;
@@ -26,7 +25,7 @@ impl Engine {
         caller: Caller,
         reply: &mut Reply,
     ) {
-        self.execute_routed(command, Routed::new(args, slot), args, caller, reply);
+        self.execute_routed(command, Routed::to(slot), args, caller, reply);
     }
 
     /// [`Self::execute`] for the one caller through which nearly all commands come, which knows
@@ -61,16 +60,14 @@ impl Engine {
         };
         let timed = self.begin_timing(command);
         let slot = routed.slot;
-        let boxed = self.slots.get(usize::from(slot)).and_then(Option::as_deref);
-        let before_bytes = boxed.filter(|_| ACCOUNTS).map_or(0, |boxed| boxed.data.bytes());
         let start = reply.len();
-        let mut data = Data::new(self, caller, command, routed);
+        let mut data = Data::new(self, caller, command, args, routed);
         if let Err(error) = run(&mut data, args, reply) {
             self.failed(command, &error, start, reply);
         }
         self.counters.commands.add(1);
         if slot != NO_SLOT {
-            self.account(command, slot, before_bytes, timed, args, reply.len() - start);
+            self.account(command, slot, timed, args, reply.len() - start);
         }
     }
 
@@ -128,26 +125,19 @@ impl Engine {
             self.execute(command, *slot, args, caller, reply);
             return self.blocked.take();
         }
-        // Before the bytes are counted: what is evicted from these very slots is accounted for.
         if self.is_lease_over() && !self.admit(command) {
             self.out_of_memory(command, reply);
             return None;
         }
-        let bytes = |boxed: &Slot| boxed.data.bytes();
-        let before_bytes: u64 = slots.iter().filter_map(|slot| self.slot(*slot)).map(bytes).sum();
         let start = reply.len();
         let started = Instant::now();
         self.execute_admitted(command, Routed::NOWHERE, args, caller, reply);
         let blocked = self.blocked.take();
-        let mut settle = |slot: &u16| Some(self.slots[usize::from(*slot)].as_mut()?.data.settle());
-        let after_bytes: u64 = slots.iter().filter_map(&mut settle).sum();
-        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
         let timed = Some((started, 1));
         if first == NO_SLOT {
             self.statistics.called(command.id);
         } else {
-            let now_bytes = self.slot(first).map_or(0, |boxed| boxed.data.bytes());
-            self.account(command, first, now_bytes, timed, args, reply.len() - start);
+            self.account(command, first, timed, args, reply.len() - start);
         }
         blocked
     }
@@ -170,20 +160,17 @@ impl Engine {
         &mut self,
         command: &'static Command,
         slot: u16,
-        before_bytes: u64,
         timed: Option<(Instant, u32)>,
         args: Args<'_>,
         reply_bytes: usize,
     ) {
-        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
+        let Some(boxed) = self.slot_mut(slot) else { return };
         if ACCOUNTS {
             let work = &mut boxed.work;
             work.commands += 1;
             // As it came: from its first argument to the end of its last.
             work.net_in_bytes += args.span().len() as u64;
             work.net_out_bytes += reply_bytes as u64;
-            let grown = boxed.data.settle().wrapping_sub(before_bytes);
-            self.slots_bytes = self.slots_bytes.wrapping_add(grown);
         }
         match timed {
             None => self.statistics.called(command.id),
@@ -202,7 +189,7 @@ impl Engine {
     ) {
         let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let weighted_ns = ns.saturating_mul(u64::from(weight));
-        if let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() {
+        if let Some(boxed) = self.slot_mut(slot) {
             boxed.work.cpu_ns += weighted_ns;
         }
         self.statistics.timed(command.id, command.event(), ns, weighted_ns, self.now_ms);

@@ -6,6 +6,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 use super::context::Data;
 use super::keys::read_meta;
 use super::table::{Access, CommandResult, Definition, ONE, Run, flag};
+use crate::engine::write::Located;
 
 const BASE: Definition = Definition { keys: ONE, ..Definition::BASE };
 
@@ -213,15 +214,14 @@ fn set(
     let now_ms = cx.now_ms();
     let at_ms = absolute_ms(time, unit, origin, now_ms)
         .ok_or_else(|| CommandError::InvalidExpire(cx.command.full_name.as_str().into()))?;
-    let key = args.at(1);
-    let (keyspace, located) = cx.locate(key);
-    let allowed = keyspace.meta(&located).is_some_and(|meta| conditions.allow(meta.expiry, at_ms));
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let allowed = write.meta().is_some_and(|meta| conditions.allow(meta.expiry, at_ms));
     if allowed && at_ms <= now_ms {
-        cx.remove(key);
-        cx.changed(key, "del");
+        write.remove("del");
     } else if allowed {
-        keyspace.set_expiry(&located, Some(at_ms));
-        cx.changed(key, "expire");
+        write.set_expiry(Some(at_ms));
+        write.changed("expire");
     }
     reply.integer(i64::from(allowed));
     Ok(())
@@ -239,38 +239,38 @@ fn absolute_ms(time: i64, unit: Unit, origin: Origin, now_ms: i64) -> Option<i64
     }
 }
 
-fn persist(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
-    let (keyspace, located) = cx.locate(key);
-    let expires = keyspace.meta(&located).is_some_and(|meta| meta.expiry.is_some());
+fn persist(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let expires = write.expiry().is_some();
     if expires {
-        keyspace.set_expiry(&located, None);
-        cx.changed(key, "persist");
+        write.set_expiry(None);
+        write.changed("persist");
     }
     reply.integer(i64::from(expires));
     Ok(())
 }
 
-fn ttl(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    show(cx, args.at(1), Unit::Seconds, Origin::Now, reply)
+fn ttl(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    show(cx, cx.key(1)?, Unit::Seconds, Origin::Now, reply)
 }
 
-fn pttl(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    show(cx, args.at(1), Unit::Milliseconds, Origin::Now, reply)
+fn pttl(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    show(cx, cx.key(1)?, Unit::Milliseconds, Origin::Now, reply)
 }
 
-fn expiretime(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    show(cx, args.at(1), Unit::Seconds, Origin::Epoch, reply)
+fn expiretime(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    show(cx, cx.key(1)?, Unit::Seconds, Origin::Epoch, reply)
 }
 
-fn pexpiretime(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    show(cx, args.at(1), Unit::Milliseconds, Origin::Epoch, reply)
+fn pexpiretime(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    show(cx, cx.key(1)?, Unit::Milliseconds, Origin::Epoch, reply)
 }
 
 /// Replies with the expiry; -1: there is none, -2: there is no key.
 fn show(
     cx: &mut Data<'_>,
-    key: &[u8],
+    key: Located<'_>,
     unit: Unit,
     origin: Origin,
     reply: &mut Reply,

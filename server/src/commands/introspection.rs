@@ -172,7 +172,7 @@ fn key_range(keys: KeySpec) -> (i64, i64, i64) {
         }
         KeySpec::Counted { destination: Some(at), .. } => (signed(at), signed(at), 1),
         KeySpec::Counted { destination: None, .. } => (0, 0, 0),
-        KeySpec::FirstAndStore => (1, 1, 1),
+        KeySpec::FirstAnd(_) => (1, 1, 1),
     }
 }
 
@@ -329,7 +329,7 @@ fn inner(args: Args<'_>) -> Result<(&'static Command, ArgsBuf, Vec<usize>), Comm
     if let (Run::Container, Some(name)) = (command.run, view.get(1)) {
         command = command.subcommand(name).ok_or_else(unknown)?;
     }
-    if command.keys == KeySpec::None {
+    if matches!(command.keys, KeySpec::None) {
         return Err(CommandError::other("ERR The command has no key arguments"));
     }
     if !command.arity_ok(view.len()) {
@@ -371,7 +371,7 @@ fn access_at(command: &Command, args: Args<'_>, at: usize) -> &'static str {
         Found::Counted => one.begin < at,
     });
     let flags = found.map_or("", |one| one.access.flags);
-    if command.keys == KeySpec::FirstAndStore && at > 1 {
+    if matches!(command.keys, KeySpec::FirstAnd(_)) && at > 1 {
         return command.access.last().map_or(flags, |access| access.flags);
     }
     if !flags.ends_with(VARIABLE) {

@@ -4,7 +4,10 @@
 use ballast_protocol::{Args, number};
 
 /// Where a command's keys stand among its arguments (0 = the command's name).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Finds the positions of keys among a command's arguments as its handler does.
+pub(crate) type Parse = fn(Args<'_>) -> Option<usize>;
+
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum KeySpec {
     /// It has none.
     None,
@@ -24,8 +27,8 @@ pub(crate) enum KeySpec {
         /// Position of the number of keys; the keys follow at once.
         count: usize,
     },
-    /// `SORT`-like: the first argument, and one after the word `STORE`.
-    FirstAndStore,
+    /// The first argument, and where the command's own parser says.
+    FirstAnd(Parse),
 }
 
 /// One key.
@@ -67,14 +70,12 @@ impl KeySpec {
                 let end = count.saturating_add(1).saturating_add(keys).min(args.len());
                 (count + 1..end).for_each(f);
             }
-            KeySpec::FirstAndStore => {
+            KeySpec::FirstAnd(parse) => {
                 if args.len() > 1 {
                     f(1);
                 }
-                let store = (2..args.len())
-                    .rfind(|at| args.at(*at).eq_ignore_ascii_case(b"store") && at + 1 < args.len());
-                if let Some(at) = store {
-                    f(at + 1);
+                if let Some(at) = parse(args) {
+                    f(at);
                 }
             }
         }
@@ -82,6 +83,21 @@ impl KeySpec {
 }
 
 impl KeySpec {
+    /// Whether argument 1 is the first key.
+    #[inline]
+    pub(crate) fn begins_with_first(self) -> bool {
+        match self {
+            KeySpec::Range { first: 1, .. } | KeySpec::FirstAnd(_) => true,
+            KeySpec::Counted { destination, .. } => destination == Some(1),
+            KeySpec::Range { .. } | KeySpec::None => false,
+        }
+    }
+
+    /// Whether argument 1 is the only key.
+    pub(crate) fn is_first_only(self) -> bool {
+        matches!(self, KeySpec::Range { first: 1, last: 1, .. })
+    }
+
     /// Whether the arguments have as many keys as they say, and at least one.
     pub(crate) fn all_there(self, args: Args<'_>) -> bool {
         let KeySpec::Counted { count, .. } = self else { return true };
@@ -178,7 +194,7 @@ impl KeySpec {
                 let access = of(all.len());
                 all.push(Specification { access, begin: count, found: Found::Counted });
             }
-            KeySpec::FirstAndStore => all.push(one(0, 1)),
+            KeySpec::FirstAnd(_) => all.push(one(0, 1)),
         }
         all.extend(access.iter().filter(|access| access.is_anywhere).map(|access| {
             let found = Found::Range { last: 0, step: 1 };

@@ -7,6 +7,7 @@ use ballast_storage::{Kind, Meta, OwnedValue};
 use super::context::Data;
 use super::many_keys::ManyKeys;
 use super::table::{Access, CommandResult, Definition, ONE, REST, Run, TWO, flag};
+use crate::engine::write::Located;
 
 pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
@@ -134,8 +135,8 @@ pub(crate) fn kind_name(kind: Kind) -> &'static str {
 }
 
 /// What is known of `key` without its value: counts a hit or a miss, but is no use of the key.
-pub(super) fn read_meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
-    let meta = cx.look(key).and_then(|(keyspace, key)| keyspace.meta(&key));
+pub(super) fn read_meta(cx: &mut Data<'_>, key: Located<'_>) -> Option<Meta> {
+    let meta = cx.meta(key);
     let counters = &cx.engine.counters;
     match meta {
         Some(_) => counters.keyspace_hits.add(1),
@@ -147,12 +148,8 @@ pub(super) fn read_meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
 fn del(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let mut removed = 0;
     let mut keys = ManyKeys::new(args, 1);
-    while let Some(at) = keys.next(cx) {
-        let key = args.at(at);
-        if cx.remove(key) {
-            cx.changed(key, "del");
-            removed += 1;
-        }
+    while let Some(key) = keys.next(cx)? {
+        removed += i64::from(cx.write(key.located).remove("del"));
     }
     reply.integer(removed);
     Ok(())
@@ -166,8 +163,8 @@ fn unlink(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult
 fn exists(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let mut found = 0;
     let mut keys = ManyKeys::new(args, 1);
-    while let Some(at) = keys.next(cx) {
-        found += i64::from(read_meta(cx, args.at(at)).is_some());
+    while let Some(key) = keys.next(cx)? {
+        found += i64::from(read_meta(cx, key.located).is_some());
     }
     reply.integer(found);
     Ok(())
@@ -176,41 +173,46 @@ fn exists(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult
 fn touch(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let mut found = 0;
     let mut keys = ManyKeys::new(args, 1);
-    while let Some(at) = keys.next(cx) {
-        found += i64::from(cx.read(args.at(at)).is_some());
+    while let Some(key) = keys.next(cx)? {
+        found += i64::from(cx.read(key.located).is_some());
     }
     reply.integer(found);
     Ok(())
 }
 
-fn type_of(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    reply.simple(read_meta(cx, args.at(1)).map_or("none", |meta| kind_name(meta.kind)));
+fn type_of(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    reply.simple(read_meta(cx, cx.key(1)?).map_or("none", |meta| kind_name(meta.kind)));
     Ok(())
 }
 
 /// A place of a key: its database and its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Place<'k> {
     db: u8,
-    key: &'k [u8],
+    key: Located<'k>,
+}
+
+impl PartialEq for Place<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.db == other.db && self.key.name() == other.key.name()
+    }
 }
 
 impl Place<'_> {
     fn meta(self, cx: &mut Data<'_>) -> Option<Meta> {
-        let (keyspace, key) = cx.look_in(self.db, self.key)?;
-        keyspace.meta(&key)
+        cx.engine.meta(self.db, self.key)
     }
 
     /// Whether here is a string that has been written to in place.
-    fn spelling(self, cx: &mut Data<'_>) -> Spelling {
-        let (keyspace, key) = cx.locate_in(self.db, self.key);
-        match keyspace.encoding(&key) {
+    fn spelling(self, cx: &Data<'_>) -> Spelling {
+        let keyspace = cx.engine.keyspace(self.key.slot, self.db);
+        match keyspace.and_then(|keyspace| keyspace.encoding(&self.key.key)) {
             Some("raw") => Spelling::Raw,
             _ => Spelling::Usual,
         }
     }
 
-    /// Puts a value here, in place of any other, and tells whoever waits for it.
+    /// Puts a value here, in place of any other.
     fn put(
         self,
         cx: &mut Data<'_>,
@@ -219,16 +221,12 @@ impl Place<'_> {
         meta: Meta,
         event: &'static str,
     ) {
-        let (keyspace, key) = cx.locate_in(self.db, self.key);
-        let replaced = keyspace.insert(&key, value, meta.expiry, meta.aux);
+        let mut write = cx.write_in(self.db, self.key);
+        write.insert(value, meta.expiry, meta.aux);
         if spelling == Spelling::Raw {
-            keyspace.make_raw(&key);
+            write.make_raw();
         }
-        if let Some(replaced) = replaced {
-            cx.engine.garbage.push(replaced);
-        }
-        cx.changed_in(self.db, self.key, event);
-        cx.ready_in(self.db, self.key);
+        write.changed(event);
     }
 }
 
@@ -250,16 +248,14 @@ fn relocate(
     events: (&'static str, &'static str),
 ) {
     let spelling = from.spelling(cx);
-    let (keyspace, key) = cx.locate_in(from.db, from.key);
-    if let Some((value, _)) = keyspace.take(&key) {
-        cx.changed_in(from.db, from.key, events.0);
+    if let Some(value) = cx.write_in(from.db, from.key).take(events.0) {
         to.put(cx, value, spelling, meta, events.1);
     }
 }
 
-fn rename(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+fn rename(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
     let db = cx.caller.db;
-    let (from, to) = (Place { db, key: args.at(1) }, Place { db, key: args.at(2) });
+    let (from, to) = (Place { db, key: cx.key(1)? }, Place { db, key: cx.key(2)? });
     let meta = from.meta(cx).ok_or(CommandError::NoKey)?;
     if from != to {
         relocate(cx, from, to, meta, ("rename_from", "rename_to"));
@@ -268,9 +264,9 @@ fn rename(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult
     Ok(())
 }
 
-fn renamenx(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+fn renamenx(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
     let db = cx.caller.db;
-    let (from, to) = (Place { db, key: args.at(1) }, Place { db, key: args.at(2) });
+    let (from, to) = (Place { db, key: cx.key(1)? }, Place { db, key: cx.key(2)? });
     let meta = from.meta(cx).ok_or(CommandError::NoKey)?;
     let free = to.meta(cx).is_none();
     if free {
@@ -281,7 +277,7 @@ fn renamenx(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
 }
 
 fn move_key(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let from = Place { db: cx.caller.db, key };
     let to = Place { db: database(cx, args.at(2))?, key };
     if from == to {
@@ -314,8 +310,8 @@ fn copy(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
         }
         at += 1;
     }
-    let from = Place { db: cx.caller.db, key: args.at(1) };
-    let to = Place { db, key: args.at(2) };
+    let from = Place { db: cx.caller.db, key: cx.key(1)? };
+    let to = Place { db, key: cx.key(2)? };
     if from == to {
         return Err(CommandError::SameObject);
     }
@@ -323,8 +319,8 @@ fn copy(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let copied = match found {
         Some(meta) if replace || to.meta(cx).is_none() => {
             let spelling = from.spelling(cx);
-            let (keyspace, key) = cx.locate_in(from.db, from.key);
-            match keyspace.clone_value(&key) {
+            let keyspace = cx.engine.keyspace(from.key.slot, from.db);
+            match keyspace.and_then(|keyspace| keyspace.clone_value(&from.key.key)) {
                 Some(value) => {
                     to.put(cx, value, spelling, meta, "copy_to");
                     true

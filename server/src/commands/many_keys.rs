@@ -2,59 +2,69 @@
 //! as it is for several commands, and their slots and hashes are computed once. For a single
 //! key nothing is done: what the dispatcher knows of it stands.
 
-use ballast_protocol::Args;
+use ballast_protocol::{Args, CommandError};
 use smallvec::SmallVec;
 
-use super::context::{Data, Routed};
+use super::context::Data;
 use crate::engine::prefetch::AHEAD_MAX;
+use crate::engine::write::Located;
+
+/// One of the keys.
+#[derive(Clone, Copy)]
+pub(super) struct NextKey<'a> {
+    /// Its position among the arguments.
+    pub(super) at: usize,
+    /// Where it is.
+    pub(super) located: Located<'a>,
+}
 
 /// Goes over the arguments of a command that are keys.
 pub(super) struct ManyKeys<'a> {
-    args: Args<'a>,
+    /// How many arguments there are.
+    len: usize,
     /// Where the next key is.
     next: usize,
     /// From one key to the next.
     step: usize,
-    ahead: SmallVec<[Routed; AHEAD_MAX]>,
-    /// Those of `ahead` that were given out.
-    given: usize,
+    /// The next keys, the nearest one last.
+    ahead: SmallVec<[NextKey<'a>; AHEAD_MAX]>,
 }
 
 impl<'a> ManyKeys<'a> {
     /// Each `step`th argument from the first on.
-    pub(super) fn new(args: Args<'a>, step: usize) -> ManyKeys<'a> {
-        ManyKeys { args, next: 1, step, ahead: SmallVec::new(), given: 0 }
+    pub(super) fn new(args: Args<'_>, step: usize) -> ManyKeys<'a> {
+        ManyKeys { len: args.len(), next: 1, step, ahead: SmallVec::new() }
     }
 
-    /// The position of the next key, of which `cx` knows the slot and the hash then.
-    pub(super) fn next(&mut self, cx: &mut Data<'_>) -> Option<usize> {
-        let at = self.next;
-        if at >= self.args.len() {
-            return None;
+    /// The next key.
+    ///
+    /// # Errors
+    /// As [`Data::key`].
+    pub(super) fn next(&mut self, cx: &Data<'a>) -> Result<Option<NextKey<'a>>, CommandError> {
+        if self.ahead.is_empty() {
+            if self.next >= self.len {
+                return Ok(None);
+            }
+            if self.next == 1 && 1 + self.step >= self.len {
+                self.next = self.len;
+                return Ok(Some(NextKey { at: 1, located: cx.key(1)? }));
+            }
+            self.look_ahead(cx)?;
         }
-        self.next += self.step;
-        let is_single = at == 1 && self.next >= self.args.len();
-        if is_single {
-            return Some(at);
-        }
-        if self.given == self.ahead.len() {
-            self.look_ahead(cx, at);
-        }
-        cx.know(self.ahead[self.given]);
-        self.given += 1;
-        Some(at)
+        Ok(self.ahead.pop())
     }
 
-    /// Computes and has loaded what is known of the keys from position `first` on.
-    fn look_ahead(&mut self, cx: &Data<'_>, first: usize) {
-        self.given = 0;
-        self.ahead.clear();
-        for at in (first..self.args.len()).step_by(self.step).take(AHEAD_MAX) {
-            let routed = cx.routed(self.args.at(at));
-            cx.engine.load_box(routed.slot);
-            self.ahead.push(routed);
+    /// Computes and has loaded what is known of the next keys.
+    fn look_ahead(&mut self, cx: &Data<'a>) -> Result<(), CommandError> {
+        for at in (self.next..self.len).step_by(self.step).take(AHEAD_MAX) {
+            let located = cx.key(at)?;
+            cx.engine.load_box(located.slot);
+            self.ahead.push(NextKey { at, located });
+            self.next = at + self.step;
         }
-        let keys = self.ahead.iter().map(|of| (of.slot, of.hash));
+        let keys = self.ahead.iter().map(|key| (key.located.slot, key.located.key.hash));
         cx.engine.load_keys(cx.caller.db, keys);
+        self.ahead.reverse();
+        Ok(())
     }
 }

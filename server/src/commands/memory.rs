@@ -117,7 +117,8 @@ fn usage(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult 
         }
         at += 2;
     }
-    match cx.look(args.at(2)).and_then(|(keyspace, key)| keyspace.memory_usage(&key)) {
+    let key = cx.key(2)?;
+    match cx.keyspace(key).and_then(|keyspace| keyspace.memory_usage(&key.key)) {
         Some(bytes) => reply.integer(i64::try_from(bytes).unwrap_or(i64::MAX)),
         None => reply.null(),
     }

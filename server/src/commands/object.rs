@@ -1,7 +1,7 @@
 //! How a key is kept: `OBJECT`. What it takes is `MEMORY USAGE`.
 
 use ballast_protocol::{Args, CommandError, Reply};
-use ballast_storage::{Meta, Value, eviction};
+use ballast_storage::{Value, eviction};
 
 use super::context::{Data, SessionContext};
 use super::help::{self, Help};
@@ -94,22 +94,17 @@ const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
 /// That count.
 const SHARED_COUNT: i64 = i32::MAX as i64;
 
-fn encoding(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    match cx.look(args.at(2)).and_then(|(keyspace, key)| keyspace.encoding(&key)) {
+fn encoding(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = cx.key(2)?;
+    match cx.keyspace(key).and_then(|keyspace| keyspace.encoding(&key.key)) {
         Some(name) => reply.bulk_str(name),
         None => reply.null(),
     }
     Ok(())
 }
 
-/// What the key has beside its value; looking does not count as an access.
-fn meta(cx: &mut Data<'_>, key: &[u8]) -> Option<Meta> {
-    let (keyspace, key) = cx.look(key)?;
-    keyspace.meta(&key)
-}
-
-fn frequency(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let Some(meta) = meta(cx, args.at(2)) else {
+fn frequency(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let Some(meta) = cx.meta(cx.key(2)?) else {
         reply.null();
         return Ok(());
     };
@@ -126,8 +121,8 @@ fn frequency(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandRes
     Ok(())
 }
 
-fn idle_time(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let Some(meta) = meta(cx, args.at(2)) else {
+fn idle_time(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let Some(meta) = cx.meta(cx.key(2)?) else {
         reply.null();
         return Ok(());
     };
@@ -149,7 +144,7 @@ fn idle_time(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandRes
 }
 
 /// Nothing is shared here; small integers answer as Redis's do, which tests rely on.
-fn reference_count(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+fn reference_count(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
     let ages = matches!(
         cx.config().maxmemory_policy,
         MaxmemoryPolicy::AllkeysLru
@@ -158,7 +153,7 @@ fn reference_count(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
             | MaxmemoryPolicy::VolatileLfu
     );
     let shares = cx.config().maxmemory == 0 || !ages;
-    match cx.peek(args.at(2)) {
+    match cx.peek(cx.key(2)?) {
         Some(Value::Int(value)) if shares && SHARED_INTEGERS.contains(&value) => {
             reply.integer(SHARED_COUNT);
         }

@@ -13,10 +13,11 @@ use ballast_storage::{Collection, Value};
 
 use super::context::Data;
 use super::table::{Access, CommandResult, Definition, Group, KeySpec, Run, flag};
+use crate::engine::write::Located;
 
 const BASE: Definition = Definition {
     arity: -2,
-    keys: KeySpec::FirstAndStore,
+    keys: KeySpec::FirstAnd(destination),
     all_slots_if: Some(reaches_other_slots),
     group: Group::Generic,
     complexity: "O(N+M*log(M)) where N is the number of elements and M the number of elements \
@@ -70,14 +71,22 @@ struct Request<'a> {
     get: Vec<&'a [u8]>,
     /// `LIMIT offset count`
     limit: Option<(i64, i64)>,
-    store: Option<&'a [u8]>,
+    /// The position of the destination among the options.
+    store: Option<usize>,
 }
 
 impl<'a> Request<'a> {
     /// Parses what follows the key. `STORE` is an option of `SORT` only; there it is parsed even
     /// if the command turns out to be the other.
     fn parse(options: Args<'a>) -> Result<Request<'a>, CommandError> {
+        let (request, error) = Request::read(options);
+        error.map_or(Ok(request), Err)
+    }
+
+    /// The options as far as they make sense, and the first fault in them.
+    fn read(options: Args<'a>) -> (Request<'a>, Option<CommandError>) {
         let mut request = Request::default();
+        let mut error = None;
         let mut at = 0;
         while let Some(word) = options.get(at) {
             let value = options.get(at + 1);
@@ -95,13 +104,14 @@ impl<'a> Request<'a> {
                     1
                 }
                 (b"limit", Some(offset)) if at + 2 < options.len() => {
-                    let offset = parse_i64(offset).ok_or(CommandError::NotInteger)?;
-                    let count = parse_i64(options.at(at + 2)).ok_or(CommandError::NotInteger)?;
-                    request.limit = Some((offset, count));
+                    request.limit = parse_i64(offset).zip(parse_i64(options.at(at + 2)));
+                    if request.limit.is_none() {
+                        error.get_or_insert(CommandError::NotInteger);
+                    }
                     3
                 }
-                (b"store", Some(key)) => {
-                    request.store = Some(key);
+                (b"store", Some(_)) => {
+                    request.store = Some(at + 1);
                     2
                 }
                 (b"by", Some(pattern)) => {
@@ -113,11 +123,11 @@ impl<'a> Request<'a> {
                     request.get.push(pattern);
                     2
                 }
-                _ => return Err(CommandError::Syntax),
+                _ => return (request, Some(error.unwrap_or(CommandError::Syntax))),
             };
             at += taken;
         }
-        Ok(request)
+        (request, error)
     }
 
     /// The patterns that name keys: the one to sort by, if it does, and those to get.
@@ -135,10 +145,18 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Where the options begin.
+const OPTIONS: usize = 2;
+
+/// The position of the key to store the result at.
+fn destination(args: Args<'_>) -> Option<usize> {
+    Some(OPTIONS + Request::read(args.from(OPTIONS)).0.store?)
+}
+
 /// Whether some pattern names keys of other slots than the first key's.
 fn reaches_other_slots(args: Args<'_>) -> bool {
     // What cannot be parsed is refused before it reaches anything.
-    let Ok(request) = Request::parse(args.from(2)) else { return false };
+    let Ok(request) = Request::parse(args.from(OPTIONS)) else { return false };
     let slot = key_slot(args.at(1));
     request.patterns().any(|pattern| pattern_slot(pattern) != Some(slot))
 }
@@ -152,21 +170,21 @@ fn pattern_slot(pattern: &[u8]) -> Option<u16> {
 }
 
 fn sort_read_only(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let request = Request::parse(args.from(2))?;
+    let request = Request::parse(args.from(OPTIONS))?;
     if request.store.is_some() {
         return Err(CommandError::Syntax);
     }
-    run(cx, args.at(1), request, reply)
+    run(cx, cx.key(1)?, request, reply)
 }
 
 fn sort(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let request = Request::parse(args.from(2))?;
-    run(cx, args.at(1), request, reply)
+    let request = Request::parse(args.from(OPTIONS))?;
+    run(cx, cx.key(1)?, request, reply)
 }
 
 fn run(
     cx: &mut Data<'_>,
-    key: &[u8],
+    key: Located<'_>,
     mut request: Request<'_>,
     reply: &mut Reply,
 ) -> CommandResult {
@@ -189,17 +207,18 @@ fn run(
     each_output(cx, elements, &request.get, &mut |output| {
         list.push_back(output.unwrap_or_default(), &limits);
     })?;
+    let destination = cx.key(OPTIONS + destination)?;
     reply.integer(list.len() as i64);
     store(cx, destination, list);
     Ok(())
 }
 
 /// A cluster's node has not all slots, so a pattern must stay in the key's.
-fn refuse_in_cluster(cx: &Data<'_>, key: &[u8], request: &Request<'_>) -> CommandResult {
+fn refuse_in_cluster(cx: &Data<'_>, key: Located<'_>, request: &Request<'_>) -> CommandResult {
     if !cx.config().cluster_enabled {
         return Ok(());
     }
-    let slot = key_slot(key);
+    let slot = key.slot;
     match request.patterns().find(|pattern| pattern_slot(pattern) != Some(slot)) {
         None => Ok(()),
         Some(pattern) if Some(pattern) == request.by => {
@@ -212,7 +231,7 @@ fn refuse_in_cluster(cx: &Data<'_>, key: &[u8], request: &Request<'_>) -> Comman
 /// The elements, in the order that they have without sorting.
 fn read(
     cx: &mut Data<'_>,
-    key: &[u8],
+    key: Located<'_>,
     request: &mut Request<'_>,
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     Ok(match cx.read(key) {
@@ -328,10 +347,7 @@ fn look_up(
         None => (rest, None),
     };
     let key = [prefix, element, suffix].concat();
-    if !cx.engine.has(key_slot(&key)) {
-        return Err(CommandError::other("ERR SORT needs keys that are not available here"));
-    }
-    Ok(match (cx.read(&key), field) {
+    Ok(match (cx.read(cx.locate(&key)?), field) {
         (Some(Value::Str(text)), None) => Some(text.to_vec()),
         (Some(Value::Int(number)), None) => Some(Element::Int(number).to_vec()),
         (Some(Value::Hash(hash)), Some(field)) => hash.get(field).map(Element::to_vec),
@@ -340,20 +356,14 @@ fn look_up(
 }
 
 /// Puts the result where `STORE` says; an empty one leaves nothing there.
-fn store(cx: &mut Data<'_>, destination: &[u8], list: List) {
+fn store(cx: &mut Data<'_>, destination: Located<'_>, list: List) {
     if list.is_empty() {
-        if cx.remove(destination) {
-            cx.changed(destination, "del");
-        }
+        cx.write(destination).remove("del");
         return;
     }
-    let aux = cx.new_aux();
-    let (keyspace, key) = cx.locate(destination);
-    if let Some(replaced) = keyspace.insert_collection(&key, Collection::List(list), None, aux) {
-        cx.engine.garbage.push(replaced);
-    }
-    cx.changed(destination, "sortstore");
-    cx.ready(destination);
+    let mut write = cx.write(destination);
+    write.insert_collection(Collection::List(list));
+    write.changed("sortstore");
 }
 
 #[cfg(test)]

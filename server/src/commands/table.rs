@@ -232,7 +232,7 @@ impl Command {
             keys: definition.keys,
             arity: definition.arity,
             is_plain: matches!(definition.run, Run::Data(_))
-                && definition.keys == ONE
+                && definition.keys.is_first_only()
                 && definition.flags & (flag::BLOCKING | flag::ALL_SLOTS | flag::AT_ONCE) == 0,
             odd_name,
             packed_name: if odd_name || definition.name.len() > 16 {

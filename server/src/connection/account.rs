@@ -1,6 +1,6 @@
 //! What memory a connection keeps, told to its [`Client`](crate::node::clients::Client) and to the
-//! sum of its shard. Most connections are at rest whenever somebody looks, so the account is written
-//! only when it is not what it was.
+//! sum of its shard. Most connections are at rest whenever somebody looks, so the account is
+//! written only when it is not what it was.
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -104,7 +104,7 @@ impl Planned {
         reply: &mut Reply,
     ) -> bool {
         let owner = state.shared.router.owner(self.slot);
-        let routed = Routed::hashed(args, self.slot, self.hash);
+        let routed = Routed::first(self.slot, self.hash);
         let now_ms = state.now_ms;
         let work = |other: &mut ShardState| {
             if !other.has(self.slot) {
@@ -138,7 +138,7 @@ impl Planned {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> bool {
-        let routed = Routed::hashed(args, self.slot, self.hash);
+        let routed = Routed::first(self.slot, self.hash);
         dispatch(state, caller, group, self.command, routed, args, reply)
     }
 }

@@ -315,7 +315,7 @@ fn data(
     if slot != NO_SLOT {
         group.last_slot = Some(slot);
     }
-    let (start, routed) = (reply.len(), Routed::new(args, slot));
+    let (start, routed) = (reply.len(), Routed::of(command, args, slot));
     if !dispatch(state, session.caller(), group, command, routed, args, reply) {
         return Next::Stop(Stop::Room);
     }

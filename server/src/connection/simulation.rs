@@ -98,7 +98,10 @@ impl World {
         for shard in &self.shards {
             let state = shard.state();
             let here = || (0..SLOTS).filter_map(|slot| Some((slot, state.slot(slot)?)));
-            assert_eq!(state.slots_bytes, here().map(|(_, boxed)| boxed.data.bytes()).sum::<u64>());
+            assert_eq!(
+                state.slots_bytes(),
+                here().map(|(_, boxed)| boxed.data().bytes()).sum::<u64>()
+            );
             here().for_each(|(slot, _)| found[usize::from(slot)] += 1);
         }
         assert!(found.iter().all(|count| *count <= 1));
@@ -391,7 +394,7 @@ fn a_guest_takes_of_the_lease_what_it_grows_by() {
     let (lender, host) = (&world.shards[owner], &world.shards[(owner + 1) % 4]);
     let long = "v".repeat(100_000);
     execute(&mut lender.state(), ArgsBuf::new(["APPEND", "key:0", &long]).view());
-    let bytes = || lender.state().slot(slot).map_or(0, |boxed| boxed.data.bytes());
+    let bytes = || lender.state().slot(slot).map_or(0, |boxed| boxed.data().bytes());
     let held = || world.shards[0].shared.held_bytes();
     let (before, sum) = (bytes(), held());
     // The first batch takes over the configuration, and its limit.

@@ -80,7 +80,7 @@ impl Connection {
         self.with_slots(Want::Slots(barrier.slots.clone()), "watch", |state| {
             for watched in &keys {
                 state.expire_key(watched.slot, watched.db, &watched.key);
-                if let Some(boxed) = state.slots[usize::from(watched.slot)].as_deref_mut() {
+                if let Some(boxed) = state.slot_mut(watched.slot) {
                     boxed.watchers.watch(watched.db, &watched.key, &dirty);
                 }
             }

@@ -62,8 +62,7 @@ impl Engine {
                 });
             }
         }
-        let after_bytes = boxed.data.settle();
-        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
+        self.book(slot, before_bytes);
         self.counters.expired_keys.add(removed as u64);
         removed
     }
@@ -79,7 +78,7 @@ impl Engine {
     }
 
     /// Removes `key` if its time is over. Only keys of a keyspace in which something is due are
-    /// looked up twice. The caller accounts for the bytes.
+    /// looked up twice.
     #[inline]
     pub(crate) fn expire_if_due(&mut self, slot: u16, db: u8, key: &Key<'_>) {
         let now_ms = self.now_ms;
@@ -96,6 +95,7 @@ impl Engine {
     fn expire_due(&mut self, slot: u16, db: u8, key: &Key<'_>) {
         let now_ms = self.now_ms;
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
+        let before_bytes = boxed.data.bytes();
         let Some(keyspace) = boxed.data.existing_mut(db) else { return };
         let over = keyspace.meta(key).and_then(|meta| meta.expiry).is_some_and(|at| at < now_ms);
         if !over {
@@ -105,15 +105,12 @@ impl Engine {
             self.garbage.push(removed);
         }
         boxed.watchers.touch(db, key.bytes);
+        self.book(slot, before_bytes);
         self.counters.expired_keys.add(1);
     }
 
-    /// [`Self::expire_if_due`] with the account, for use outside of commands.
+    /// [`Self::expire_if_due`] for a key by its name.
     pub(crate) fn expire_key(&mut self, slot: u16, db: u8, key: &[u8]) {
-        let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
         self.expire_if_due(slot, db, &Key::new(key));
-        let boxed = self.slots[usize::from(slot)].as_deref_mut();
-        let after_bytes = boxed.map_or(0, |boxed| boxed.data.settle());
-        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
     }
 }

@@ -6,16 +6,19 @@ pub(crate) mod expiry;
 pub(crate) mod hand_over_times;
 pub(crate) mod latency;
 pub(crate) mod prefetch;
+pub(crate) mod read;
 pub(crate) mod room;
 pub(crate) mod slot;
 pub(crate) mod statistics;
 pub(crate) mod waiters;
 pub(crate) mod watchers;
 pub(crate) mod work;
+pub(crate) mod write;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ballast_protocol::CommandError;
 use ballast_protocol::slot::SLOTS;
 use ballast_storage::types::Limits;
 use rand::SeedableRng;
@@ -27,6 +30,7 @@ use self::statistics::Statistics;
 use self::waiters::BlockOn;
 use crate::config::Config;
 use crate::ids::{ClientId, ShardId};
+use crate::log::Level;
 use crate::node::Node;
 use crate::node::counters::ShardCounters;
 use crate::node::router::initial_owner;
@@ -46,10 +50,11 @@ pub(crate) struct Engine {
     pub(crate) config_version: u64,
     /// The limits of the small encodings, from the configuration.
     pub(crate) limits: Limits,
-    /// The boxes that are here: owned, or borrowed by the transaction that is running.
-    pub(crate) slots: Box<[Option<Box<Slot>>]>,
+    /// The boxes that are here: owned, or borrowed by the transaction that is running. Keys change
+    /// through [`write::Write`] only.
+    slots: Box<[Option<Box<Slot>>]>,
     /// Bytes of the slots that are here.
-    pub(crate) slots_bytes: u64,
+    slots_bytes: u64,
     /// Bytes of owned slots that travel with transactions, as of when they left.
     pub(crate) lent_bytes: u64,
     /// Bytes of the slots that are here for the running transaction only, as of when they came.
@@ -138,6 +143,59 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn has(&self, slot: u16) -> bool {
         self.slots[usize::from(slot)].is_some()
+    }
+
+    /// The riders of a slot, and its work; its keys change through [`write::Write`] only.
+    #[inline(always)]
+    pub(crate) fn slot_mut(&mut self, slot: u16) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(slot))?.as_deref_mut()
+    }
+
+    /// The boxes that are here, with their slots.
+    pub(crate) fn boxes(&self) -> impl Iterator<Item = (u16, &Slot)> {
+        (0..SLOTS).zip(&self.slots).filter_map(|(slot, boxed)| Some((slot, boxed.as_deref()?)))
+    }
+
+    /// Takes a slot's box out, if it is here.
+    #[inline]
+    pub(crate) fn take_box(&mut self, slot: u16) -> Option<Box<Slot>> {
+        let boxed = self.slots[usize::from(slot)].take()?;
+        self.leaves(boxed.data().bytes());
+        Some(boxed)
+    }
+
+    /// Takes all boxes out that are here, with their slots.
+    pub(crate) fn take_all_boxes(&mut self) -> Vec<(u16, Box<Slot>)> {
+        self.leaves(self.slots_bytes);
+        let all = (0..).zip(self.slots.iter_mut());
+        all.filter_map(|(slot, place)| Some((slot, place.take()?))).collect()
+    }
+
+    /// Puts a slot's box in.
+    #[inline]
+    pub(crate) fn put_box(&mut self, slot: u16, boxed: Box<Slot>) {
+        self.arrives(boxed.data().bytes(), boxed.data().key_count());
+        let before = self.slots[usize::from(slot)].replace(boxed);
+        assert!(before.is_none(), "slot {slot} has two boxes");
+    }
+
+    /// Bytes of the slots that are here.
+    #[inline(always)]
+    pub(crate) fn slots_bytes(&self) -> u64 {
+        self.slots_bytes
+    }
+
+    /// Answers a command that reaches for a slot which has not been fetched for it: its keys are
+    /// not where its key specification says.
+    #[cold]
+    pub(crate) fn unfetched(&self, command: &str, slot: u16) -> CommandError {
+        self.counters.unfetched.add(1);
+        let message = format!(
+            "Command {command} reached for slot {slot}, which was not fetched for it. This is a \
+             defect: please report it with the command's arguments."
+        );
+        self.node.log.line(self.now_ms, Level::Warning, &message);
+        CommandError::other(format!("ERR internal error: slot {slot} was not fetched"))
     }
 
     /// Reads the clocks for the batch that begins.

@@ -8,13 +8,27 @@ use crate::engine::watchers::Watchers;
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     /// The keys, in all databases, with their exact account.
-    pub(crate) data: ballast_storage::Slot,
+    pub(super) data: ballast_storage::Slot,
     /// Connections that `WATCH` a key.
     pub(crate) watchers: Watchers,
     /// Connections blocked on a key.
     pub(crate) waiters: Waiters,
     /// Work done for the slot since the last `CONFIG RESETSTAT`.
     pub(crate) work: Work,
+}
+
+impl Slot {
+    /// The keys, to look at.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> &ballast_storage::Slot {
+        &self.data
+    }
+
+    /// The keys, for a test to fill a box that is on no shard.
+    #[cfg(test)]
+    pub(crate) fn data_mut(&mut self) -> &mut ballast_storage::Slot {
+        &mut self.data
+    }
 }
 
 /// What `CLUSTER SLOT-STATS` reports beside keys and bytes, and what the balancer needs to tell

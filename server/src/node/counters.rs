@@ -117,6 +117,8 @@ pub(crate) struct ShardCounters {
     pub(crate) evicted_keys: Counter,
     /// Error replies.
     pub(crate) error_replies: Counter,
+    /// Times that a command reached for a slot that was not fetched for it: defects.
+    pub(crate) unfetched: Counter,
     /// Slots handed to other shards.
     pub(crate) handed_over: Counter,
     /// Slots taken over from other shards.

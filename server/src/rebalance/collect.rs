@@ -162,7 +162,7 @@ fn weigh(state: &ShardState, slots: Range<u16>) -> Vec<Weight> {
     let mut weights = Vec::with_capacity(slots.len());
     for slot in slots.clone() {
         if let Some(boxed) = state.slot(slot) {
-            weights.push(Weight { slot, bytes: boxed.data.bytes(), work: Some(boxed.work) });
+            weights.push(Weight { slot, bytes: boxed.data().bytes(), work: Some(boxed.work) });
         }
     }
     let lent = state.places.lent().filter(|(slot, _)| slots.contains(slot));

@@ -3,6 +3,8 @@
 
 use std::future::poll_fn;
 
+use ballast_protocol::slot::SLOTS;
+
 use super::message::{Hold, Purpose};
 pub(crate) use super::places::{Slots, Want};
 use super::waits::Outcome;
@@ -79,7 +81,7 @@ impl ShardState {
     pub(crate) fn has_all(&self, want: &Want) -> bool {
         match want {
             Want::Slots(slots) => slots.iter().all(|slot| self.has(*slot)),
-            Want::All => self.slots.iter().all(Option::is_some),
+            Want::All => self.boxes().count() == usize::from(SLOTS),
         }
     }
 }

@@ -129,7 +129,10 @@ impl ShardState {
         let end = batch.commands.len().min(batch.done + AHEAD_MAX);
         let next = &batch.commands[batch.done..end];
         next.iter().for_each(|command| self.load_box(command.slot));
-        self.load_keys(batch.caller.db, next.iter().map(|command| (command.slot, command.hash)));
+        self.load_keys(
+            batch.caller.db,
+            next.iter().map(|command| (command.slot, command.routed.hash)),
+        );
         end
     }
 

@@ -52,26 +52,19 @@ impl Boxes for Engine {
     }
 
     fn bytes(&self) -> u64 {
-        self.slots_bytes
+        self.slots_bytes()
     }
 
     fn take(&mut self, slot: u16) -> Option<Box<Slot>> {
-        let boxed = self.slots[usize::from(slot)].take()?;
-        self.leaves(boxed.data.bytes());
-        Some(boxed)
+        self.take_box(slot)
     }
 
     fn put(&mut self, slot: u16, boxed: Box<Slot>) {
-        self.arrives(boxed.data.bytes(), boxed.data.key_count());
-        let place = &mut self.slots[usize::from(slot)];
-        debug_assert!(place.is_none(), "a slot has one box");
-        *place = Some(boxed);
+        self.put_box(slot, boxed);
     }
 
     fn take_all(&mut self) -> Vec<(u16, Box<Slot>)> {
-        self.leaves(self.slots_bytes);
-        let all = (0..).zip(self.slots.iter_mut());
-        all.filter_map(|(slot, place)| Some((slot, place.take()?))).collect()
+        self.take_all_boxes()
     }
 }
 
@@ -95,7 +88,7 @@ impl ShardState {
     /// here, otherwise behind everything that this thread has sent for the slot.
     pub(crate) fn note(&mut self, slot: u16, work: impl FnOnce(&mut Slot) + Send + 'static) {
         let visit = move |state: &mut ShardState| {
-            if let Some(boxed) = state.slots[usize::from(slot)].as_deref_mut() {
+            if let Some(boxed) = state.slot_mut(slot) {
                 work(boxed);
             }
         };
@@ -215,7 +208,7 @@ impl ShardState {
             let Part { lender, is_whole, boxes } = part;
             let mut slots = Vec::with_capacity(boxes.len());
             for (slot, boxed) in boxes {
-                self.visiting_bytes += boxed.data.bytes();
+                self.visiting_bytes += boxed.data().bytes();
                 self.engine.put(slot, boxed);
                 slots.push(slot);
             }

@@ -82,8 +82,8 @@ pub(crate) struct RemoteCommand {
     pub(crate) slot: u16,
     /// Its slots among the batch's, if they are several; else nothing.
     slots: (u32, u32),
-    /// The hash of argument 1, if there is one.
-    pub(crate) hash: u64,
+    /// What is known of its first key.
+    pub(crate) routed: Routed,
     /// First of its `ranges`.
     pub(crate) first: usize,
     /// One past the last of its `ranges`.
@@ -120,14 +120,14 @@ impl RemoteBatch {
             ArgRange::new(range.start - span.start + start, range.end - span.start + start)
         };
         self.ranges.extend(args.ranges().iter().map(moved));
-        let Routed { slot, hash, .. } = routed;
+        let slot = routed.slot;
         let (slots, end) = ((0, 0), self.ranges.len());
-        self.commands.push(RemoteCommand { command, slot, slots, hash, first, end });
+        self.commands.push(RemoteCommand { command, slot, slots, routed, first, end });
     }
 
     /// [`Self::push`] of a command with keys in several slots.
     pub(crate) fn push_wide(&mut self, command: &'static Command, slots: &[u16], args: Args<'_>) {
-        self.push(command, Routed::somewhere(slots[0]), args);
+        self.push(command, Routed::to(slots[0]), args);
         let first = offset(self.slots.len());
         self.slots.extend_from_slice(slots);
         if let Some(pushed) = self.commands.last_mut() {
@@ -178,8 +178,7 @@ impl RemoteBatch {
     /// What is known of the key of command `at`.
     #[inline]
     pub(crate) fn routed(&self, at: usize) -> Routed {
-        let RemoteCommand { slot, hash, .. } = self.commands[at];
-        Routed::hashed(self.args(at), slot, hash)
+        self.commands[at].routed
     }
 
     /// The reply to command `at`, which must be done.

@@ -23,7 +23,7 @@ impl ShardState {
     /// Lets `waiter` wait in the slots of its keys, all of which are here.
     pub(crate) fn wait_for_keys(&mut self, waiter: &Waiter) {
         for WaitKey { slot, key, .. } in &waiter.0.keys {
-            if let Some(boxed) = self.slots[usize::from(*slot)].as_deref_mut() {
+            if let Some(boxed) = self.slot_mut(*slot) {
                 boxed.waiters.push(waiter.0.caller.db, key, waiter.clone());
             }
         }
@@ -44,7 +44,7 @@ impl ShardState {
     fn serve(&mut self, reach: Reach) {
         while let Some(slot) = self.ready.pop_front() {
             // A slot that is not here took its ready keys along.
-            while let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() {
+            while let Some(boxed) = self.slot_mut(slot) {
                 let Some((db, key)) = boxed.waiters.take_ready() else { break };
                 if !self.serve_key(slot, db, key, reach) {
                     break;
@@ -58,11 +58,11 @@ impl ShardState {
     fn serve_key(&mut self, slot: u16, db: u8, key: Vec<u8>, reach: Reach) -> bool {
         let mut at = 0;
         loop {
-            let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return true };
+            let Some(boxed) = self.slot_mut(slot) else { return true };
             if boxed.waiters.is_reserved(db, &key) {
                 return true;
             }
-            let kind = boxed.data.keyspace(db).and_then(|keys| keys.meta(&Key::new(&key)));
+            let kind = boxed.data().keyspace(db).and_then(|keys| keys.meta(&Key::new(&key)));
             let kind = kind.map(|meta| meta.kind);
             let takes = |waiter: &Waiter| takes(command_of(waiter).group, kind);
             let Some((found, waiter)) = boxed.waiters.find(db, &key, at, takes) else {
@@ -71,7 +71,7 @@ impl ShardState {
             at = found;
             let slots = waiter.0.slots_for(slot);
             if slots.iter().any(|slot| !self.has(*slot)) {
-                let waiters = self.slots[usize::from(slot)].as_deref_mut().map(|b| &mut b.waiters);
+                let waiters = self.slot_mut(slot).map(|b| &mut b.waiters);
                 return match (reach, waiters) {
                     (Reach::Everywhere, Some(waiters)) => {
                         waiters.reserve(db, &key);
@@ -176,7 +176,7 @@ impl ShardState {
     pub(crate) fn serve_held(&mut self, mut hold: Hold) {
         let loaded = self.load(&mut hold);
         if let Purpose::Serve(ReadyKey { slot, db, key }) = hold.purpose {
-            let waiters = self.slots[usize::from(slot)].as_deref_mut().map(|b| &mut b.waiters);
+            let waiters = self.slot_mut(slot).map(|b| &mut b.waiters);
             if let Some(waiters) = waiters {
                 waiters.end_reservation(db, &key);
                 if waiters.mark_ready(db, &key) {

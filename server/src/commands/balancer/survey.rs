@@ -91,7 +91,7 @@ impl Survey {
         while left > 0
             && let Some(place) = self.places.pop_front()
         {
-            let Some(keyspace) = boxed.data.keyspace(place.db) else { continue };
+            let Some(keyspace) = boxed.data().keyspace(place.db) else { continue };
             let (before, count) = match place.extent {
                 Extent::ToTheEnd => (self.looked_at, left),
                 Extent::Some => (self.looked_at, KEYS_PER_PLACE),
@@ -110,9 +110,9 @@ impl Survey {
     /// Chooses the places, in proportion to the databases' keys.
     fn begin(&mut self, boxed: &Slot) {
         self.has_begun = true;
-        (self.keys, self.bytes) = (boxed.data.key_count(), boxed.data.bytes());
-        for db in boxed.data.databases() {
-            let keys = boxed.data.keyspace(db).map_or(0, Keyspace::len);
+        (self.keys, self.bytes) = (boxed.data().key_count(), boxed.data().bytes());
+        for db in boxed.data().databases() {
+            let keys = boxed.data().keyspace(db).map_or(0, Keyspace::len);
             if self.keys <= KEYS_ALL_MAX {
                 self.places.push_back(Place { db, cursor: 0, extent: Extent::ToTheEnd });
                 continue;
@@ -195,7 +195,7 @@ mod tests {
         let mut slot = Slot::default();
         for (db, key, bytes) in keys {
             let value = vec![b'v'; bytes];
-            slot.data.keyspace_mut(db).set_string(&Key::new(key.as_bytes()), &value, None, 0);
+            slot.data_mut().keyspace_mut(db).set_string(&Key::new(key.as_bytes()), &value, None, 0);
         }
         slot
     }

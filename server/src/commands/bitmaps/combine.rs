@@ -8,15 +8,15 @@ use crate::commands::table::CommandResult;
 
 pub(super) fn bitop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let operation = Operation::named(args.at(1)).ok_or(CommandError::Syntax)?;
-    let (target, sources) = (args.at(2), args.from(3));
-    if operation == Operation::Not && sources.len() > 1 {
+    let target = cx.key(2)?;
+    if operation == Operation::Not && args.len() > 4 {
         return Err(CommandError::other("ERR BITOP NOT must be called with a single source key."));
     }
     let mut result = Vec::new();
-    for (place, key) in sources.iter().enumerate() {
+    for at in 3..args.len() {
         let mut digits = itoa::Buffer::new();
-        let text = text_of(cx.read(key), &mut digits)?;
-        if place == 0 {
+        let text = text_of(cx.read(cx.key(at)?), &mut digits)?;
+        if at == 3 {
             result.extend_from_slice(text);
         } else {
             operation.combine(&mut result, text);
@@ -27,13 +27,11 @@ pub(super) fn bitop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     }
     if !result.is_empty() {
         // What bits make is no number, though it may look like one.
-        cx.remove(target);
-        let aux = cx.new_aux();
-        let (keyspace, located) = cx.locate(target);
-        keyspace.set_range(&located, 0, &result, aux).map_err(|_| CommandError::WrongType)?;
-        cx.changed(target, "set");
-    } else if cx.remove(target) {
-        cx.changed(target, "del");
+        let mut write = cx.write(target);
+        write.set_bits(&result);
+        write.changed("set");
+    } else {
+        cx.write(target).remove("del");
     }
     reply.integer(result.len() as i64);
     Ok(())

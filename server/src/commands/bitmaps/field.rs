@@ -8,21 +8,21 @@ use super::{byte_of, parse_offset};
 use crate::commands::context::Data;
 use crate::commands::strings::text_of;
 use crate::commands::table::CommandResult;
+use crate::engine::write::{Located, Write};
 
 pub(super) fn bitfield(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let steps = parse_steps(cx, args)?;
     let Some(end) = steps.iter().filter(|step| step.writes()).map(Step::end_byte).max() else {
-        return read_steps(cx, args.at(1), &steps, reply);
+        return read_steps(cx, cx.key(1)?, &steps, reply);
     };
-    let key = args.at(1);
-    let mut changed = grow(cx, key, end)?;
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let mut changed = grow(&mut write, end)?;
     reply.array(steps.len());
     for step in &steps {
-        changed |= perform(cx, key, step, reply)?;
+        changed |= perform(&mut write, step, reply)?;
     }
-    if changed {
-        cx.changed(key, "setbit");
-    }
+    write.changed_if(changed, "setbit");
     Ok(())
 }
 
@@ -31,10 +31,15 @@ pub(super) fn bitfield_ro(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
     if steps.iter().any(Step::writes) {
         return Err(CommandError::other("ERR BITFIELD_RO only supports the GET subcommand"));
     }
-    read_steps(cx, args.at(1), &steps, reply)
+    read_steps(cx, cx.key(1)?, &steps, reply)
 }
 
-fn read_steps(cx: &mut Data<'_>, key: &[u8], steps: &[Step], reply: &mut Reply) -> CommandResult {
+fn read_steps(
+    cx: &mut Data<'_>,
+    key: Located<'_>,
+    steps: &[Step],
+    reply: &mut Reply,
+) -> CommandResult {
     let mut digits = itoa::Buffer::new();
     let text = text_of(cx.read(key), &mut digits)?;
     reply.array(steps.len());
@@ -44,30 +49,25 @@ fn read_steps(cx: &mut Data<'_>, key: &[u8], steps: &[Step], reply: &mut Reply) 
     Ok(())
 }
 
-/// Makes the string at `key` at least `len` bytes long; whether it was not.
-fn grow(cx: &mut Data<'_>, key: &[u8], len: usize) -> Result<bool, CommandError> {
-    let aux = cx.new_aux();
-    let (keyspace, located) = cx.locate(key);
+/// Makes the string at least `len` bytes long; whether it was not.
+fn grow(write: &mut Write<'_, '_>, len: usize) -> Result<bool, CommandError> {
     let mut digits = itoa::Buffer::new();
-    let last = text_of(keyspace.find(&located), &mut digits)?.get(len - 1).copied();
+    let last = text_of(write.value(), &mut digits)?.get(len - 1).copied();
     // Also where it is long enough: from now on it is kept as bits.
     let byte = [last.unwrap_or(0)];
-    keyspace.set_range(&located, len - 1, &byte, aux).map_err(|_| CommandError::WrongType)?;
+    write.set_range(len - 1, &byte)?;
     Ok(last.is_none())
 }
 
 /// Performs one step on a string that is long enough, and writes its reply; whether the string
 /// has changed.
 fn perform(
-    cx: &mut Data<'_>,
-    key: &[u8],
+    write: &mut Write<'_, '_>,
     step: &Step,
     reply: &mut Reply,
 ) -> Result<bool, CommandError> {
-    let aux = cx.new_aux();
-    let (keyspace, located) = cx.locate(key);
     let mut digits = itoa::Buffer::new();
-    let mut window = Window::load(text_of(keyspace.find(&located), &mut digits)?, step);
+    let mut window = Window::load(text_of(write.value(), &mut digits)?, step);
     let field = window.field(step);
     let old = step.kind.value(field);
     let (wanted, overflow) = match step.action {
@@ -88,9 +88,7 @@ fn perform(
         return Ok(false);
     }
     window.replace(step, new as u64);
-    keyspace
-        .set_range(&located, byte_of(step.bit), window.bytes(step), aux)
-        .map_err(|_| CommandError::WrongType)?;
+    write.set_range(byte_of(step.bit), window.bytes(step))?;
     Ok(true)
 }
 

@@ -100,7 +100,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
 fn getbit(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let bit = parse_offset(cx, args.at(2), 1)?;
     let mut digits = itoa::Buffer::new();
-    let text = text_of(cx.read(args.at(1)), &mut digits)?;
+    let text = text_of(cx.read(cx.key(1)?), &mut digits)?;
     let byte = text.get(byte_of(bit)).copied().unwrap_or(0);
     reply.integer(i64::from(byte & mask_of(bit) != 0));
     Ok(())
@@ -113,19 +113,16 @@ fn setbit(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult
         b"1" => true,
         _ => return Err(CommandError::other("ERR bit is not an integer or out of range")),
     };
-    let key = args.at(1);
-    let aux = cx.new_aux();
-    let (keyspace, located) = cx.locate(key);
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
     let mut digits = itoa::Buffer::new();
-    let old = text_of(keyspace.find(&located), &mut digits)?.get(byte_of(bit)).copied();
+    let old = text_of(write.value(), &mut digits)?.get(byte_of(bit)).copied();
     let byte = old.unwrap_or(0);
     let was_on = byte & mask_of(bit) != 0;
     let new = if on { byte | mask_of(bit) } else { byte & !mask_of(bit) };
     // Also where nothing changes: from now on it is kept as bits.
-    keyspace.set_range(&located, byte_of(bit), &[new], aux).map_err(|_| CommandError::WrongType)?;
-    if old.is_none() || was_on != on {
-        cx.changed(key, "setbit");
-    }
+    write.set_range(byte_of(bit), &[new])?;
+    write.changed_if(old.is_none() || was_on != on, "setbit");
     reply.integer(i64::from(was_on));
     Ok(())
 }

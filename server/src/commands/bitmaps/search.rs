@@ -16,7 +16,7 @@ pub(super) fn bitcount(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
         _ => return Err(CommandError::Syntax),
     };
     let mut digits = itoa::Buffer::new();
-    let text = text_of(cx.read(args.at(1)), &mut digits)?;
+    let text = text_of(cx.read(cx.key(1)?), &mut digits)?;
     let ones = match limits.bits(text) {
         _ if reversed(limits.first, limits.last) => 0,
         bits => count_ones(text, bits),
@@ -37,7 +37,7 @@ pub(super) fn bitpos(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
         _ => return Err(CommandError::Syntax),
     };
     let mut digits = itoa::Buffer::new();
-    let found = cx.read(args.at(1));
+    let found = cx.read(cx.key(1)?);
     let exists = found.is_some();
     let text = text_of(found, &mut digits)?;
     let bits = limits.bits(text);

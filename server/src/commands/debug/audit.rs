@@ -12,7 +12,7 @@ pub(super) struct SlotAudit {
 
 impl SlotAudit {
     pub(super) fn of(state: &mut Engine, slot: u16) -> SlotAudit {
-        let data = state.slot(slot).map(|boxed| &boxed.data);
+        let data = state.slot(slot).map(crate::engine::slot::Slot::data);
         SlotAudit {
             counted: data.map_or(0, ballast_storage::Slot::bytes),
             walked: data.map_or(0, ballast_storage::Slot::bytes_walked),
@@ -30,8 +30,8 @@ fn signed(bytes: u64) -> i64 {
 
 /// By how much the shard's sum differs from the sum of the slots that are on it.
 pub(super) fn shard_drift(state: &Engine) -> u64 {
-    let sum: u64 = state.slots.iter().flatten().map(|boxed| boxed.data.bytes()).sum();
-    state.slots_bytes.abs_diff(sum)
+    let sum: u64 = state.boxes().map(|(_, boxed)| boxed.data().bytes()).sum();
+    state.slots_bytes().abs_diff(sum)
 }
 
 fn write(fields: &[(&str, i64)], reply: &mut Reply) {

@@ -97,9 +97,9 @@ pub(super) fn of_slot(state: &mut Engine, slot: u16) -> Vec<(u8, Digest)> {
     let now_ms = state.now_ms;
     let Some(boxed) = state.slot(slot) else { return Vec::new() };
     let mut found = Vec::new();
-    for db in boxed.data.databases() {
+    for db in boxed.data().databases() {
         let mut digest = None;
-        let keyspace = boxed.data.keyspace(db);
+        let keyspace = boxed.data().keyspace(db);
         for (sampled, value) in keyspace.iter().flat_map(|keyspace| keyspace.iter_values()) {
             if is_over(sampled.meta, now_ms) {
                 continue;
@@ -118,7 +118,7 @@ pub(super) fn of_slot(state: &mut Engine, slot: u16) -> Vec<(u8, Digest)> {
 pub(super) fn of_key(state: &mut Engine, db: u8, key: &[u8]) -> Digest {
     let slot = key_slot(key);
     state.expire_key(slot, db, key);
-    let keyspace = state.slot(slot).and_then(|boxed| boxed.data.keyspace(db));
+    let keyspace = state.slot(slot).and_then(|boxed| boxed.data().keyspace(db));
     let mut digest = Digest::default();
     if let Some(keyspace) = keyspace {
         let key = Key::new(key);

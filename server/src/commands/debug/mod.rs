@@ -285,7 +285,7 @@ fn describe(state: &mut Engine, db: u8, key: &[u8]) -> Option<String> {
     let slot = key_slot(key);
     state.expire_key(slot, db, key);
     let now_ms = state.now_ms;
-    let keyspace = state.slot(slot)?.data.keyspace(db)?;
+    let keyspace = state.slot(slot)?.data().keyspace(db)?;
     let key = Key::new(key);
     let meta = keyspace.meta(&key)?;
     Some(format!(

@@ -10,6 +10,7 @@ use ballast_storage::{Key, STRING_MAX};
 use super::visit;
 use crate::commands::gather::Gathering;
 use crate::engine::Engine;
+use crate::engine::write::Located;
 
 /// Keys made in one slice.
 const KEYS_PER_SLICE: u64 = 4096;
@@ -89,34 +90,25 @@ impl Populate {
         Ok(())
     }
 
-    /// Makes the keys of one slice where all slots are here; the caller accounts for the bytes.
-    pub(super) fn run_here(&self, state: &mut Engine, db: u8, numbers: Range<u64>) {
-        let bytes = state.slots_bytes;
+    /// Makes the keys of one slice where all slots are here.
+    pub(super) fn run_here(&self, engine: &mut Engine, db: u8, numbers: Range<u64>) {
         for number in numbers {
-            self.make(state, db, number);
+            self.make(engine, db, number);
         }
-        state.slots_bytes = bytes;
     }
 
     /// Makes one key unless it exists. False if its slot is not here.
-    fn make(&self, state: &mut Engine, db: u8, number: u64) -> bool {
+    fn make(&self, engine: &mut Engine, db: u8, number: u64) -> bool {
         let key = self.key(number);
         let slot = key_slot(&key);
-        state.expire_key(slot, db, &key);
-        let aux = state.new_aux();
-        let Some(boxed) = state.slots[usize::from(slot)].as_deref_mut() else { return false };
-        let before_bytes = boxed.data.bytes();
-        let keyspace = boxed.data.keyspace_mut(db);
-        let located = Key::new(&key);
-        if keyspace.meta(&located).is_some() {
-            return true;
+        if !engine.has(slot) {
+            return false;
         }
-        // Nothing was there, so nothing is left to be freed.
-        let _ = keyspace.set_string(&located, &self.value(number), None, aux);
-        boxed.watchers.touch(db, &key);
-        let after_bytes = boxed.data.bytes();
-        state.slots_bytes = state.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
-        state.dirty += 1;
+        let mut write = engine.write(db, Located { slot, key: Key::new(&key) }, None);
+        if write.meta().is_none() {
+            write.set_string(&self.value(number), None);
+            write.changed("set");
+        }
         true
     }
 }

@@ -8,13 +8,13 @@ use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
 pub(super) fn hget(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+    let hash = cx.read_hash(cx.key(1)?)?;
     write_value(reply, hash.and_then(|hash| hash.get(args.at(2))));
     Ok(())
 }
 
 pub(super) fn hmget(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+    let hash = cx.read_hash(cx.key(1)?)?;
     let fields = args.from(2);
     reply.array(fields.len());
     for field in fields {
@@ -24,26 +24,26 @@ pub(super) fn hmget(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 }
 
 pub(super) fn hexists(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+    let hash = cx.read_hash(cx.key(1)?)?;
     reply.integer(i64::from(hash.is_some_and(|hash| hash.contains(args.at(2)))));
     Ok(())
 }
 
 pub(super) fn hstrlen(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+    let hash = cx.read_hash(cx.key(1)?)?;
     let value = hash.and_then(|hash| hash.get(args.at(2)));
     reply.integer(value.map_or(0, Element::len) as i64);
     Ok(())
 }
 
-pub(super) fn hlen(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+pub(super) fn hlen(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let hash = cx.read_hash(cx.key(1)?)?;
     reply.integer(hash.map_or(0, HashRef::len) as i64);
     Ok(())
 }
 
-pub(super) fn hgetall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+pub(super) fn hgetall(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let hash = cx.read_hash(cx.key(1)?)?;
     reply.map(hash.map_or(0, HashRef::len));
     for (field, value) in hash.iter().flat_map(|hash| hash.iter()) {
         write_element(reply, field);
@@ -52,8 +52,8 @@ pub(super) fn hgetall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> C
     Ok(())
 }
 
-pub(super) fn hkeys(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+pub(super) fn hkeys(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let hash = cx.read_hash(cx.key(1)?)?;
     reply.array(hash.map_or(0, HashRef::len));
     for (field, _) in hash.iter().flat_map(|hash| hash.iter()) {
         write_element(reply, field);
@@ -61,8 +61,8 @@ pub(super) fn hkeys(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     Ok(())
 }
 
-pub(super) fn hvals(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let hash = cx.read_hash(args.at(1))?;
+pub(super) fn hvals(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let hash = cx.read_hash(cx.key(1)?)?;
     reply.array(hash.map_or(0, HashRef::len));
     for (_, value) in hash.iter().flat_map(|hash| hash.iter()) {
         write_element(reply, value);

@@ -15,7 +15,7 @@ use crate::commands::table::CommandResult;
 pub(super) fn hrandfield(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let Some(count) = args.get(2) else {
         let random = cx.random();
-        match cx.read_hash(args.at(1))?.and_then(|hash| hash.random(random)) {
+        match cx.read_hash(cx.key(1)?)?.and_then(|hash| hash.random(random)) {
             Some((field, _)) => write_element(reply, field),
             None => reply.null(),
         }
@@ -34,7 +34,7 @@ pub(super) fn hrandfield(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -
     let sample = Sample::of(count, companion)?;
     let mut generator = SmallRng::seed_from_u64(cx.random());
     let mut random = || generator.random::<u64>();
-    let Some(hash) = cx.read_hash(args.at(1))? else {
+    let Some(hash) = cx.read_hash(cx.key(1)?)? else {
         reply.array(0);
         return Ok(());
     };
@@ -97,7 +97,7 @@ impl Pairs {
 
 pub(super) fn hscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let cursor = scan_cursor(args.at(2))?;
-    let Some(hash) = cx.read_hash(args.at(1))? else {
+    let Some(hash) = cx.read_hash(cx.key(1)?)? else {
         write_scan(0, 0, Reply::default(), reply);
         return Ok(());
     };

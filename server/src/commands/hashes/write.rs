@@ -24,45 +24,45 @@ fn set_fields(cx: &mut Data<'_>, args: Args<'_>) -> Result<usize, CommandError> 
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity(cx.command.name.into()));
     }
-    let key = args.at(1);
-    let added = cx.update_hash(key, Create::IfMissing, |hash, limits| {
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let added = write.hash(Create::IfMissing, |hash, limits| {
         let fields = (2..args.len()).step_by(2);
         fields.filter(|at| hash.set(args.at(*at), args.at(at + 1), limits)).count()
     })?;
-    cx.changed(key, "hset");
+    write.changed("hset");
     Ok(added.unwrap_or(0))
 }
 
 pub(super) fn hsetnx(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (key, field) = (args.at(1), args.at(2));
-    let added = cx.update_hash(key, Create::IfMissing, |hash, limits| {
+    let (key, field) = (cx.key(1)?, args.at(2));
+    let mut write = cx.write(key);
+    let added = write.hash(Create::IfMissing, |hash, limits| {
         !hash.as_ref().contains(field) && hash.set(field, args.at(3), limits)
     })?;
     let added = added == Some(true);
-    if added {
-        cx.changed(key, "hset");
-    }
+    write.changed_if(added, "hset");
     reply.integer(i64::from(added));
     Ok(())
 }
 
 pub(super) fn hdel(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
-    let removed = cx.update_hash(key, Create::OnlyExisting, |hash, _| {
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let removed = write.hash(Create::OnlyExisting, |hash, _| {
         args.from(2).iter().filter(|field| hash.remove(field)).count()
     })?;
     let removed = removed.unwrap_or(0);
-    if removed > 0 {
-        cx.changed(key, "hdel");
-    }
+    write.changed_if(removed > 0, "hdel");
     reply.integer(removed as i64);
     Ok(())
 }
 
 pub(super) fn hincrby(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let amount = parse_i64(args.at(3)).ok_or(CommandError::NotInteger)?;
-    let (key, field) = (args.at(1), args.at(2));
-    let sum = cx.update_hash(key, Create::IfMissing, |hash, limits| {
+    let (key, field) = (cx.key(1)?, args.at(2));
+    let mut write = cx.write(key);
+    let sum = write.hash(Create::IfMissing, |hash, limits| {
         let old = match hash.as_ref().get(field) {
             None => 0,
             Some(value) => value.as_int().ok_or(CommandError::HashValueNotInteger)?,
@@ -71,8 +71,7 @@ pub(super) fn hincrby(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> C
         hash.set(field, itoa::Buffer::new().format(sum).as_bytes(), limits);
         Ok::<_, CommandError>(sum)
     })?;
-    let sum = sum.unwrap_or(Ok(amount))?;
-    cx.changed(key, "hincrby");
+    let sum = write.done(sum.unwrap_or(Ok(amount)), "hincrby")?;
     reply.integer(sum);
     Ok(())
 }
@@ -82,8 +81,9 @@ pub(super) fn hincrbyfloat(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply)
     if !amount.is_finite() {
         return Err(CommandError::other("ERR value is NaN or Infinity"));
     }
-    let (key, field) = (args.at(1), args.at(2));
-    let sum = cx.update_hash(key, Create::IfMissing, |hash, limits| {
+    let (key, field) = (cx.key(1)?, args.at(2));
+    let mut write = cx.write(key);
+    let sum = write.hash(Create::IfMissing, |hash, limits| {
         let old = match hash.as_ref().get(field) {
             None => LongDouble::from(0),
             Some(value) => {
@@ -94,8 +94,8 @@ pub(super) fn hincrbyfloat(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply)
         hash.set(field, sum.as_bytes(), limits);
         Ok::<_, CommandError>(sum)
     })?;
-    let sum = sum.unwrap_or_else(|| Ok(amount.to_string()))?;
-    cx.changed(key, "hincrbyfloat");
+    let sum = sum.unwrap_or_else(|| Ok(amount.to_string()));
+    let sum = write.done(sum, "hincrbyfloat")?;
     reply.bulk(sum.as_bytes());
     Ok(())
 }

@@ -4,6 +4,7 @@ mod memory;
 mod report;
 mod sections;
 
+use ballast_protocol::slot::SLOTS;
 use ballast_protocol::{Args, Reply};
 use rand::RngExt;
 
@@ -77,7 +78,7 @@ impl ShardFacts {
     /// Looks at a shard; runs on its thread.
     pub(crate) fn of(state: &mut dyn Local) -> ShardFacts {
         let mut facts = ShardFacts {
-            slots: state.slots.iter().flatten().count() + state.held().len(),
+            slots: state.boxes().count() + state.held().len(),
             bytes: state.owned_bytes(),
             held: held(state),
             databases: vec![DatabaseFacts::default(); 16],
@@ -91,10 +92,11 @@ impl ShardFacts {
         let (random, now_ms): (u64, _) = (state.random.random(), state.now_ms);
         let mut sampled = [0; 16];
         // From any slot on, so that each may be among those that are sampled.
-        let (last, first) = state.slots.split_at(random as usize % state.slots.len());
-        for boxed in first.iter().chain(last).flatten() {
-            for db in boxed.data.databases() {
-                let Some(keyspace) = boxed.data.keyspace(db) else { continue };
+        let begin = (random % u64::from(SLOTS)) as u16;
+        let slots = (begin..SLOTS).chain(0..begin);
+        for boxed in slots.filter_map(|slot| state.slot(slot)) {
+            for db in boxed.data().databases() {
+                let Some(keyspace) = boxed.data().keyspace(db) else { continue };
                 let (of, sampled) =
                     (&mut facts.databases[usize::from(db)], &mut sampled[usize::from(db)]);
                 let expiring = keyspace.expiring_len() as u64;

@@ -3,11 +3,9 @@
 use ballast_protocol::number::parse_i64;
 use ballast_protocol::slot::SLOTS;
 use ballast_protocol::{Args, CommandError, Reply};
-use ballast_storage::Key;
 
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
-use crate::engine::slot::Slot;
 
 pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     wait_if_sync(cx, args)?;
@@ -42,22 +40,7 @@ fn wait_if_sync(cx: &mut Data<'_>, args: Args<'_>) -> CommandResult {
 
 /// Empties database `db`, or all of them.
 fn flush(cx: &mut Data<'_>, db: Option<u8>) {
-    for slot in 0..SLOTS {
-        let Some(boxed) = cx.engine.slots[usize::from(slot)].as_deref_mut() else { continue };
-        if !boxed.watchers.is_empty() {
-            boxed.watchers.touch_where(db, |db, key| exists(boxed, db, key));
-        }
-        let keys = match db {
-            Some(db) => boxed.data.keyspace(db).map_or(0, ballast_storage::Keyspace::len),
-            None => boxed.data.key_count(),
-        };
-        cx.engine.dirty += keys as u64;
-        cx.engine.garbage.append(boxed.data.flush(db));
-    }
-}
-
-fn exists(slot: &Slot, db: u8, key: &[u8]) -> bool {
-    slot.data.keyspace(db).is_some_and(|keys| keys.find(&Key::new(key)).is_some())
+    (0..SLOTS).for_each(|slot| cx.engine.flush_slot(slot, db));
 }
 
 pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
@@ -66,7 +49,7 @@ pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
     let (first, second) = (database(cx, first)?, database(cx, second)?);
     if first != second {
         for slot in 0..SLOTS {
-            swap(cx, slot, first, second);
+            cx.engine.swap_in_slot(slot, first, second);
         }
     }
     cx.engine.dirty += 1;
@@ -85,18 +68,4 @@ fn database(cx: &Data<'_>, number: i32) -> Result<u8, CommandError> {
         .ok()
         .filter(|number| u32::from(*number) < cx.config().databases)
         .ok_or(CommandError::InvalidDatabase)
-}
-
-fn swap(cx: &mut Data<'_>, slot: u16, first: u8, second: u8) {
-    let Some(boxed) = cx.engine.slots[usize::from(slot)].as_deref_mut() else { return };
-    if !boxed.watchers.is_empty() {
-        let either = |_, key: &[u8]| exists(boxed, first, key) || exists(boxed, second, key);
-        boxed.watchers.touch_where(Some(first), either);
-        boxed.watchers.touch_where(Some(second), either);
-    }
-    boxed.data.swap(first, second);
-    // What was put into the one database may be waited for in the other.
-    if boxed.waiters.mark_all_ready() {
-        cx.engine.ready.push_back(slot);
-    }
 }

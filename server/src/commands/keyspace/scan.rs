@@ -180,7 +180,7 @@ fn walk(state: &Engine, query: &Query, start: Cursor, wanted: usize) -> Stretch 
         if stretch.seen >= wanted || empty_steps >= EMPTY_STEPS_MAX {
             return Stretch { next: Some(at), ..stretch };
         }
-        let keyspace = slot.data.keyspace(query.db).filter(|keys| !keys.is_empty());
+        let keyspace = slot.data().keyspace(query.db).filter(|keys| !keys.is_empty());
         if let Some(keyspace) = keyspace {
             let before = stretch.seen;
             let left = wanted - before;
@@ -270,7 +270,7 @@ mod tests {
     use std::collections::HashSet;
 
     use ballast_protocol::slot::key_slot;
-    use ballast_storage::{Key, Keyspace};
+    use ballast_storage::Key;
     use proptest::prelude::*;
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
@@ -278,6 +278,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
+    use crate::engine::write::{Located, Write};
     use crate::ids::ShardId;
     use crate::log::Log;
     use crate::shard::Shard;
@@ -304,26 +305,23 @@ mod tests {
         }
     }
 
-    /// Changes the keyspace of a key on its owner, whose account follows.
-    fn change(shards: &[Shard], key: &[u8], change: impl FnOnce(&mut Keyspace, &Key<'_>)) {
-        let slot = key_slot(key);
+    /// Lets `change` write to a key on its owner.
+    fn change(shards: &[Shard], name: &[u8], change: impl FnOnce(Write<'_, '_>)) {
+        let slot = key_slot(name);
         let mut state = shards[shards[0].shared.router.owner(slot).index()].state();
-        let data = &mut state.slots[usize::from(slot)].as_deref_mut().expect("it is here").data;
-        let before_bytes = data.bytes();
-        change(data.keyspace_mut(0), &Key::new(key));
-        let after_bytes = data.bytes();
-        state.slots_bytes = state.slots_bytes + after_bytes - before_bytes;
+        change(state.write(0, Located { slot, key: Key::new(name) }, None));
     }
 
     fn put(shards: &[Shard], key: &[u8], expiry: Option<i64>) {
-        change(shards, key, |keyspace, key| {
-            keyspace.set_string(key, b"v", expiry, 0);
+        change(shards, key, |mut write| {
+            write.set_string(b"v", expiry);
+            write.changed("set");
         });
     }
 
     fn remove(shards: &[Shard], key: &[u8]) {
-        change(shards, key, |keyspace, key| {
-            keyspace.remove(key);
+        change(shards, key, |write| {
+            write.remove("del");
         });
     }
 

@@ -64,7 +64,7 @@ fn over_held_slots<T>(cx: &mut Data<'_>, work: impl Fn(&mut Engine, &[u16]) -> T
 fn keyspaces<'s>(state: &'s Engine, slots: &[u16], db: u8) -> impl Iterator<Item = &'s Keyspace> {
     slots
         .iter()
-        .filter_map(move |slot| state.slot(*slot)?.data.keyspace(db))
+        .filter_map(move |slot| state.slot(*slot)?.data().keyspace(db))
         .filter(|keys| !keys.is_empty())
 }
 

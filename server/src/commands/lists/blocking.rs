@@ -24,22 +24,23 @@ pub(super) fn brpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 fn pop_or_block(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> CommandResult {
     let last = args.len() - 1;
     let timeout_ms = timeout_ms(args.at(last))?;
-    let Some(key) = first_list(cx, args.first(last).from(1).iter())? else {
+    let Some(key) = first_list(cx, 1..last)? else {
         cx.block_on((1..last).collect(), timeout_ms, OnTimeout::NullArray);
         return Ok(());
     };
-    let value = cx.update_list(key, Create::OnlyExisting, |list, limits| end.pop(list, limits))?;
+    let mut write = cx.write(key);
+    let value = write.list(Create::OnlyExisting, |list, limits| end.pop(list, limits))?;
+    write.changed(end.pop_event());
     reply.array(2);
-    reply.bulk(key);
+    reply.bulk(key.name());
     reply.bulk(&value.flatten().unwrap_or_default());
-    cx.changed(key, end.pop_event());
     Ok(())
 }
 
 pub(super) fn blmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let timeout_ms = timeout_ms(args.at(1))?;
     let choice = Choice::parse(args, 2)?;
-    if !pop_chosen(cx, args, &choice, reply)? {
+    if !pop_chosen(cx, &choice, reply)? {
         cx.block_on(choice.keys.collect(), timeout_ms, OnTimeout::NullArray);
     }
     Ok(())
@@ -48,23 +49,22 @@ pub(super) fn blmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
 pub(super) fn blmove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let (from, to) = (end(args.at(3))?, end(args.at(4))?);
     let timeout_ms = timeout_ms(args.at(5))?;
-    move_or_block(cx, args, from, to, timeout_ms, reply)
+    move_or_block(cx, from, to, timeout_ms, reply)
 }
 
 pub(super) fn brpoplpush(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let timeout_ms = timeout_ms(args.at(3))?;
-    move_or_block(cx, args, End::Right, End::Left, timeout_ms, reply)
+    move_or_block(cx, End::Right, End::Left, timeout_ms, reply)
 }
 
 fn move_or_block(
     cx: &mut Data<'_>,
-    args: Args<'_>,
     from: End,
     to: End,
     timeout_ms: u64,
     reply: &mut Reply,
 ) -> CommandResult {
-    let Some(value) = move_element(cx, args, from, to)? else {
+    let Some(value) = move_element(cx, from, to)? else {
         // As in Redis: the end of a wait is a null array, no element at once is a null string.
         let on_timeout = if cx.caller.may_block { OnTimeout::NullArray } else { OnTimeout::Null };
         cx.block_on(vec![1], timeout_ms, on_timeout);

@@ -8,6 +8,7 @@ use super::End;
 use super::arguments::{Choice, count};
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::engine::write::Located;
 
 pub(super) fn lpush(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     push(cx, args, End::Left, Create::IfMissing, reply)
@@ -32,17 +33,15 @@ fn push(
     create: Create,
     reply: &mut Reply,
 ) -> CommandResult {
-    let key = args.at(1);
-    let len = cx.update_list(key, create, |list, limits| {
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let len = write.list(create, |list, limits| {
         for value in args.from(2) {
             end.push(list, value, limits);
         }
         list.len()
     })?;
-    if len.is_some() {
-        cx.changed(key, end.push_event());
-        cx.ready(key);
-    }
+    write.changed_if(len.is_some(), end.push_event());
     reply.integer(len.unwrap_or(0) as i64);
     Ok(())
 }
@@ -59,22 +58,17 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
     if args.len() > 3 {
         return Err(CommandError::WrongArity(cx.command.full_name.as_str().into()));
     }
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let Some(wanted) = args.get(2).map(count).transpose()? else {
-        return match cx
-            .update_list(key, Create::OnlyExisting, |list, limits| end.pop(list, limits))?
-            .flatten()
-        {
-            Some(value) => {
-                reply.bulk(&value);
-                cx.changed(key, end.pop_event());
-                Ok(())
-            }
-            None => {
-                reply.null();
-                Ok(())
-            }
-        };
+        let mut write = cx.write(key);
+        let popped = write.list(Create::OnlyExisting, |list, limits| end.pop(list, limits))?;
+        let value = popped.flatten();
+        write.changed_if(value.is_some(), end.pop_event());
+        match value {
+            Some(value) => reply.bulk(&value),
+            None => reply.null(),
+        }
+        return Ok(());
     };
     if wanted == 0 {
         match cx.read_list(key)? {
@@ -83,25 +77,26 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
         }
         return Ok(());
     }
-    let popped = cx.update_list(key, Create::OnlyExisting, |list, limits| {
+    let mut write = cx.write(key);
+    let popped = write.list(Create::OnlyExisting, |list, limits| {
         end.pop_many(list, wanted, limits, reply);
     })?;
-    match popped {
-        Some(()) => cx.changed(key, end.pop_event()),
-        None => reply.null_array(),
+    write.changed_if(popped.is_some(), end.pop_event());
+    if popped.is_none() {
+        reply.null_array();
     }
     Ok(())
 }
 
-pub(super) fn llen(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let len = cx.read_list(args.at(1))?.map_or(0, ListRef::len);
+pub(super) fn llen(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let len = cx.read_list(cx.key(1)?)?.map_or(0, ListRef::len);
     reply.integer(len as i64);
     Ok(())
 }
 
 pub(super) fn lmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let choice = Choice::parse(args, 1)?;
-    if !pop_chosen(cx, args, &choice, reply)? {
+    if !pop_chosen(cx, &choice, reply)? {
         reply.null_array();
     }
     Ok(())
@@ -111,28 +106,30 @@ pub(super) fn lmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 /// if there is none.
 pub(super) fn pop_chosen(
     cx: &mut Data<'_>,
-    args: Args<'_>,
     choice: &Choice,
     reply: &mut Reply,
 ) -> Result<bool, CommandError> {
-    let Some(key) = first_list(cx, choice.keys.clone().map(|at| args.at(at)))? else {
+    let Some(key) = first_list(cx, choice.keys.clone())? else {
         return Ok(false);
     };
-    cx.update_list(key, Create::OnlyExisting, |list, limits| {
+    let mut write = cx.write(key);
+    write.list(Create::OnlyExisting, |list, limits| {
         reply.array(2);
-        reply.bulk(key);
+        reply.bulk(key.name());
         choice.end.pop_many(list, choice.count, limits, reply);
     })?;
-    cx.changed(key, choice.end.pop_event());
+    write.changed(choice.end.pop_event());
     Ok(true)
 }
 
-/// The first of `keys` that exists. What is no list is an error only if it comes first.
+/// The first of the keys at these positions that exists. What is no list is an error only if it
+/// comes first.
 pub(super) fn first_list<'k>(
-    cx: &mut Data<'_>,
-    keys: impl Iterator<Item = &'k [u8]>,
-) -> Result<Option<&'k [u8]>, CommandError> {
-    for key in keys {
+    cx: &mut Data<'k>,
+    positions: impl Iterator<Item = usize>,
+) -> Result<Option<Located<'k>>, CommandError> {
+    for at in positions {
+        let key = cx.key(at)?;
         if cx.is_spoken_for(key) {
             continue;
         }

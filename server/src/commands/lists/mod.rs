@@ -7,7 +7,7 @@ mod moves;
 mod places;
 
 use ballast_protocol::Reply;
-use ballast_storage::types::{Element, Limits, List};
+use ballast_storage::types::{Element, Limits, List, ListRef};
 
 use super::table::{Access, Definition, Group, KeySpec, ONE, Run, TWO, flag};
 
@@ -53,6 +53,15 @@ impl End {
             End::Left => list.push_front(value, limits),
             End::Right => list.push_back(value, limits),
         }
+    }
+
+    /// The element at this end.
+    fn look(self, list: ListRef<'_>) -> Option<Vec<u8>> {
+        let at = match self {
+            End::Left => 0,
+            End::Right => -1,
+        };
+        list.get(at).map(Element::to_vec)
     }
 
     fn pop(self, list: &mut List, limits: &Limits) -> Option<Vec<u8>> {

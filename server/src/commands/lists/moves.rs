@@ -10,15 +10,15 @@ use crate::commands::table::CommandResult;
 
 pub(super) fn lmove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let (from, to) = (end(args.at(3))?, end(args.at(4))?);
-    match move_element(cx, args, from, to)? {
+    match move_element(cx, from, to)? {
         Some(value) => reply.bulk(&value),
         None => reply.null(),
     }
     Ok(())
 }
 
-pub(super) fn rpoplpush(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    match move_element(cx, args, End::Right, End::Left)? {
+pub(super) fn rpoplpush(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    match move_element(cx, End::Right, End::Left)? {
         Some(value) => reply.bulk(&value),
         None => reply.null(),
     }
@@ -29,42 +29,39 @@ pub(super) fn rpoplpush(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) ->
 /// there is nothing to move. The destination's type matters only if there is.
 pub(super) fn move_element(
     cx: &mut Data<'_>,
-    args: Args<'_>,
     from: End,
     to: End,
 ) -> Result<Option<Vec<u8>>, CommandError> {
-    let (source, destination) = (args.at(1), args.at(2));
+    let (source, destination) = (cx.key(1)?, cx.key(2)?);
     if cx.is_spoken_for(source) {
         return Ok(None);
     }
-    if source == destination {
-        let rotated = cx.update_list(source, Create::OnlyExisting, |list, limits| {
+    if source.name() == destination.name() {
+        let mut write = cx.write(source);
+        let rotated = write.list(Create::OnlyExisting, |list, limits| {
             let value = from.pop(list, limits)?;
             to.push(list, &value, limits);
             Some(value)
         })?;
-        if rotated.is_some() {
-            cx.changed(source, to.push_event());
-            cx.ready(source);
-        }
+        write.changed_if(rotated.is_some(), to.push_event());
         return Ok(rotated.flatten());
     }
-    match cx.peek(source) {
+    let value = match cx.peek(source) {
         None => return Ok(None),
-        Some(Value::List(_)) => {}
+        Some(Value::List(list)) => from.look(list),
         Some(_) => return Err(CommandError::WrongType),
-    }
+    };
     match cx.peek(destination) {
         None | Some(Value::List(_)) => {}
         Some(_) => return Err(CommandError::WrongType),
     }
-    let popped = cx
-        .update_list(source, Create::OnlyExisting, |list, limits| from.pop(list, limits))?
-        .flatten();
-    let Some(value) = popped else { return Ok(None) };
-    cx.update_list(destination, Create::IfMissing, |list, limits| to.push(list, &value, limits))?;
-    cx.changed(destination, to.push_event());
-    cx.ready(destination);
-    cx.changed(source, from.pop_event());
+    let Some(value) = value else { return Ok(None) };
+    // In Redis's order: who follows changes sees the push first.
+    let mut write = cx.write(destination);
+    write.list(Create::IfMissing, |list, limits| to.push(list, &value, limits))?;
+    write.changed(to.push_event());
+    let mut write = cx.write(source);
+    write.list(Create::OnlyExisting, |list, limits| from.pop(list, limits))?;
+    write.changed(from.pop_event());
     Ok(Some(value))
 }

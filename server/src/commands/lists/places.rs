@@ -11,7 +11,7 @@ use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
 pub(super) fn lindex(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let Some(list) = cx.read_list(args.at(1))? else {
+    let Some(list) = cx.read_list(cx.key(1)?)? else {
         reply.null();
         return Ok(());
     };
@@ -23,7 +23,7 @@ pub(super) fn lindex(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
 }
 
 pub(super) fn lset(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (key, value) = (args.at(1), args.at(3));
+    let (key, value) = (cx.key(1)?, args.at(3));
     // A missing key and another type come before a wrong index.
     match cx.peek(key) {
         None => return Err(CommandError::NoKey),
@@ -32,16 +32,18 @@ pub(super) fn lset(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     }
     let index = integer(args.at(2))?;
     let set = |list: &mut List, limits: &_| list.set(index, value, limits);
-    if cx.update_list(key, Create::OnlyExisting, set)? != Some(true) {
+    let mut write = cx.write(key);
+    let done = write.list(Create::OnlyExisting, set)? == Some(true);
+    write.changed_if(done, "lset");
+    if !done {
         return Err(CommandError::OutOfRange);
     }
-    cx.changed(key, "lset");
     reply.ok();
     Ok(())
 }
 
 pub(super) fn linsert(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (key, pivot, value) = (args.at(1), args.at(3), args.at(4));
+    let (key, pivot, value) = (cx.key(1)?, args.at(3), args.at(4));
     let side = if args.at(2).eq_ignore_ascii_case(b"before") {
         Side::Before
     } else if args.at(2).eq_ignore_ascii_case(b"after") {
@@ -49,23 +51,21 @@ pub(super) fn linsert(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> C
     } else {
         return Err(CommandError::Syntax);
     };
-    let inserted = cx.update_list(key, Create::OnlyExisting, |list, limits| {
-        list.insert(side, pivot, value, limits)
-    })?;
+    let mut write = cx.write(key);
+    let inserted =
+        write.list(Create::OnlyExisting, |list, limits| list.insert(side, pivot, value, limits))?;
+    write.changed_if(matches!(inserted, Some(Some(_))), "linsert");
     match inserted {
         None => reply.integer(0),
         Some(None) => reply.integer(-1),
-        Some(Some(len)) => {
-            cx.changed(key, "linsert");
-            reply.integer(len as i64);
-        }
+        Some(Some(len)) => reply.integer(len as i64),
     }
     Ok(())
 }
 
 pub(super) fn lrange(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let (start, stop) = (integer(args.at(2))?, integer(args.at(3))?);
-    let Some(list) = cx.read_list(args.at(1))? else {
+    let Some(list) = cx.read_list(cx.key(1)?)? else {
         reply.array(0);
         return Ok(());
     };
@@ -75,27 +75,25 @@ pub(super) fn lrange(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
 }
 
 pub(super) fn ltrim(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let (start, stop) = (integer(args.at(2))?, integer(args.at(3))?);
-    let trimmed = cx.update_list(key, Create::OnlyExisting, |list, limits| {
+    let mut write = cx.write(key);
+    let trimmed = write.list(Create::OnlyExisting, |list, limits| {
         list.trim(start, stop, limits);
     })?;
-    if trimmed.is_some() {
-        cx.changed(key, "ltrim");
-    }
+    write.changed_if(trimmed.is_some(), "ltrim");
     reply.ok();
     Ok(())
 }
 
 pub(super) fn lrem(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (key, value) = (args.at(1), args.at(3));
+    let (key, value) = (cx.key(1)?, args.at(3));
     let count = integer(args.at(2))?;
-    let removed = cx
-        .update_list(key, Create::OnlyExisting, |list, limits| list.remove(count, value, limits))?;
+    let mut write = cx.write(key);
+    let removed =
+        write.list(Create::OnlyExisting, |list, limits| list.remove(count, value, limits))?;
     let removed = removed.unwrap_or(0);
-    if removed > 0 {
-        cx.changed(key, "lrem");
-    }
+    write.changed_if(removed > 0, "lrem");
     reply.integer(removed as i64);
     Ok(())
 }
@@ -103,7 +101,7 @@ pub(super) fn lrem(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
 pub(super) fn lpos(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let options = PositionOptions::parse(args.from(3))?;
     let count = options.count.unwrap_or(1);
-    let positions = match cx.read_list(args.at(1))? {
+    let positions = match cx.read_list(cx.key(1)?)? {
         Some(list) => list.positions(args.at(2), options.rank, count, options.elements_max),
         None => Vec::new(),
     };

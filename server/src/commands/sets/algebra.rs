@@ -1,9 +1,11 @@
 //! Union, intersection and difference of sets, returned, counted or stored.
 
+use std::ops::Range;
+
 use ballast_protocol::number::parse_i64;
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::types::{Element, Limits, Set, SetRef};
-use ballast_storage::{Collection, Key, Value};
+use ballast_storage::{Collection, Value};
 
 use super::write_member;
 use crate::commands::context::Data;
@@ -74,16 +76,16 @@ pub(super) fn sintercard(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -
         .filter(|count| *count > 0)
         .ok_or(CommandError::other("ERR numkeys should be greater than 0"))?;
     let given = args.from(2);
-    let keys = match usize::try_from(count) {
-        Ok(count) if count <= given.len() => given.first(count),
+    let count = match usize::try_from(count) {
+        Ok(count) if count <= given.len() => count,
         _ => {
             return Err(CommandError::other(
                 "ERR Number of keys can't be greater than number of args",
             ));
         }
     };
-    let limit = parse_limit(given.from(keys.len()))?;
-    let sets = read(cx, keys)?;
+    let limit = parse_limit(given.from(count))?;
+    let sets = read(cx, 2..2 + count)?;
     let mut found = 0;
     inter(&sets, &mut |_| {
         found += 1;
@@ -115,7 +117,7 @@ fn answer(
     reply: &mut Reply,
 ) -> CommandResult {
     let limits = cx.limits();
-    let sets = read(cx, args.from(1))?;
+    let sets = read(cx, 1..args.len())?;
     let header = reply.deferred();
     let mut len = 0;
     operation.each(&sets, &limits, &mut |member| {
@@ -132,9 +134,9 @@ fn store(
     args: Args<'_>,
     reply: &mut Reply,
 ) -> CommandResult {
-    let destination = args.at(1);
+    let destination = cx.key(1)?;
     let limits = cx.limits();
-    let sets = read(cx, args.from(2))?;
+    let sets = read(cx, 2..args.len())?;
     let mut result = Set::new();
     if operation == Operation::Union {
         result = union(&sets, &limits);
@@ -146,37 +148,33 @@ fn store(
     let len = result.len();
     reply.integer(len as i64);
     if len == 0 {
-        if cx.remove(destination) {
-            cx.changed(destination, "del");
-        }
+        cx.write(destination).remove("del");
         return Ok(());
     }
-    let aux = cx.new_aux();
-    let (keyspace, key) = cx.locate(destination);
-    let replaced = keyspace.insert_collection(&key, Collection::Set(result), None, aux);
-    if let Some(replaced) = replaced {
-        cx.engine.garbage.push(replaced);
-    }
-    cx.changed(destination, operation.event());
+    let mut write = cx.write(destination);
+    write.insert_collection(Collection::Set(result));
+    write.changed(operation.event());
     Ok(())
 }
 
-/// The sets at `keys`, as reading commands see them. A key of another type is an error even
-/// behind a missing one.
-fn read<'c>(cx: &'c mut Data<'_>, keys: Args<'_>) -> Result<Vec<Option<SetRef<'c>>>, CommandError> {
-    for key in keys {
-        cx.read_set(key)?;
+/// The sets at the keys at these positions, as reading commands see them. A key of another type is
+/// an error even behind a missing one.
+fn read<'c>(
+    cx: &'c mut Data<'_>,
+    keys: Range<usize>,
+) -> Result<Vec<Option<SetRef<'c>>>, CommandError> {
+    for at in keys.clone() {
+        cx.read_set(cx.key(at)?)?;
     }
     // None of them is expired any more, so they can be looked at side by side.
     let cx = &*cx;
-    let find = |key| {
-        let slot = cx.engine.slot(cx.slot_of(key))?;
-        match slot.data.keyspace(cx.caller.db)?.find(&Key::new(key))? {
-            Value::Set(set) => Some(set),
+    let find = |at| {
+        Ok(match cx.seen(cx.key(at)?) {
+            Some(Value::Set(set)) => Some(set),
             _ => None,
-        }
+        })
     };
-    Ok(keys.iter().map(find).collect())
+    keys.map(find).collect()
 }
 
 fn union(sets: &[Option<SetRef<'_>>], limits: &Limits) -> Set {

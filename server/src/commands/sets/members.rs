@@ -10,47 +10,45 @@ use crate::commands::keyspace::{ScanOptions, scan_cursor, write_scan};
 use crate::commands::table::CommandResult;
 
 pub(super) fn sadd(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let members = args.from(2);
-    let added = cx.update_set(key, Create::IfMissing, |set, limits| {
+    let mut write = cx.write(key);
+    let added = write.set(Create::IfMissing, |set, limits| {
         members.iter().filter(|member| set.add(member, limits)).count()
     })?;
     let added = added.unwrap_or(0);
-    if added > 0 {
-        cx.changed(key, "sadd");
-    }
+    write.changed_if(added > 0, "sadd");
     reply.integer(added as i64);
     Ok(())
 }
 
 pub(super) fn srem(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let members = args.from(2);
-    let removed = cx.update_set(key, Create::OnlyExisting, |set, _| {
+    let mut write = cx.write(key);
+    let removed = write.set(Create::OnlyExisting, |set, _| {
         members.iter().filter(|member| set.remove(member)).count()
     })?;
     let removed = removed.unwrap_or(0);
-    if removed > 0 {
-        cx.changed(key, "srem");
-    }
+    write.changed_if(removed > 0, "srem");
     reply.integer(removed as i64);
     Ok(())
 }
 
-pub(super) fn scard(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let len = cx.read_set(args.at(1))?.map_or(0, SetRef::len);
+pub(super) fn scard(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let len = cx.read_set(cx.key(1)?)?.map_or(0, SetRef::len);
     reply.integer(len as i64);
     Ok(())
 }
 
 pub(super) fn sismember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let is_member = cx.read_set(args.at(1))?.is_some_and(|set| set.contains(args.at(2)));
+    let is_member = cx.read_set(cx.key(1)?)?.is_some_and(|set| set.contains(args.at(2)));
     reply.integer(i64::from(is_member));
     Ok(())
 }
 
 pub(super) fn smismember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let set = cx.read_set(args.at(1))?;
+    let set = cx.read_set(cx.key(1)?)?;
     let members = args.from(2);
     reply.array(members.len());
     for member in members {
@@ -59,8 +57,8 @@ pub(super) fn smismember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -
     Ok(())
 }
 
-pub(super) fn smembers(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    match cx.read_set(args.at(1))? {
+pub(super) fn smembers(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    match cx.read_set(cx.key(1)?)? {
         None => reply.set(0),
         Some(set) => {
             reply.set(set.len());
@@ -71,7 +69,7 @@ pub(super) fn smembers(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
 }
 
 pub(super) fn smove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (source, destination, member) = (args.at(1), args.at(2), args.at(3));
+    let (source, destination, member) = (cx.key(1)?, cx.key(2)?, args.at(3));
     let is_member = match cx.peek(source) {
         // As in Redis: without a source the destination's type does not matter.
         None => {
@@ -86,22 +84,21 @@ pub(super) fn smove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
         Some(_) => return Err(CommandError::WrongType),
     }
     reply.integer(i64::from(is_member));
-    if !is_member || source == destination {
+    if !is_member || source.name() == destination.name() {
         return Ok(());
     }
-    cx.update_set(source, Create::OnlyExisting, |set, _| set.remove(member))?;
-    cx.changed(source, "srem");
-    let added =
-        cx.update_set(destination, Create::IfMissing, |set, limits| set.add(member, limits))?;
-    if added == Some(true) {
-        cx.changed(destination, "sadd");
-    }
+    let mut write = cx.write(source);
+    write.set(Create::OnlyExisting, |set, _| set.remove(member))?;
+    write.changed("srem");
+    let mut write = cx.write(destination);
+    let added = write.set(Create::IfMissing, |set, limits| set.add(member, limits))?;
+    write.changed_if(added == Some(true), "sadd");
     Ok(())
 }
 
 pub(super) fn sscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let cursor = scan_cursor(args.at(2))?;
-    let Some(set) = cx.read_set(args.at(1))? else {
+    let Some(set) = cx.read_set(cx.key(1)?)? else {
         write_scan(0, 0, Reply::default(), reply);
         return Ok(());
     };

@@ -12,17 +12,17 @@ use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
 pub(super) fn spop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+    let key = cx.key(1)?;
     if args.len() > 3 {
         return Err(CommandError::Syntax);
     }
     let Some(count) = args.get(2) else {
         let random = cx.random();
-        match cx.update_set(key, Create::OnlyExisting, |set, _| set.pop_random(random))?.flatten() {
-            Some(member) => {
-                reply.bulk(&member);
-                cx.changed(key, "spop");
-            }
+        let mut write = cx.write(key);
+        let popped = write.set(Create::OnlyExisting, |set, _| set.pop_random(random))?.flatten();
+        write.changed_if(popped.is_some(), "spop");
+        match popped {
+            Some(member) => reply.bulk(&member),
             None => reply.null(),
         }
         return Ok(());
@@ -31,15 +31,14 @@ pub(super) fn spop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
         .and_then(|count| usize::try_from(count).ok())
         .ok_or(CommandError::NotPositive)?;
     let mut random = SmallRng::seed_from_u64(cx.random());
-    let popped = cx.update_set(key, Create::OnlyExisting, |set, _| {
+    let mut write = cx.write(key);
+    let popped = write.set(Create::OnlyExisting, |set, _| {
         if count == 0 { Vec::new() } else { set.pop_random_many(count, &mut || random.random()) }
     })?;
     let popped = popped.unwrap_or_default();
+    write.changed_if(!popped.is_empty(), "spop");
     reply.set(popped.len());
     popped.iter().for_each(|member| reply.bulk(member));
-    if !popped.is_empty() {
-        cx.changed(key, "spop");
-    }
     Ok(())
 }
 
@@ -49,7 +48,7 @@ pub(super) fn srandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
     }
     let Some(count) = args.get(2) else {
         let random = cx.random();
-        match cx.read_set(args.at(1))?.and_then(|set| set.random(random)) {
+        match cx.read_set(cx.key(1)?)?.and_then(|set| set.random(random)) {
             Some(member) => write_member(reply, member),
             None => reply.null(),
         }
@@ -58,7 +57,7 @@ pub(super) fn srandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
     let sample = Sample::of(Sample::parse(count)?, Companion::None)?;
     let mut random = SmallRng::seed_from_u64(cx.random());
     let mut random = || random.random();
-    let Some(set) = cx.read_set(args.at(1))? else {
+    let Some(set) = cx.read_set(cx.key(1)?)? else {
         reply.array(0);
         return Ok(());
     };

@@ -1,12 +1,13 @@
 //! Union, intersection and difference of sorted sets and sets, returned or stored.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use ahash::AHashMap;
 use ballast_protocol::number::{parse_f64, parse_i64};
 use ballast_protocol::{Args, CommandError, Reply};
+use ballast_storage::Value;
 use ballast_storage::types::{Element, SetRef, ZSet, ZSetRef};
-use ballast_storage::{Key, Value};
 
 use super::arguments::integer;
 use super::{Scores, open_members, store, write_member};
@@ -117,8 +118,8 @@ struct Options {
     limit: usize,
 }
 
-/// The keys of a command whose number of keys is argument `at`.
-fn keys<'a>(cx: &Data<'_>, args: Args<'a>, at: usize) -> Result<Args<'a>, CommandError> {
+/// The positions of the keys of a command whose number of keys is argument `at`.
+fn keys(cx: &Data<'_>, args: Args<'_>, at: usize) -> Result<Range<usize>, CommandError> {
     let keys = integer(args.at(at))?;
     if keys < 1 {
         let name = &cx.command.full_name;
@@ -126,17 +127,17 @@ fn keys<'a>(cx: &Data<'_>, args: Args<'a>, at: usize) -> Result<Args<'a>, Comman
             "ERR at least 1 input key is needed for '{name}' command"
         )));
     }
-    let given = args.from(at + 1);
+    let first = at + 1;
     match usize::try_from(keys) {
-        Ok(keys) if keys <= given.len() => Ok(given.first(keys)),
+        Ok(keys) if keys <= args.len() - first => Ok(first..first + keys),
         _ => Err(CommandError::Syntax),
     }
 }
 
 /// Reads all keys: they must be sorted sets or sets.
-fn touch_all(cx: &mut Data<'_>, keys: Args<'_>) -> CommandResult {
-    for key in keys.iter() {
-        match cx.read(key) {
+fn touch_all(cx: &mut Data<'_>, keys: &Range<usize>) -> CommandResult {
+    for at in keys.clone() {
+        match cx.read(cx.key(at)?) {
             None | Some(Value::ZSet(_) | Value::Set(_)) => {}
             Some(_) => return Err(CommandError::WrongType),
         }
@@ -189,21 +190,21 @@ fn options(
 }
 
 /// The inputs with their weights. All keys have been read, so none of them is expired.
-fn inputs<'c>(cx: &'c Data<'_>, keys: Args<'_>, weights: Option<&[f64]>) -> Vec<Weighted<'c>> {
+fn inputs<'c>(
+    cx: &'c Data<'_>,
+    keys: Range<usize>,
+    weights: Option<&[f64]>,
+) -> Result<Vec<Weighted<'c>>, CommandError> {
     let weight = |at: usize| weights.map_or(1.0, |weights| weights[at]);
-    keys.iter()
-        .enumerate()
-        .map(|(at, key)| {
-            let slot = cx.engine.slot(cx.slot_of(key));
-            let keyspace = slot.and_then(|slot| slot.data.keyspace(cx.caller.db));
-            let input = match keyspace.and_then(|keyspace| keyspace.find(&Key::new(key))) {
-                Some(Value::ZSet(zset)) => Input::ZSet(zset),
-                Some(Value::Set(set)) => Input::Set(set),
-                _ => Input::Empty,
-            };
-            (input, weight(at))
-        })
-        .collect()
+    let input = |(at, key): (usize, usize)| {
+        let input = match cx.seen(cx.key(key)?) {
+            Some(Value::ZSet(zset)) => Input::ZSet(zset),
+            Some(Value::Set(set)) => Input::Set(set),
+            _ => Input::Empty,
+        };
+        Ok((input, weight(at)))
+    };
+    keys.enumerate().map(input).collect()
 }
 
 /// A result: members with their scores, in the order of a sorted set.
@@ -296,9 +297,9 @@ fn reply_with(
     reply: &mut Reply,
 ) -> CommandResult {
     let keys = keys(cx, args, 1)?;
-    touch_all(cx, keys)?;
+    touch_all(cx, &keys)?;
     let options = options(args.from(2 + keys.len()), keys.len(), operation, Output::Reply)?;
-    let inputs = inputs(cx, keys, options.weights.as_deref());
+    let inputs = inputs(cx, keys, options.weights.as_deref())?;
     let members = combine(operation, options.aggregate, inputs);
     open_members(reply, members.len(), options.scores);
     for (member, score) in &members {
@@ -314,16 +315,16 @@ fn store_result(
     reply: &mut Reply,
 ) -> CommandResult {
     let keys = keys(cx, args, 2)?;
-    touch_all(cx, keys)?;
+    touch_all(cx, &keys)?;
     let options = options(args.from(3 + keys.len()), keys.len(), operation, Output::Store)?;
-    let inputs = inputs(cx, keys, options.weights.as_deref());
+    let inputs = inputs(cx, keys, options.weights.as_deref())?;
     let members = combine(operation, options.aggregate, inputs);
     let limits = cx.limits();
     let mut zset = ZSet::new();
     for (member, score) in &members {
         zset.insert(member, *score, &limits);
     }
-    store(cx, args.at(1), zset, operation.event());
+    store(cx, cx.key(1)?, zset, operation.event());
     reply.integer(members.len() as i64);
     Ok(())
 }
@@ -354,10 +355,10 @@ pub(super) fn zdiffstore(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -
 
 pub(super) fn zintercard(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let keys = keys(cx, args, 1)?;
-    touch_all(cx, keys)?;
+    touch_all(cx, &keys)?;
     let rest = args.from(2 + keys.len());
     let options = options(rest, keys.len(), Operation::Inter, Output::Cardinality)?;
-    let mut inputs = inputs(cx, keys, None);
+    let mut inputs = inputs(cx, keys, None)?;
     inputs.sort_by_key(|(input, _)| input.len());
     let mut found = 0;
     each_common(&inputs, |_, _| {

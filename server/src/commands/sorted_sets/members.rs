@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::arguments::score;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::engine::write::Located;
 
 /// When `ZADD` changes a score.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,21 +88,17 @@ pub(super) fn zadd(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     }
     if increments {
         let by = score(pairs.at(0))?;
-        return increment(cx, args.at(1), pairs.at(1), by, conditions, reply);
+        return increment(cx, cx.key(1)?, pairs.at(1), by, conditions, reply);
     }
     let scores: SmallVec<[f64; 8]> =
         pairs.iter().step_by(2).map(score).collect::<Result<_, _>>()?;
     let members = || pairs.iter().skip(1).step_by(2).zip(scores.iter().copied());
-    let key = args.at(1);
-    let changes = cx
-        .update_zset(key, conditions.create(), |zset, limits| {
-            add_all(zset, limits, members(), conditions)
-        })?
-        .unwrap_or_default();
-    if changes.added + changes.updated > 0 {
-        cx.changed(key, "zadd");
-        cx.ready(key);
-    }
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let changes = write
+        .zset(conditions.create(), |zset, limits| add_all(zset, limits, members(), conditions))?;
+    let changes = changes.unwrap_or_default();
+    write.changed_if(changes.added + changes.updated > 0, "zadd");
     let counted = if counts_changed { changes.added + changes.updated } else { changes.added };
     reply.integer(counted as i64);
     Ok(())
@@ -136,19 +133,20 @@ pub(super) fn zincrby(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> C
         return Err(CommandError::Syntax);
     }
     let by = score(args.at(2))?;
-    increment(cx, args.at(1), args.at(3), by, Conditions::default(), reply)
+    increment(cx, cx.key(1)?, args.at(3), by, Conditions::default(), reply)
 }
 
 /// Adds to a member's score and replies with it, or with null if the conditions refuse.
 fn increment(
     cx: &mut Data<'_>,
-    key: &[u8],
+    key: Located<'_>,
     member: &[u8],
     by: f64,
     conditions: Conditions,
     reply: &mut Reply,
 ) -> CommandResult {
-    let outcome = cx.update_zset(key, conditions.create(), |zset, limits| {
+    let mut write = cx.write(key);
+    let outcome = write.zset(conditions.create(), |zset, limits| {
         let old = zset.as_ref().score(member);
         // Nothing is added to nothing: -0 stays -0.
         let new = old.map_or(by, |old| old + by);
@@ -160,47 +158,44 @@ fn increment(
         }
         Ok(Some((new, zset.insert(member, new, limits))))
     })?;
-    match outcome.transpose()?.flatten() {
+    let outcome = outcome.transpose().map(Option::flatten);
+    let is_change = |of: &Option<(f64, Inserted)>| {
+        of.is_some_and(|(_, inserted)| inserted != Inserted::Unchanged)
+    };
+    write.changed_if(outcome.as_ref().is_ok_and(is_change), "zincr");
+    match outcome? {
         None => reply.null(),
-        Some((new, inserted)) => {
-            if inserted != Inserted::Unchanged {
-                cx.changed(key, "zincr");
-                cx.ready(key);
-            }
-            reply.double(new);
-        }
+        Some((new, _)) => reply.double(new),
     }
     Ok(())
 }
 
 pub(super) fn zrem(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
-    let removed = cx
-        .update_zset(key, Create::OnlyExisting, |zset, _| {
-            args.from(2).iter().filter(|member| zset.remove(member).is_some()).count()
-        })?
-        .unwrap_or(0);
-    if removed > 0 {
-        cx.changed(key, "zrem");
-    }
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    let removed = write.zset(Create::OnlyExisting, |zset, _| {
+        args.from(2).iter().filter(|member| zset.remove(member).is_some()).count()
+    })?;
+    let removed = removed.unwrap_or(0);
+    write.changed_if(removed > 0, "zrem");
     reply.integer(removed as i64);
     Ok(())
 }
 
-pub(super) fn zcard(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let len = cx.read_zset(args.at(1))?.map_or(0, ZSetRef::len);
+pub(super) fn zcard(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let len = cx.read_zset(cx.key(1)?)?.map_or(0, ZSetRef::len);
     reply.integer(len as i64);
     Ok(())
 }
 
 pub(super) fn zscore(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let zset = cx.read_zset(args.at(1))?;
+    let zset = cx.read_zset(cx.key(1)?)?;
     write_score(zset.and_then(|zset| zset.score(args.at(2))), reply);
     Ok(())
 }
 
 pub(super) fn zmscore(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let zset = cx.read_zset(args.at(1))?;
+    let zset = cx.read_zset(cx.key(1)?)?;
     let members = args.from(2);
     reply.array(members.len());
     for member in members.iter() {
@@ -231,7 +226,7 @@ fn rank(cx: &mut Data<'_>, args: Args<'_>, order: Order, reply: &mut Reply) -> C
         Some(_) if args.len() == 4 => return Err(CommandError::Syntax),
         Some(_) => return Err(CommandError::WrongArity(cx.command.full_name.as_str().into())),
     };
-    let zset = cx.read_zset(args.at(1))?;
+    let zset = cx.read_zset(cx.key(1)?)?;
     match zset.and_then(|zset| zset.rank(args.at(2), order)) {
         Some((rank, score)) if with_score => {
             reply.array(2);

@@ -14,6 +14,7 @@ use ballast_storage::types::{Element, ZSet};
 
 use super::context::Data;
 use super::table::{Access, Definition, Group, KeySpec, ONE, Run, TWO, flag};
+use crate::engine::write::Located;
 
 const BASE: Definition = Definition { group: Group::SortedSet, keys: ONE, ..Definition::BASE };
 
@@ -479,19 +480,12 @@ fn write_member(reply: &mut Reply, member: Element<'_>, score: f64, scores: Scor
 }
 
 /// Makes `zset` the value of `key`, or removes the key if it is empty.
-fn store(cx: &mut Data<'_>, key: &[u8], zset: ZSet, event: &'static str) {
+fn store(cx: &mut Data<'_>, key: Located<'_>, zset: ZSet, event: &'static str) {
     if zset.is_empty() {
-        if cx.remove(key) {
-            cx.changed(key, "del");
-        }
+        cx.write(key).remove("del");
         return;
     }
-    let aux = cx.new_aux();
-    let (keyspace, located) = cx.locate(key);
-    let replaced = keyspace.insert_collection(&located, Collection::ZSet(zset), None, aux);
-    if let Some(replaced) = replaced {
-        cx.engine.garbage.push(replaced);
-    }
-    cx.changed(key, event);
-    cx.ready(key);
+    let mut write = cx.write(key);
+    write.insert_collection(Collection::ZSet(zset));
+    write.changed(event);
 }

@@ -8,6 +8,7 @@ use super::arguments::{at_least_one, count, timeout_ms};
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 use crate::engine::waiters::OnTimeout;
+use crate::engine::write::Located;
 
 /// Which end of the sorted set is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +68,10 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
         return Err(CommandError::Syntax);
     }
     let wanted = args.get(2).map(count).transpose()?;
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let nested = wanted.is_some() && reply.protocol() == Protocol::Resp3;
-    let popped = cx.update_zset(key, Create::OnlyExisting, |zset, _| {
+    let mut write = cx.write(key);
+    let popped = write.zset(Create::OnlyExisting, |zset, _| {
         let taken = wanted.unwrap_or(1).min(zset.len());
         reply.array(if nested { taken } else { taken * 2 });
         end.take(zset, taken, &mut |member, score| {
@@ -81,21 +83,21 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
         });
         taken
     })?;
-    match popped {
-        None => reply.array(0),
-        Some(0) => {}
-        Some(_) => cx.changed(key, end.event()),
+    write.changed_if(popped.is_some_and(|taken| taken > 0), end.event());
+    if popped.is_none() {
+        reply.array(0);
     }
     Ok(())
 }
 
-/// The first of `keys` that has members. What is no sorted set is an error only if it comes
-/// before that one.
+/// The first of the keys at these positions that has members. What is no sorted set is an error
+/// only if it comes before that one.
 fn first_with_members<'k>(
-    cx: &mut Data<'_>,
-    keys: impl Iterator<Item = &'k [u8]>,
-) -> Result<Option<&'k [u8]>, CommandError> {
-    for key in keys {
+    cx: &mut Data<'k>,
+    positions: impl Iterator<Item = usize>,
+) -> Result<Option<Located<'k>>, CommandError> {
+    for at in positions {
+        let key = cx.key(at)?;
         if cx.is_spoken_for(key) {
             continue;
         }
@@ -119,19 +121,20 @@ pub(super) fn bzpopmax(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
 fn pop_or_block(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> CommandResult {
     let last = args.len() - 1;
     let timeout_ms = timeout_ms(args.at(last))?;
-    let Some(key) = first_with_members(cx, args.first(last).from(1).iter())? else {
+    let Some(key) = first_with_members(cx, 1..last)? else {
         cx.block_on((1..last).collect(), timeout_ms, OnTimeout::NullArray);
         return Ok(());
     };
-    cx.update_zset(key, Create::OnlyExisting, |zset, _| {
+    let mut write = cx.write(key);
+    write.zset(Create::OnlyExisting, |zset, _| {
         reply.array(3);
-        reply.bulk(key);
+        reply.bulk(key.name());
         end.take(zset, 1, &mut |member, score| {
             reply.bulk(member);
             reply.double(score);
         });
     })?;
-    cx.changed(key, end.event());
+    write.changed(end.event());
     Ok(())
 }
 
@@ -164,7 +167,7 @@ fn parse_choice(args: Args<'_>, at: usize) -> Result<Choice, CommandError> {
 
 pub(super) fn zmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let choice = parse_choice(args, 1)?;
-    match first_with_members(cx, choice.keys.clone().map(|at| args.at(at)))? {
+    match first_with_members(cx, choice.keys.clone())? {
         Some(key) => pop_many(cx, key, &choice, reply),
         None => {
             reply.null_array();
@@ -176,7 +179,7 @@ pub(super) fn zmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 pub(super) fn bzmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let choice = parse_choice(args, 2)?;
     let timeout_ms = timeout_ms(args.at(1))?;
-    match first_with_members(cx, choice.keys.clone().map(|at| args.at(at)))? {
+    match first_with_members(cx, choice.keys.clone())? {
         Some(key) => pop_many(cx, key, &choice, reply),
         None => {
             cx.block_on(choice.keys.collect(), timeout_ms, OnTimeout::NullArray);
@@ -185,11 +188,17 @@ pub(super) fn bzmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
     }
 }
 
-fn pop_many(cx: &mut Data<'_>, key: &[u8], choice: &Choice, reply: &mut Reply) -> CommandResult {
-    cx.update_zset(key, Create::OnlyExisting, |zset, _| {
+fn pop_many(
+    cx: &mut Data<'_>,
+    key: Located<'_>,
+    choice: &Choice,
+    reply: &mut Reply,
+) -> CommandResult {
+    let mut write = cx.write(key);
+    write.zset(Create::OnlyExisting, |zset, _| {
         let taken = choice.count.min(zset.len());
         reply.array(2);
-        reply.bulk(key);
+        reply.bulk(key.name());
         reply.array(taken);
         choice.end.take(zset, taken, &mut |member, score| {
             reply.array(2);
@@ -197,6 +206,6 @@ fn pop_many(cx: &mut Data<'_>, key: &[u8], choice: &Choice, reply: &mut Reply) -
             reply.double(score);
         });
     })?;
-    cx.changed(key, choice.end.event());
+    write.changed(choice.end.event());
     Ok(())
 }

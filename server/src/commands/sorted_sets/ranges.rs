@@ -10,6 +10,7 @@ use super::arguments::{integer, member_bound, score_bound};
 use super::{Scores, open_members, store, write_member};
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::engine::write::Located;
 
 /// What the ends of a range are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ fn parse(args: Args<'_>, first: usize, fixed: Fixed) -> Result<Query<'_>, Comman
 
 fn range(cx: &mut Data<'_>, args: Args<'_>, fixed: Fixed, reply: &mut Reply) -> CommandResult {
     let query = parse(args, 2, fixed)?;
-    let Some(zset) = cx.read_zset(args.at(1))? else {
+    let Some(zset) = cx.read_zset(cx.key(1)?)? else {
         reply.array(0);
         return Ok(());
     };
@@ -182,27 +183,27 @@ pub(super) fn zrangestore(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
     let query = parse(args, 3, Fixed { stores: true, ..Fixed::default() })?;
     let limits = cx.limits();
     let mut result = ZSet::new();
-    if let Some(zset) = cx.read_zset(args.at(2))? {
+    if let Some(zset) = cx.read_zset(cx.key(2)?)? {
         for (member, score) in zset.range(query.ranks(zset), Order::Ascending) {
             member.with_bytes(|member| result.insert(member, score, &limits));
         }
     }
     reply.integer(result.len() as i64);
-    store(cx, args.at(1), result, "zrangestore");
+    store(cx, cx.key(1)?, result, "zrangestore");
     Ok(())
 }
 
 pub(super) fn zcount(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let span = Span::Scores(score_bound(args.at(2))?, score_bound(args.at(3))?);
-    count(cx, args.at(1), span, reply)
+    count(cx, cx.key(1)?, span, reply)
 }
 
 pub(super) fn zlexcount(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let span = Span::Members(member_bound(args.at(2))?, member_bound(args.at(3))?);
-    count(cx, args.at(1), span, reply)
+    count(cx, cx.key(1)?, span, reply)
 }
 
-fn count(cx: &mut Data<'_>, key: &[u8], span: Span<'_>, reply: &mut Reply) -> CommandResult {
+fn count(cx: &mut Data<'_>, key: Located<'_>, span: Span<'_>, reply: &mut Reply) -> CommandResult {
     let zset = cx.read_zset(key)?;
     let members = zset.map_or(0, |zset| span.ranks(zset, Order::Ascending).len());
     reply.integer(members as i64);

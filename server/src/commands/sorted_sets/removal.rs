@@ -8,6 +8,7 @@ use super::arguments::{integer, member_bound, score_bound};
 use super::ranges::Span;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::engine::write::Located;
 
 pub(super) fn zremrangebyrank(
     cx: &mut Data<'_>,
@@ -15,7 +16,7 @@ pub(super) fn zremrangebyrank(
     reply: &mut Reply,
 ) -> CommandResult {
     let span = Span::Ranks(integer(args.at(2))?, integer(args.at(3))?);
-    remove(cx, args.at(1), span, "zremrangebyrank", reply)
+    remove(cx, cx.key(1)?, span, "zremrangebyrank", reply)
 }
 
 pub(super) fn zremrangebyscore(
@@ -24,7 +25,7 @@ pub(super) fn zremrangebyscore(
     reply: &mut Reply,
 ) -> CommandResult {
     let span = Span::Scores(score_bound(args.at(2))?, score_bound(args.at(3))?);
-    remove(cx, args.at(1), span, "zremrangebyscore", reply)
+    remove(cx, cx.key(1)?, span, "zremrangebyscore", reply)
 }
 
 pub(super) fn zremrangebylex(
@@ -33,25 +34,23 @@ pub(super) fn zremrangebylex(
     reply: &mut Reply,
 ) -> CommandResult {
     let span = Span::Members(member_bound(args.at(2))?, member_bound(args.at(3))?);
-    remove(cx, args.at(1), span, "zremrangebylex", reply)
+    remove(cx, cx.key(1)?, span, "zremrangebylex", reply)
 }
 
 fn remove(
     cx: &mut Data<'_>,
-    key: &[u8],
+    key: Located<'_>,
     span: Span<'_>,
     event: &'static str,
     reply: &mut Reply,
 ) -> CommandResult {
-    let removed = cx
-        .update_zset(key, Create::OnlyExisting, |zset, _| {
-            let ranks = span.ranks(zset.as_ref(), Order::Ascending);
-            zset.remove_ranks(ranks, &mut |_, _| {})
-        })?
-        .unwrap_or(0);
-    if removed > 0 {
-        cx.changed(key, event);
-    }
+    let mut write = cx.write(key);
+    let removed = write.zset(Create::OnlyExisting, |zset, _| {
+        let ranks = span.ranks(zset.as_ref(), Order::Ascending);
+        zset.remove_ranks(ranks, &mut |_, _| {})
+    })?;
+    let removed = removed.unwrap_or(0);
+    write.changed_if(removed > 0, event);
     reply.integer(removed as i64);
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::commands::table::CommandResult;
 pub(super) fn zrandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let Some(count) = args.get(2) else {
         let random = cx.random();
-        match cx.read_zset(args.at(1))?.and_then(|zset| zset.random(random)) {
+        match cx.read_zset(cx.key(1)?)?.and_then(|zset| zset.random(random)) {
             Some((member, _)) => member.with_bytes(|member| reply.bulk(member)),
             None => reply.null(),
         }
@@ -28,7 +28,7 @@ pub(super) fn zrandmember(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) 
     let sample = Sample::of(count, companion)?;
     let seed = cx.random();
     let mut random = seeded(seed);
-    let Some(zset) = cx.read_zset(args.at(1))? else {
+    let Some(zset) = cx.read_zset(cx.key(1)?)? else {
         reply.array(0);
         return Ok(());
     };
@@ -61,7 +61,7 @@ fn seeded(seed: u64) -> impl FnMut() -> u64 {
 
 pub(super) fn zscan(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let cursor = scan_cursor(args.at(2))?;
-    let Some(zset) = cx.read_zset(args.at(1))? else {
+    let Some(zset) = cx.read_zset(cx.key(1)?)? else {
         write_scan(0, 0, Reply::default(), reply);
         return Ok(());
     };

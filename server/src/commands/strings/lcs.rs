@@ -6,10 +6,11 @@ use ballast_protocol::{Args, CommandError, Reply};
 use super::text_of;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::engine::write::Located;
 
 pub(super) fn lcs(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let a = string_at(cx, args.at(1))?;
-    let b = string_at(cx, args.at(2))?;
+    let a = string_at(cx, cx.key(1)?)?;
+    let b = string_at(cx, cx.key(2)?)?;
     let options = Options::parse(args)?;
     let table = Table::new(&a, &b, cx.config().proto_max_bulk_len)?;
     match options.answer {
@@ -26,7 +27,7 @@ pub(super) fn lcs(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comma
 }
 
 /// A copy, as two values are needed at a time.
-fn string_at(cx: &mut Data<'_>, key: &[u8]) -> Result<Vec<u8>, CommandError> {
+fn string_at(cx: &mut Data<'_>, key: Located<'_>) -> Result<Vec<u8>, CommandError> {
     let mut digits = itoa::Buffer::new();
     match text_of(cx.read(key), &mut digits) {
         Ok(text) => Ok(text.to_vec()),

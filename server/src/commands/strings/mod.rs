@@ -9,7 +9,7 @@ mod set;
 use std::ops::Range;
 
 use ballast_protocol::{Args, CommandError, Reply};
-use ballast_storage::{Key, Keyspace, STRING_MAX, Value};
+use ballast_storage::{STRING_MAX, Value};
 
 use super::context::Data;
 use super::table::{Access, CommandResult, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
@@ -268,8 +268,8 @@ pub(crate) static COMMANDS: &[Definition] = &[
 ];
 
 #[inline]
-fn get(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    match cx.read_inline(args.at(1)) {
+fn get(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    match cx.read_inline(cx.key(1)?) {
         Some(Value::Str(text)) => {
             reply.bulk(text);
             Ok(())
@@ -278,14 +278,13 @@ fn get(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     }
 }
 
-fn getdel(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+fn getdel(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let key = cx.key(1)?;
     let found = cx.read(key);
     let exists = found.is_some();
     write_string(reply, found)?;
     if exists {
-        cx.remove(key);
-        cx.changed(key, "del");
+        cx.write(key).remove("del");
     }
     Ok(())
 }
@@ -312,25 +311,6 @@ pub(super) fn text_of<'v>(
         Some(Value::Int(number)) => Ok(digits.format(number).as_bytes()),
         Some(_) => Err(CommandError::WrongType),
     }
-}
-
-/// Sets `key` to `value`, whatever it held; a collection it held is freed later.
-#[inline]
-pub(super) fn store(cx: &mut Data<'_>, key: &[u8], value: &[u8], expiry: Option<i64>) {
-    let aux = cx.new_aux();
-    let (keyspace, located) = cx.locate(key);
-    if let Some(old) = keyspace.set_string(&located, value, expiry, aux) {
-        cx.engine.garbage.push(old);
-    }
-}
-
-/// When `key` expires. Costs nothing where no key does.
-#[inline]
-fn expiry_of(keyspace: &Keyspace, key: &Key<'_>) -> Option<i64> {
-    if keyspace.expiring_len() == 0 {
-        return None;
-    }
-    keyspace.meta(key).and_then(|meta| meta.expiry)
 }
 
 /// Positions `first..=last` of a string of `len`, both counted from the end if negative and

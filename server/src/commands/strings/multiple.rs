@@ -3,7 +3,6 @@
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::Value;
 
-use super::store;
 use crate::commands::context::Data;
 use crate::commands::many_keys::ManyKeys;
 use crate::commands::table::CommandResult;
@@ -11,8 +10,8 @@ use crate::commands::table::CommandResult;
 pub(super) fn mget(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     reply.array(args.len() - 1);
     let mut keys = ManyKeys::new(args, 1);
-    while let Some(at) = keys.next(cx) {
-        match cx.read(args.at(at)) {
+    while let Some(key) = keys.next(cx)? {
+        match cx.read(key.located) {
             Some(Value::Str(text)) => reply.bulk(text),
             Some(Value::Int(number)) => reply.bulk_integer(number),
             _ => reply.null(),
@@ -23,16 +22,19 @@ pub(super) fn mget(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
 
 pub(super) fn mset(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     check_pairs(cx, args)?;
-    store_pairs(cx, args);
+    store_pairs(cx, args)?;
     reply.ok();
     Ok(())
 }
 
 pub(super) fn msetnx(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     check_pairs(cx, args)?;
-    let absent = (1..args.len()).step_by(2).all(|at| !cx.exists(args.at(at)));
+    let mut absent = true;
+    for at in (1..args.len()).step_by(2) {
+        absent &= !cx.exists(cx.key(at)?);
+    }
     if absent {
-        store_pairs(cx, args);
+        store_pairs(cx, args)?;
     }
     reply.integer(i64::from(absent));
     Ok(())
@@ -46,11 +48,12 @@ fn check_pairs(cx: &Data<'_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-fn store_pairs(cx: &mut Data<'_>, args: Args<'_>) {
+fn store_pairs(cx: &mut Data<'_>, args: Args<'_>) -> CommandResult {
     let mut keys = ManyKeys::new(args, 2);
-    while let Some(at) = keys.next(cx) {
-        let key = args.at(at);
-        store(cx, key, args.at(at + 1), None);
-        cx.changed(key, "set");
+    while let Some(key) = keys.next(cx)? {
+        let mut write = cx.write(key.located);
+        write.set_string(args.at(key.at + 1), None);
+        write.changed("set");
     }
+    Ok(())
 }

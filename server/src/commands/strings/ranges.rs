@@ -10,19 +10,18 @@ use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
 pub(super) fn append(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let (key, tail) = (args.at(1), args.at(2));
+    let (key, tail) = (cx.key(1)?, args.at(2));
     let len = len_of(cx.peek(key))?.unwrap_or(0);
     check_length(cx, len, tail.len())?;
-    let aux = cx.new_aux();
-    let (keyspace, located) = cx.locate(key);
-    let len = keyspace.append(&located, tail, aux).map_err(|_| CommandError::WrongType)?;
-    cx.changed(key, "append");
+    let mut write = cx.write(key);
+    let len = write.append(tail)?;
+    write.changed("append");
     reply.integer(len as i64);
     Ok(())
 }
 
-pub(super) fn strlen(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let len = len_of(cx.read(args.at(1)))?.unwrap_or(0);
+pub(super) fn strlen(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let len = len_of(cx.read(cx.key(1)?))?.unwrap_or(0);
     reply.integer(len as i64);
     Ok(())
 }
@@ -31,7 +30,7 @@ pub(super) fn getrange(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
     let first = parse_i64(args.at(2)).ok_or(CommandError::NotInteger)?;
     let last = parse_i64(args.at(3)).ok_or(CommandError::NotInteger)?;
     let mut digits = itoa::Buffer::new();
-    let text = text_of(cx.read(args.at(1)), &mut digits)?;
+    let text = text_of(cx.read(cx.key(1)?), &mut digits)?;
     let range = clipped(first, last, text.len() as u64);
     if reversed(first, last) {
         reply.bulk(b"");
@@ -46,18 +45,16 @@ pub(super) fn setrange(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
     let Ok(offset) = usize::try_from(offset) else {
         return Err(CommandError::other("ERR offset is out of range"));
     };
-    let (key, part) = (args.at(1), args.at(3));
+    let (key, part) = (cx.key(1)?, args.at(3));
     let len = len_of(cx.peek(key))?;
     if part.is_empty() {
         reply.integer(len.unwrap_or(0) as i64);
         return Ok(());
     }
     check_length(cx, offset, part.len())?;
-    let aux = cx.new_aux();
-    let (keyspace, located) = cx.locate(key);
-    let len =
-        keyspace.set_range(&located, offset, part, aux).map_err(|_| CommandError::WrongType)?;
-    cx.changed(key, "setrange");
+    let mut write = cx.write(key);
+    let len = write.set_range(offset, part)?;
+    write.changed("setrange");
     reply.integer(len as i64);
     Ok(())
 }

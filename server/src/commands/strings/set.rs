@@ -2,7 +2,7 @@
 
 use ballast_protocol::{Args, CommandError, Reply, number};
 
-use super::{expiry_of, store, write_string};
+use super::write_string;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
@@ -11,9 +11,10 @@ pub(super) fn set(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comma
     if args.len() > 3 {
         return set_with_options(cx, args, reply);
     }
-    let key = args.at(1);
-    store(cx, key, args.at(2), None);
-    cx.changed(key, "set");
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    write.set_string(args.at(2), None);
+    write.changed("set");
     reply.ok();
     Ok(())
 }
@@ -22,7 +23,7 @@ pub(super) fn set(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comma
 fn set_with_options(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let options = Options::parse(args)?;
     let mut expiry = options.lifetime.expiry_ms(cx)?;
-    let key = args.at(1);
+    let key = cx.key(1)?;
     if options.get {
         write_string(reply, cx.read(key))?;
     }
@@ -37,12 +38,12 @@ fn set_with_options(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
         }
         return Ok(());
     }
+    let mut write = cx.write(key);
     if matches!(options.lifetime, Lifetime::Keep) {
-        let (keyspace, located) = cx.locate(key);
-        expiry = expiry_of(keyspace, &located);
+        expiry = write.expiry();
     }
-    store(cx, key, args.at(2), expiry);
-    cx.changed(key, "set");
+    write.set_string(args.at(2), expiry);
+    write.changed("set");
     if !options.get {
         reply.ok();
     }
@@ -50,11 +51,12 @@ fn set_with_options(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 }
 
 pub(super) fn setnx(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let absent = !cx.exists(key);
     if absent {
-        store(cx, key, args.at(2), None);
-        cx.changed(key, "set");
+        let mut write = cx.write(key);
+        write.set_string(args.at(2), None);
+        write.changed("set");
     }
     reply.integer(i64::from(absent));
     Ok(())
@@ -70,18 +72,20 @@ pub(super) fn psetex(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
 
 fn set_for(cx: &mut Data<'_>, unit: Unit, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let expiry = Lifetime::Until(unit, args.at(2)).expiry_ms(cx)?;
-    let key = args.at(1);
-    store(cx, key, args.at(3), expiry);
-    cx.changed(key, "set");
+    let key = cx.key(1)?;
+    let mut write = cx.write(key);
+    write.set_string(args.at(3), expiry);
+    write.changed("set");
     reply.ok();
     Ok(())
 }
 
 pub(super) fn getset(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let key = args.at(1);
+    let key = cx.key(1)?;
     write_string(reply, cx.read(key))?;
-    store(cx, key, args.at(2), None);
-    cx.changed(key, "set");
+    let mut write = cx.write(key);
+    write.set_string(args.at(2), None);
+    write.changed("set");
     Ok(())
 }
 
@@ -94,7 +98,7 @@ pub(super) fn getex(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     if matches!(lifetime, Lifetime::Keep) {
         return Err(CommandError::Syntax);
     }
-    let key = args.at(1);
+    let key = cx.key(1)?;
     let found = cx.read(key);
     let exists = found.is_some();
     write_string(reply, found)?;
@@ -103,19 +107,18 @@ pub(super) fn getex(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     }
     match (lifetime, lifetime.expiry_ms(cx)?) {
         (_, Some(expiry)) if expiry <= cx.now_ms() => {
-            cx.remove(key);
-            cx.changed(key, "del");
+            cx.write(key).remove("del");
         }
         (_, Some(expiry)) => {
-            let (keyspace, located) = cx.locate(key);
-            keyspace.set_expiry(&located, Some(expiry));
-            cx.changed(key, "expire");
+            let mut write = cx.write(key);
+            write.set_expiry(Some(expiry));
+            write.changed("expire");
         }
         (Lifetime::Persist, None) => {
-            let (keyspace, located) = cx.locate(key);
-            if expiry_of(keyspace, &located).is_some() {
-                keyspace.set_expiry(&located, None);
-                cx.changed(key, "persist");
+            let mut write = cx.write(key);
+            if write.expiry().is_some() {
+                write.set_expiry(None);
+                write.changed("persist");
             }
         }
         _ => {}

@@ -107,7 +107,7 @@ fn keys_are_found_where_the_syntax_has_them() {
             let mut found = Vec::new();
             command.keys.each(words.view(), |at| found.push(at));
             assert_eq!(found, instance.keys, "{}: {:?}", command.full_name, instance.words);
-            let has_keys = command.keys != KeySpec::None;
+            let has_keys = !matches!(command.keys, KeySpec::None);
             assert_eq!(has_keys, !found.is_empty(), "{}", command.full_name);
         }
     }

@@ -393,8 +393,7 @@ impl Engine {
             self.counters.evicted_keys.add(1);
         }
         boxed.watchers.touch(db, key);
-        let after_bytes = boxed.data.settle();
-        self.slots_bytes = self.slots_bytes.wrapping_add(after_bytes.wrapping_sub(before_bytes));
+        self.book(slot, before_bytes);
     }
 }
 
