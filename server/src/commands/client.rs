@@ -331,8 +331,8 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         text,
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={flags} db={} sub=0 \
          psub=0 ssub=0 multi={} watch={} qbuf={query} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
-         rbp=0 obl=0 oll={blocks} omem={output} tot-mem={} events={events} cmd={command} user=default \
-         redir=-1 resp={} lib-name={} lib-ver={} shard={}",
+         rbp=0 obl=0 oll={blocks} omem={output} tot-mem={} events={events} cmd={command} \
+         user=default redir=-1 resp={} lib-name={} lib-ver={} shard={}",
         client.id,
         client.address,
         client.local_address,
