@@ -293,14 +293,17 @@ fn the_oldest_keys_of_the_node_go_first() {
     for tag in tags {
         node.call(&["SET", &probe(tag), "v"]);
     }
-    for (age, tag) in (0..).zip(tags) {
+    // So far apart that none takes the place of another: what is about as old may go first.
+    let mut elapsed_s = 0;
+    for (tag, seconds) in tags.into_iter().zip([8000, 4000, 2000, 1000]) {
         let set = |n| words(&["SET", &format!("{{{tag}}}{n}"), &"v".repeat(1000)]);
         // The shard reads the clock of the eviction order in its periodic work.
         wait_until("the shard sees the time", || {
-            node.call(&["OBJECT", "IDLETIME", &probe(tag)]) == Reply::Integer(1000 * age)
+            node.call(&["OBJECT", "IDLETIME", &probe(tag)]) == Reply::Integer(elapsed_s)
         });
         node.pipeline(&(0..2000).map(set).collect::<Vec<_>>());
-        hands.advance(Duration::from_secs(1000));
+        hands.advance(Duration::from_secs(seconds));
+        elapsed_s += i64::try_from(seconds).expect("a few hours");
     }
     let used = node.used();
     node.maxmemory = used - 1500 * 1100;
@@ -315,9 +318,11 @@ fn the_oldest_keys_of_the_node_go_first() {
         };
         left.push(keys);
     }
+    // How many go depends on what the node keeps beside them, which grows with the balancer's looks.
     // A shard whose sibling is at work does not wait for ever.
     assert!(left[0] < 1000, "{left:?}");
-    assert!(left[1..].iter().all(|keys| *keys > 1700), "{left:?}");
+    let in_order = |pair: &[i64]| pair[0] < 300 || pair[1] > 1700;
+    assert!(left.windows(2).all(in_order), "{left:?}");
 }
 
 fn keyslot(node: &mut Node, key: &str) -> u64 {

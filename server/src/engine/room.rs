@@ -5,6 +5,7 @@
 //! Invariant: all leases together are at most half a per cent of `maxmemory`, so the node is above
 //! it by no more than that and what is being written.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Engine;
@@ -181,11 +182,16 @@ impl Engine {
     /// A part of what is needed to bring the node within its limit without a write; whether more
     /// is.
     pub(crate) fn relieve_slice(&mut self) -> bool {
-        const FREED_PER_SLICE: usize = 256;
         let evicts = self.config.maxmemory_policy != MaxmemoryPolicy::NoEviction;
         if !evicts || self.config.maxmemory == 0 {
             return false;
         }
+        let node = Arc::clone(&self.node);
+        node.leases.relieve_alone(|| self.relieve_some())
+    }
+
+    fn relieve_some(&mut self) -> bool {
+        const FREED_PER_SLICE: usize = 256;
         // Here is time to wait for whoever has something less valuable.
         self.evictor.forget_waits();
         for _ in 0..FREED_PER_SLICE {

@@ -1,6 +1,6 @@
 //! What `maxmemory` is compared with: what the node accounts for, whatever else its process holds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ballast_storage::memory::{index_bytes, thread_used_bytes};
 
@@ -54,18 +54,34 @@ impl Overheads {
 
 /// The leases of head-room of all shards.
 #[derive(Debug, Default)]
-pub(crate) struct Leases(AtomicU64);
+pub(crate) struct Leases {
+    /// How often all of them have ended.
+    epoch: AtomicU64,
+    /// A shard brings the node within its limit without a write.
+    relieving: AtomicBool,
+}
 
 impl Leases {
     /// Counts how often all of them have ended.
     #[inline(always)]
     pub(crate) fn epoch(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// Ends all of them: each shard looks at the sum before it writes in its next batch.
     pub(crate) fn end_all(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Does `relieve` unless another shard is at it: several that see the same sum would each
+    /// evict what is too much, and each keep its state from the others that ask for it.
+    pub(crate) fn relieve_alone(&self, relieve: impl FnOnce() -> bool) -> bool {
+        if self.relieving.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        let has_more = relieve();
+        self.relieving.store(false, Ordering::Release);
+        has_more
     }
 }
 

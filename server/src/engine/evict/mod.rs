@@ -234,6 +234,8 @@ impl Engine {
             self.free_slice();
             return true;
         }
+        // By the same clock as who asks: a shard at rest has read its own long ago.
+        self.tick();
         let mut gone = 0;
         while gone < GIVEN_UP_MAX
             && self.is_node_over()
