@@ -318,7 +318,7 @@ fn the_oldest_keys_of_the_node_go_first() {
         };
         left.push(keys);
     }
-    // How many go depends on what the node keeps beside them, which grows with the balancer's looks.
+    // How many go depends on what the node keeps beside them, which grows with the balancer.
     // A shard whose sibling is at work does not wait for ever.
     assert!(left[0] < 1000, "{left:?}");
     let in_order = |pair: &[i64]| pair[0] < 300 || pair[1] > 1700;
