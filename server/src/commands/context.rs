@@ -255,7 +255,7 @@ impl<'a> Data<'a> {
     }
 
     /// Instead of replying: lets the caller wait until one of the keys at these argument
-    /// positions is [`Self::ready`]; the command is then executed again. A caller that may not
+    /// positions changes; the command is then executed again. A caller that may not
     /// block gets the reply of a timeout; the handler must write nothing either way.
     pub(crate) fn block_on(&mut self, keys: Vec<usize>, timeout_ms: u64, on_timeout: OnTimeout) {
         self.engine.blocked = Some(BlockOn { keys, timeout_ms, on_timeout });

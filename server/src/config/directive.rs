@@ -127,7 +127,7 @@ pub enum Mutability {
 }
 
 /// What follows from a directive's value. There is no directive without one: a table holds what
-/// a [`Draft`] becomes when its effect is named.
+/// a `Draft` becomes when its effect is named.
 #[derive(Debug, Clone, Copy)]
 pub enum Effect {
     /// The server does what the value asks for.
