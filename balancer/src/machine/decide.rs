@@ -13,13 +13,24 @@ use crate::window::Opening;
 
 /// Above this fill or load, and with the spread over its start, things are urgent.
 const URGENT: f64 = 0.80;
-/// Evaluations in a row that are enough then: one may be chance.
+/// Evaluations in a row that are enough then if it is the load: one may be chance.
 const URGENT_CONFIRM: u32 = 2;
 /// A run commands at most this many times the slots of its first plan, and a batch: room for data
 /// that changes meanwhile, and for moves that fail.
 const SLOTS_FACTOR: usize = 2;
 /// A reason that has not stood for so long is told again when it comes back.
 const TELL_AGAIN_MS: u64 = 3_600_000;
+
+/// How pressing a plan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    /// It has time until it is confirmed.
+    Calm,
+    /// A thread is close to what it can do, as far as can be told from measuring it.
+    Load,
+    /// A shard is close to its memory, which is known exactly: nothing is waited for.
+    Memory,
+}
 
 impl Machine {
     pub(crate) fn decide(&mut self, clock: Clock, commands: &mut Vec<Command>) {
@@ -37,7 +48,8 @@ impl Machine {
             return;
         }
         self.retire(clock, commands);
-        let (plan, urgent) = self.next_plan(clock);
+        let (plan, urgency) = self.next_plan(clock);
+        let urgent = urgency != Urgency::Calm;
         self.watch_imbalance(&plan, clock);
         self.last_plan = Some(plan.clone());
         if plan.is_empty() {
@@ -47,7 +59,7 @@ impl Machine {
             self.nothing_to_move(&plan, clock, commands);
             return;
         }
-        if !self.is_confirmed(&plan, urgent) {
+        if !self.is_confirmed(&plan, urgency) {
             return;
         }
         let approved = self.run.as_ref().is_some_and(|run| run.approved.is_some());
@@ -110,10 +122,10 @@ impl Machine {
         self.reason = reason;
     }
 
-    /// The plan of now, and whether it is urgent.
-    fn next_plan(&mut self, clock: Clock) -> (Plan, bool) {
+    /// The plan of now, and how pressing it is.
+    fn next_plan(&mut self, clock: Clock) -> (Plan, Urgency) {
         if let Some(moves) = self.run.as_ref().and_then(|run| run.approved.clone()) {
-            return (self.rest_of(&moves), false);
+            return (self.rest_of(&moves), Urgency::Calm);
         }
         let runs = self.run.as_ref().is_some_and(|run| !run.closing);
         let go_on = runs || self.unfinished || self.forced.is_some();
@@ -122,7 +134,7 @@ impl Machine {
         let hottest = self.raw.as_ref().map_or(0.0, |raw| self.slots.hottest(raw));
         let calm = hottest <= URGENT && slow.before.fill_max <= URGENT;
         if self.tier == Tier::Node || calm {
-            return (slow, false);
+            return (slow, Urgency::Calm);
         }
         let goal = self.goal(0, Trigger::Start, Average::Fast);
         let fast = self.prepare(Average::Fast, MEMORY_MS, clock);
@@ -132,22 +144,23 @@ impl Machine {
             .load
             .is_some_and(|load| summary.load_max > URGENT && summary.load_spread() > load.start);
         if !memory && !load {
-            return (slow, false);
+            return (slow, Urgency::Calm);
         }
+        let urgency = if memory { Urgency::Memory } else { Urgency::Load };
         if !slow.is_empty() && !load {
-            return (slow, true);
+            return (slow, urgency);
         }
         let fast = self.plan_on(Average::Fast, MEMORY_MS, trigger, clock);
         if !fast.is_empty() {
-            return (fast, true);
+            return (fast, urgency);
         }
         if !memory {
-            return (slow, false);
+            return (slow, Urgency::Calm);
         }
         // Only in need may a slot return to an owner of the last day; load, which is never known
         // exactly, does not count as one.
         let relaxed = self.plan_on(Average::Fast, RETURN_URGENT_MS, trigger, clock);
-        if relaxed.is_empty() { (slow, false) } else { (relaxed, true) }
+        if relaxed.is_empty() { (slow, Urgency::Calm) } else { (relaxed, urgency) }
     }
 
     fn plan_on(&self, average: Average, return_ms: u64, trigger: Trigger, clock: Clock) -> Plan {
@@ -227,16 +240,19 @@ impl Machine {
         })
     }
 
-    /// Counts evaluations in a row; what runs and what was asked for needs none, what is urgent
-    /// fewer.
-    fn is_confirmed(&mut self, plan: &Plan, urgent: bool) -> bool {
+    /// Counts evaluations in a row; what runs, what was asked for and what memory needs at once
+    /// waits for none, urgent load for fewer.
+    fn is_confirmed(&mut self, plan: &Plan, urgency: Urgency) -> bool {
         let drains = plan.moves.iter().any(|step| step.cause == crate::plan::Cause::Drain);
-        if self.run.is_some() || self.unfinished || self.forced.is_some() || drains {
+        let is_asked = self.run.is_some() || self.unfinished || self.forced.is_some();
+        if is_asked || drains || urgency == Urgency::Memory {
             return true;
         }
         self.seen = self.seen.saturating_add(1);
-        let wanted =
-            if urgent { self.policy.confirm.min(URGENT_CONFIRM) } else { self.policy.confirm };
+        let wanted = match urgency {
+            Urgency::Load => self.policy.confirm.min(URGENT_CONFIRM),
+            Urgency::Calm | Urgency::Memory => self.policy.confirm,
+        };
         if self.seen >= wanted {
             return true;
         }
