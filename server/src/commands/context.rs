@@ -88,7 +88,11 @@ impl<'a> Data<'a> {
     /// If its slot is not here: a defect, which the client reads and the log keeps.
     #[inline(always)]
     pub(crate) fn key(&self, at: usize) -> Result<Located<'a>, CommandError> {
-        debug_assert!(self.declares(at), "{} has no key at {at}", self.command.full_name);
+        debug_assert!(
+            self.command.keys.names(self.args, at),
+            "{} has no key at {at}",
+            self.command.full_name
+        );
         let name = self.args.at(at);
         if at == self.routed.at {
             let key = Key::hashed(name, self.routed.hash);
@@ -107,13 +111,6 @@ impl<'a> Data<'a> {
             return Ok(Located { slot, key: Key::new(name) });
         }
         Err(self.engine.unfetched(&self.command.full_name, slot))
-    }
-
-    /// Whether the command's key specification names this argument.
-    fn declares(&self, at: usize) -> bool {
-        let mut found = false;
-        self.command.keys.each(self.args, |key| found |= key == at);
-        found
     }
 
     /// Unix milliseconds of the batch that is running.

@@ -83,6 +83,25 @@ impl KeySpec {
 }
 
 impl KeySpec {
+    /// Whether the argument at this position is a key, as [`Self::each`] tells it.
+    pub(crate) fn names(self, args: Args<'_>, at: usize) -> bool {
+        match self {
+            // Without going through what may be a million keys.
+            KeySpec::Range { first, last, step } => {
+                let end = match usize::try_from(last) {
+                    Ok(last) => last + 1,
+                    Err(_) => (args.len() + 1).saturating_sub(last.unsigned_abs()),
+                };
+                (first..end.min(args.len())).contains(&at) && (at - first).is_multiple_of(step)
+            }
+            other => {
+                let mut found = false;
+                other.each(args, |key| found |= key == at);
+                found
+            }
+        }
+    }
+
     /// Whether argument 1 is the first key.
     #[inline]
     pub(crate) fn begins_with_first(self) -> bool {
