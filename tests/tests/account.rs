@@ -6,10 +6,10 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ballast_server::{Clock, ManualClock, Server};
-use ballast_tests::support::{Client, InProcess, Reply, Target, seed};
+use ballast_tests::support::{Client, InProcess, Reply, Target, seed, wait_until};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -29,8 +29,6 @@ const HAND_OVERS: usize = 3;
 const SHARDS: u16 = 4;
 const KEYS: u32 = 400;
 const DATABASES: u32 = 3;
-/// Conditions that cannot take longer unless they never come.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Replies that random commands may well get.
 const ERRORS: &[&str] = &[
@@ -309,15 +307,6 @@ fn start(seed: u64) -> (InProcess, ManualClock) {
         .clock(clock)
         .seed(seed);
     (InProcess::start(server), hands)
-}
-
-/// Repeats `done` until it holds.
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + WAIT_MAX;
-    while !done() {
-        assert!(Instant::now() < deadline, "never {what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use ballast_server::{Clock, Server};
-use ballast_tests::support::{Client, InProcess, Reply, Target, encode_command};
+use ballast_tests::support::{Client, InProcess, Reply, Target, encode_command, wait_until};
 
 const SHARDS: &str = "2";
 
@@ -47,17 +47,6 @@ fn field(control: &mut Client, name: &str, field: &str) -> Option<String> {
 
 fn number(control: &mut Client, name: &str, of: &str) -> u64 {
     field(control, name, of).expect("the client is there").parse().expect("a number")
-}
-
-/// Asks until the answer is yes; the server gets on with its work meanwhile.
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
-        if holds() {
-            return;
-        }
-        std::thread::yield_now();
-    }
-    panic!("never: {what}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ballast_server::{Clock, Server};
-use ballast_tests::support::{Client, InProcess, Reply, Target, seed};
+use ballast_tests::support::{Client, InProcess, Reply, Target, seed, wait_until};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -16,8 +16,6 @@ static ALLOCATOR: ballast_storage::memory::CountingAllocator =
 
 const MIB: u64 = 1 << 20;
 const SHARDS: [u16; 3] = [1, 4, 16];
-/// Conditions that cannot take longer unless they never come.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 const EVICTING: [&str; 7] = [
     "allkeys-lru",
     "allkeys-lfu",
@@ -101,14 +99,6 @@ fn is_oom(reply: &Reply) -> bool {
 
 fn words(args: &[&str]) -> Vec<Vec<u8>> {
     args.iter().map(|arg| arg.as_bytes().to_vec()).collect()
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + WAIT_MAX;
-    while !done() {
-        assert!(Instant::now() < deadline, "never {what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

@@ -6,15 +6,12 @@
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use ballast_server::Server;
-use ballast_tests::support::{Client, InProcess, Reply, Target, encode_command, seed};
+use ballast_tests::support::{Client, InProcess, Reply, Target, encode_command, seed, wait_until};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Conditions that cannot take longer unless they never come.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 const SHARDS: u16 = 3;
 
 fn start() -> InProcess {
@@ -22,14 +19,6 @@ fn start() -> InProcess {
         .directive("shards", &SHARDS.to_string())
         .directive("enable-debug-command", "local");
     InProcess::start(server)
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + WAIT_MAX;
-    while !done() {
-        assert!(Instant::now() < deadline, "never {what}");
-        std::thread::yield_now();
-    }
 }
 
 fn call(client: &mut Client, command: &str) -> Reply {

@@ -253,13 +253,14 @@ impl Connection {
 
     /// The outcome, or the end of the stream.
     fn poll_blocked(&mut self, token: Token, context: &mut Context<'_>) -> Poll<Event> {
+        // First: the end of its wait is no reply to a client that is killed.
+        if self.session.client.is_killed() {
+            return Poll::Ready(Event::Gone(End::Closed));
+        }
         if let Poll::Ready(Outcome::Unblocked(reply)) =
             self.shard.state().waits.poll(token, context.waker())
         {
             return Poll::Ready(Event::Outcome(reply));
-        }
-        if self.session.client.is_killed() {
-            return Poll::Ready(Event::Gone(End::Closed));
         }
         if self.outbox.is_some()
             && let Err(end) = self.poll_send(context)

@@ -5,6 +5,7 @@ mod in_process;
 mod process;
 mod reply;
 mod seed;
+mod wait;
 
 use std::io;
 
@@ -13,6 +14,7 @@ pub use in_process::InProcess;
 pub use process::{Kind, Process, ballast_binary, redis_version};
 pub use reply::{Decoded, Reply, decode};
 pub use seed::{seed, seed_or, steps};
+pub use wait::wait_until;
 
 /// Something that accepts connections: a child process, or a server in this process.
 pub trait Target {
