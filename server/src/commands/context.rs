@@ -4,13 +4,13 @@
 use ballast_protocol::slot::key_slot;
 use ballast_protocol::{Args, CommandError};
 use ballast_storage::types::{HashRef, Limits, ListRef, SetRef, ZSetRef};
-use ballast_storage::{Key, Keyspace, Meta, Value};
+use ballast_storage::{Key, Keyspace, Kind, Meta, Value};
 use rand::RngExt;
 
 use super::table::{Command, flag};
 use crate::commands::session::Session;
 use crate::config::Config;
-use crate::engine::write::{Located, Write};
+use crate::engine::write::{Located, Usage, Write};
 
 use crate::commands::gather::Local;
 use crate::engine::waiters::{BlockOn, OnTimeout};
@@ -229,6 +229,27 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// The first of the keys at these positions that holds something. What holds another kind is an
+    /// error only if it comes first; what is kept for someone who waits already holds nothing.
+    pub(crate) fn first_of_kind(
+        &mut self,
+        positions: impl Iterator<Item = usize>,
+        kind: Kind,
+    ) -> Result<Option<Located<'a>>, CommandError> {
+        for at in positions {
+            let key = self.key(at)?;
+            if self.is_spoken_for(key) {
+                continue;
+            }
+            match self.meta(key) {
+                None => {}
+                Some(meta) if meta.kind == kind => return Ok(Some(key)),
+                Some(_) => return Err(CommandError::WrongType),
+            }
+        }
+        Ok(None)
+    }
+
     /// The right to change `key`.
     #[inline(always)]
     pub(crate) fn write<'k>(&mut self, key: Located<'k>) -> Write<'_, 'k> {
@@ -238,8 +259,8 @@ impl<'a> Data<'a> {
     /// [`Self::write`] in database `db`.
     #[inline(always)]
     pub(crate) fn write_in<'k>(&mut self, db: u8, key: Located<'k>) -> Write<'_, 'k> {
-        let touch = (!self.caller.no_touch).then(|| self.engine.touch());
-        self.engine.write(db, key, touch)
+        let usage = if self.caller.no_touch { Usage::Ignored } else { Usage::Counts };
+        self.engine.write(db, key, usage)
     }
 
     /// Whether what `key` has is kept for someone who waits for it already, so that the caller,

@@ -462,6 +462,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::super::table;
+    use crate::ids::CommandId;
 
     #[test]
     fn names_are_found_in_any_case_and_nothing_else_is() {
@@ -476,5 +477,17 @@ mod tests {
         for name in ["", " ", "ge", "gett", "g\0t", "get ", "\u{7}et", "sort\u{7f}ro"] {
             assert!(table().find(name.as_bytes()).is_none(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn each_command_is_found_by_its_number() {
+        let table = crate::commands::table();
+        for (at, command) in table.with_subcommands().enumerate() {
+            assert_eq!(command.id.index(), at, "{}", command.full_name);
+            let found = table.by_id(command.id).expect("it is in the table");
+            assert_eq!(found.full_name, command.full_name);
+        }
+        let beyond = CommandId(u16::try_from(table.count()).expect("some hundred"));
+        assert!(table.by_id(beyond).is_none());
     }
 }

@@ -93,20 +93,11 @@ impl Engine {
 
     #[cold]
     fn expire_due(&mut self, slot: u16, db: u8, key: &Key<'_>) {
-        let now_ms = self.now_ms;
-        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
-        let before_bytes = boxed.data.bytes();
-        let Some(keyspace) = boxed.data.existing_mut(db) else { return };
-        let over = keyspace.meta(key).and_then(|meta| meta.expiry).is_some_and(|at| at < now_ms);
-        if !over {
-            return;
+        let expiry = self.keyspace(slot, db).and_then(|keys| keys.meta(key)?.expiry);
+        if expiry.is_some_and(|at_ms| at_ms < self.now_ms) {
+            let expired = self.drop_key(slot, db, key);
+            self.counters.expired_keys.add(u64::from(expired));
         }
-        if let Some(removed) = keyspace.remove(key) {
-            self.garbage.push(removed);
-        }
-        boxed.watchers.touch(db, key.bytes);
-        self.book(slot, before_bytes);
-        self.counters.expired_keys.add(1);
     }
 
     /// [`Self::expire_if_due`] for a key by its name.

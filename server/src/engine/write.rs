@@ -15,7 +15,6 @@ use ballast_storage::{
 };
 
 use super::Engine;
-use super::evict::Touch;
 
 /// A key with its hash, whose slot is here.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +47,15 @@ enum Outcome {
     Changed(&'static str),
 }
 
+/// Whether changing a collection in place counts as a use of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// It renews the key's place in the eviction order.
+    Counts,
+    /// `CLIENT NO-TOUCH`, and work that no client asked for.
+    Ignored,
+}
+
 /// The right to change one key. See the module.
 pub(crate) struct Write<'e, 'k> {
     engine: &'e mut Engine,
@@ -55,24 +63,23 @@ pub(crate) struct Write<'e, 'k> {
     db: u8,
     key: Key<'k>,
     before_bytes: u64,
-    touch: Option<Touch>,
+    usage: Usage,
     outcome: Outcome,
 }
 
 impl Engine {
-    /// The right to change `at` in database `db`, for a command that counts as a use of the key
-    /// as `touch` says.
+    /// The right to change `at` in database `db`.
     #[inline(always)]
     pub(crate) fn write<'e, 'k>(
         &'e mut self,
         db: u8,
         at: Located<'k>,
-        touch: Option<Touch>,
+        usage: Usage,
     ) -> Write<'e, 'k> {
         let Located { slot, key } = at;
         self.expire_if_due(slot, db, &key);
         let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
-        Write { engine: self, slot, db, key, before_bytes, touch, outcome: Outcome::Untouched }
+        Write { engine: self, slot, db, key, before_bytes, usage, outcome: Outcome::Untouched }
     }
 
     /// A change has been made to `key`: whoever is to be told is told.
@@ -87,6 +94,21 @@ impl Engine {
         if !boxed.waiters.is_empty() && boxed.waiters.mark_ready(db, key) {
             self.ready.push_back(slot);
         }
+    }
+
+    /// Removes a key that no command removes: its time is over, or its room is needed. False if it
+    /// does not exist.
+    pub(super) fn drop_key(&mut self, slot: u16, db: u8, key: &Key<'_>) -> bool {
+        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return false };
+        let before_bytes = boxed.data.bytes();
+        let keyspace = boxed.data.existing_mut(db);
+        let Some(removed) = keyspace.and_then(|keyspace| keyspace.remove(key)) else {
+            return false;
+        };
+        self.garbage.push(removed);
+        boxed.watchers.touch(db, key.bytes);
+        self.book(slot, before_bytes);
+        true
     }
 
     /// Books what a slot has grown or shrunk by since it had `before_bytes`.
@@ -374,6 +396,7 @@ impl Write<'_, '_> {
         change: impl FnOnce(&mut Keyspace, &Key<'_>, &Limits) -> Result<Option<R>, WrongType>,
     ) -> Result<Option<R>, CommandError> {
         let (key, db, new_aux) = (self.key, self.db, self.engine.new_aux());
+        let touch = (self.usage == Usage::Counts).then(|| self.engine.touch());
         let Engine { slots, limits, .. } = &mut *self.engine;
         let boxed = slots[usize::from(self.slot)].as_deref_mut();
         let boxed = boxed.expect("a key is located where its slot is");
@@ -385,7 +408,7 @@ impl Write<'_, '_> {
             Create::IfMissing => boxed.data.keyspace_mut(db),
         };
         self.outcome = Outcome::Unsaid;
-        let existed = match self.touch {
+        let existed = match touch {
             Some(touch) => keyspace.find_and_touch(&key, |aux| touch.apply(aux)).is_some(),
             None => keyspace.find(&key).is_some(),
         };

@@ -11,6 +11,7 @@ use ballast_storage::{Key, Keyspace, Kind};
 use tokio::sync::oneshot;
 
 use crate::commands::gather::{Gathering, Local};
+use crate::commands::keys::kind_name;
 use crate::engine::slot::Slot;
 
 /// A slot with at most so many keys is looked at as a whole.
@@ -173,17 +174,6 @@ impl Survey {
             looked_at: self.looked_at.min(self.keys) as u64,
             read_mostly: false,
         }
-    }
-}
-
-/// As `TYPE` answers.
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::String => "string",
-        Kind::List => "list",
-        Kind::Hash => "hash",
-        Kind::Set => "set",
-        Kind::ZSet => "zset",
     }
 }
 

@@ -10,7 +10,7 @@ use ballast_storage::{Key, STRING_MAX};
 use super::visit;
 use crate::commands::gather::Gathering;
 use crate::engine::Engine;
-use crate::engine::write::Located;
+use crate::engine::write::{Located, Usage};
 
 /// Keys made in one slice.
 const KEYS_PER_SLICE: u64 = 4096;
@@ -104,7 +104,7 @@ impl Populate {
         if !engine.has(slot) {
             return false;
         }
-        let mut write = engine.write(db, Located { slot, key: Key::new(&key) }, None);
+        let mut write = engine.write(db, Located { slot, key: Key::new(&key) }, Usage::Ignored);
         if write.meta().is_none() {
             write.set_string(&self.value(number), None);
             write.changed("set");

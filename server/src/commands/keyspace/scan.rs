@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
-    use crate::engine::write::{Located, Write};
+    use crate::engine::write::{Located, Usage, Write};
     use crate::ids::ShardId;
     use crate::log::Log;
     use crate::shard::Shard;
@@ -309,7 +309,7 @@ mod tests {
     fn change(shards: &[Shard], name: &[u8], change: impl FnOnce(Write<'_, '_>)) {
         let slot = key_slot(name);
         let mut state = shards[shards[0].shared.router.owner(slot).index()].state();
-        change(state.write(0, Located { slot, key: Key::new(name) }, None));
+        change(state.write(0, Located { slot, key: Key::new(name) }, Usage::Ignored));
     }
 
     fn put(shards: &[Shard], key: &[u8], expiry: Option<i64>) {

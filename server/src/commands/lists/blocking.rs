@@ -3,11 +3,11 @@
 //! blocks.
 
 use ballast_protocol::{Args, Reply};
-use ballast_storage::Create;
+use ballast_storage::{Create, Kind};
 
 use super::End;
 use super::arguments::{Choice, end, timeout_ms};
-use super::ends::{first_list, pop_chosen};
+use super::ends::pop_chosen;
 use super::moves::move_element;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
@@ -24,7 +24,7 @@ pub(super) fn brpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 fn pop_or_block(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> CommandResult {
     let last = args.len() - 1;
     let timeout_ms = timeout_ms(args.at(last))?;
-    let Some(key) = first_list(cx, 1..last)? else {
+    let Some(key) = cx.first_of_kind(1..last, Kind::List)? else {
         cx.block_on((1..last).collect(), timeout_ms, OnTimeout::NullArray);
         return Ok(());
     };

@@ -2,13 +2,12 @@
 
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::types::ListRef;
-use ballast_storage::{Create, Value};
+use ballast_storage::{Create, Kind};
 
 use super::End;
 use super::arguments::{Choice, count};
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
-use crate::engine::write::Located;
 
 pub(super) fn lpush(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     push(cx, args, End::Left, Create::IfMissing, reply)
@@ -109,7 +108,7 @@ pub(super) fn pop_chosen(
     choice: &Choice,
     reply: &mut Reply,
 ) -> Result<bool, CommandError> {
-    let Some(key) = first_list(cx, choice.keys.clone())? else {
+    let Some(key) = cx.first_of_kind(choice.keys.clone(), Kind::List)? else {
         return Ok(false);
     };
     let mut write = cx.write(key);
@@ -120,24 +119,4 @@ pub(super) fn pop_chosen(
     })?;
     write.changed(choice.end.pop_event());
     Ok(true)
-}
-
-/// The first of the keys at these positions that exists. What is no list is an error only if it
-/// comes first.
-pub(super) fn first_list<'k>(
-    cx: &mut Data<'k>,
-    positions: impl Iterator<Item = usize>,
-) -> Result<Option<Located<'k>>, CommandError> {
-    for at in positions {
-        let key = cx.key(at)?;
-        if cx.is_spoken_for(key) {
-            continue;
-        }
-        match cx.peek(key) {
-            None => {}
-            Some(Value::List(_)) => return Ok(Some(key)),
-            Some(_) => return Err(CommandError::WrongType),
-        }
-    }
-    Ok(None)
 }

@@ -2,7 +2,7 @@
 
 use ballast_protocol::{Args, CommandError, Protocol, Reply};
 use ballast_storage::types::{Order, ZSet};
-use ballast_storage::{Create, Value};
+use ballast_storage::{Create, Kind};
 
 use super::arguments::{at_least_one, count, timeout_ms};
 use crate::commands::context::Data;
@@ -90,26 +90,6 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
     Ok(())
 }
 
-/// The first of the keys at these positions that has members. What is no sorted set is an error
-/// only if it comes before that one.
-fn first_with_members<'k>(
-    cx: &mut Data<'k>,
-    positions: impl Iterator<Item = usize>,
-) -> Result<Option<Located<'k>>, CommandError> {
-    for at in positions {
-        let key = cx.key(at)?;
-        if cx.is_spoken_for(key) {
-            continue;
-        }
-        match cx.peek(key) {
-            None => {}
-            Some(Value::ZSet(_)) => return Ok(Some(key)),
-            Some(_) => return Err(CommandError::WrongType),
-        }
-    }
-    Ok(None)
-}
-
 pub(super) fn bzpopmin(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     pop_or_block(cx, args, End::Min, reply)
 }
@@ -121,7 +101,7 @@ pub(super) fn bzpopmax(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
 fn pop_or_block(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> CommandResult {
     let last = args.len() - 1;
     let timeout_ms = timeout_ms(args.at(last))?;
-    let Some(key) = first_with_members(cx, 1..last)? else {
+    let Some(key) = cx.first_of_kind(1..last, Kind::ZSet)? else {
         cx.block_on((1..last).collect(), timeout_ms, OnTimeout::NullArray);
         return Ok(());
     };
@@ -167,7 +147,7 @@ fn parse_choice(args: Args<'_>, at: usize) -> Result<Choice, CommandError> {
 
 pub(super) fn zmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let choice = parse_choice(args, 1)?;
-    match first_with_members(cx, choice.keys.clone())? {
+    match cx.first_of_kind(choice.keys.clone(), Kind::ZSet)? {
         Some(key) => pop_many(cx, key, &choice, reply),
         None => {
             reply.null_array();
@@ -179,7 +159,7 @@ pub(super) fn zmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
 pub(super) fn bzmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let choice = parse_choice(args, 2)?;
     let timeout_ms = timeout_ms(args.at(1))?;
-    match first_with_members(cx, choice.keys.clone())? {
+    match cx.first_of_kind(choice.keys.clone(), Kind::ZSet)? {
         Some(key) => pop_many(cx, key, &choice, reply),
         None => {
             cx.block_on(choice.keys.collect(), timeout_ms, OnTimeout::NullArray);

@@ -369,7 +369,8 @@ impl Engine {
     fn evict_best(&mut self) -> bool {
         let Some(best) = self.evictor.pool.take_best() else { return false };
         self.evictor.census.note_changed(1);
-        self.evict_key(best.slot, best.db, &best.key);
+        let evicted = self.drop_key(best.slot, best.db, &Key::new(&best.key));
+        self.counters.evicted_keys.add(u64::from(evicted));
         true
     }
 
@@ -384,18 +385,6 @@ impl Engine {
             }
         }
         true
-    }
-
-    fn evict_key(&mut self, slot: u16, db: u8, key: &[u8]) {
-        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
-        let before_bytes = boxed.data.bytes();
-        let keyspace = boxed.data.existing_mut(db);
-        if let Some(removed) = keyspace.and_then(|keyspace| keyspace.remove(&Key::new(key))) {
-            self.garbage.push(removed);
-            self.counters.evicted_keys.add(1);
-        }
-        boxed.watchers.touch(db, key);
-        self.book(slot, before_bytes);
     }
 }
 
