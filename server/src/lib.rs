@@ -2,8 +2,9 @@
 //!
 //! A request reads top-down through the modules: `server` starts the threads, a
 //! `connection` reads and parses, `connection::batch` routes each command to the shard that owns
-//! its slot, `shard::execute` runs it through the table in `commands`, and the storage crate
-//! does the rest. What needs several slots travels with a hold (`shard::lending`).
+//! its slot, `commands::execute` runs its handler there, which changes keys through
+//! `engine::write`, and the storage crate does the rest. What needs several slots takes a hold
+//! (`shard::places`).
 //!
 //! ```no_run
 //! # async fn start() -> Result<(), ballast_server::StartError> {
