@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::Outcome;
 use crate::load::{Drive, Measured, fill_benchmark_keys};
-use crate::server::{Server, Which};
+use crate::server::{Pair, Server, cores_of};
 use crate::table::{Table, median, ratio_text};
 
 const ONE_SHARD_COMMANDS: &str = "get,set";
@@ -13,6 +13,8 @@ const MANY_SHARDS_COMMANDS: &str =
 
 #[derive(Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    pair: Pair,
     /// Keys that are there before, and that the load draws from.
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
@@ -31,8 +33,7 @@ pub(crate) struct Options {
     /// Tests of redis-benchmark; more by default with more than one shard.
     #[arg(long, value_delimiter = ',')]
     commands: Vec<String>,
-    /// Shard threads of Ballast. One runs on core 0 with the client on core 1; more share the
-    /// cores with the client.
+    /// Shard threads of Ballast.
     #[arg(long, default_value_t = 1)]
     shards: usize,
     /// Requests of one run; by default enough for some seconds.
@@ -44,16 +45,12 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let (server_cores, client_cores) = match options.shards {
-        1 => ("0".to_owned(), "1".to_owned()),
-        shards => (format!("0-{}", shards - 1), format!("0-{}", shards - 1)),
-    };
-    let ballast = Which::Ballast { shards: options.shards };
-    let redis = Server::start(Which::Redis, &server_cores, &[])?;
-    let ballast = Server::start(ballast, &server_cores, &[])?;
-    for server in [&redis, &ballast] {
+    let [server_cores, client_cores] = cores_of(options.shards);
+    let servers = options.pair.start(options.shards, &server_cores)?;
+    for server in &servers {
         fill_benchmark_keys(server, options.keys, options.size)?;
     }
+    let [other, ballast] = &servers;
     println!(
         "{} keys, {} B values, {} connections, {} shard(s), {} pairs of runs\n",
         options.keys, options.size, options.clients, options.shards, options.runs
@@ -61,14 +58,14 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let table = Table::begin(&[
         "command",
         "pipeline",
-        "redis op/s",
+        &format!("{} op/s", other.name),
         "ballast op/s",
         "throughput",
         "p50",
         "p99",
         "p99.9",
         "CPU per op",
-        "redis CPU µs",
+        &format!("{} CPU µs", other.name),
         "ballast CPU µs",
     ]);
     for &pipeline in &options.pipeline {
@@ -82,7 +79,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
                 value_bytes: options.size,
                 pipeline,
             };
-            table.row(&pairs(&drive, &redis, &ballast, options.runs)?);
+            table.row(&pairs(&drive, other, ballast, options.runs)?);
         }
     }
     Ok(())
@@ -110,30 +107,30 @@ impl Options {
 }
 
 /// Runs Redis, Ballast, Redis, Ballast …: what disturbs the machine disturbs a pair.
-fn pairs(drive: &Drive<'_>, redis: &Server, ballast: &Server, runs: usize) -> Outcome<Vec<String>> {
-    let (mut of_redis, mut of_ballast) = (Vec::new(), Vec::new());
+fn pairs(drive: &Drive<'_>, other: &Server, ballast: &Server, runs: usize) -> Outcome<Vec<String>> {
+    let (mut of_other, mut of_ballast) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        of_redis.push(drive.run(redis)?);
+        of_other.push(drive.run(other)?);
         of_ballast.push(drive.run(ballast)?);
     }
     let column = |of: &[Measured], figure: fn(&Measured) -> f64| -> Vec<f64> {
         of.iter().map(figure).collect()
     };
     let ratio = |figure: fn(&Measured) -> f64| {
-        ratio_text(&column(&of_redis, figure), &column(&of_ballast, figure))
+        ratio_text(&column(&of_other, figure), &column(&of_ballast, figure))
     };
     let middle = |of: &[Measured], figure: fn(&Measured) -> f64| median(&column(of, figure));
     Ok(vec![
         drive.test.to_uppercase(),
         drive.pipeline.to_string(),
-        format!("{:.0}", middle(&of_redis, |one| one.ops_per_second)),
+        format!("{:.0}", middle(&of_other, |one| one.ops_per_second)),
         format!("{:.0}", middle(&of_ballast, |one| one.ops_per_second)),
         ratio(|one| one.ops_per_second),
         ratio(|one| one.p50_ms),
         ratio(|one| one.p99_ms),
         ratio(|one| one.p999_ms),
         ratio(|one| one.cpu_us),
-        format!("{:.2}", middle(&of_redis, |one| one.cpu_us)),
+        format!("{:.2}", middle(&of_other, |one| one.cpu_us)),
         format!("{:.2}", middle(&of_ballast, |one| one.cpu_us)),
     ])
 }

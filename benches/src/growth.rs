@@ -1,7 +1,6 @@
 //! Latency at a fixed rate of writes while the keys become more, and when they do not.
 
 use std::ops::Range;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ballast_tests::support::Client;
@@ -10,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use crate::Outcome;
 use crate::reply::integer;
-use crate::server::{Server, Which};
+use crate::server::{Server, Which, move_to};
 use crate::table::Table;
 
 /// Commands are due in groups of a millisecond.
@@ -43,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         "Milliseconds from when a SET was due to its reply: {} a second, {} keys, 100 B values\n",
         options.rate, options.keys
     );
-    on_the_other_core()?;
+    move_to("1")?;
     let table = Table::begin(&[
         "server",
         "keys",
@@ -137,17 +136,6 @@ impl Phase {
 
 fn histogram() -> Outcome<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
-}
-
-/// Moves this process to core 1: beside a server on core 0 it would measure, in turns and without
-/// a notice, what it costs to be on the same core and what it costs to wake the other.
-fn on_the_other_core() -> Outcome<()> {
-    let id = std::process::id().to_string();
-    let moved = Command::new("taskset").args(["-c", "-p", "1", &id]).output()?;
-    if !moved.status.success() {
-        return Err(String::from_utf8_lossy(&moved.stderr).trim().to_owned().into());
-    }
-    Ok(())
 }
 
 /// Sends what is due every tick and waits for its replies. A tick that begins late because the

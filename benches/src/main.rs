@@ -5,6 +5,7 @@
 
 mod account;
 mod compare;
+mod generator;
 mod growth;
 mod handover;
 mod idle;
@@ -12,6 +13,7 @@ mod instructions;
 mod level;
 mod load;
 mod memory;
+mod open;
 mod reply;
 mod server;
 mod table;
@@ -35,6 +37,8 @@ struct Arguments {
 enum Bench {
     /// Throughput, latency and CPU time per operation, driven by redis-benchmark.
     Compare(compare::Options),
+    /// Latency at fixed rates, from when each request was due.
+    Open(open::Options),
     /// What keeping the slots' accounts costs, beside a server built without.
     Account(account::Options),
     /// Bytes a key costs beyond its own bytes and its value's.
@@ -55,6 +59,7 @@ enum Bench {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().bench {
         Bench::Compare(options) => compare::run(&options),
+        Bench::Open(options) => open::run(&options),
         Bench::Account(options) => account::run(&options),
         Bench::Memory(options) => memory::run(&options),
         Bench::Instructions(options) => instructions::run(&options),

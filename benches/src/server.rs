@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
 
 use ballast_tests::support::{Client, Kind, Process, Target};
+use clap::Args;
 
 use crate::Outcome;
 use crate::reply::info;
@@ -28,6 +31,56 @@ pub(crate) enum Which {
     Unaccounted {
         shards: usize,
     },
+    /// Another build of Ballast, or the same with other directives.
+    Reference {
+        shards: usize,
+    },
+}
+
+/// Which servers are measured beside each other.
+#[derive(Args)]
+pub(crate) struct Pair {
+    /// Directives of Ballast, as on its command line.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    directives: String,
+    /// Takes the place of redis-server: a Ballast with these directives; the program is
+    /// `$BALLAST_REFERENCE`, or the same.
+    #[arg(long, allow_hyphen_values = true)]
+    reference: Option<String>,
+}
+
+impl Pair {
+    /// The server that is compared with, and Ballast.
+    pub(crate) fn start(&self, shards: usize, cores: &str) -> Outcome<[Server; 2]> {
+        let (which, other) = match &self.reference {
+            None => (Which::Redis, ""),
+            Some(directives) => (Which::Reference { shards }, directives.as_str()),
+        };
+        let start = |which, directives: &str| {
+            Server::start(which, cores, &directives.split_whitespace().collect::<Vec<_>>())
+        };
+        Ok([start(which, other)?, start(Which::Ballast { shards }, &self.directives)?])
+    }
+}
+
+/// The cores of a server and of its client, as `taskset -c` takes them: one shard runs on core 0
+/// with the client on core 1; more share the cores with the client.
+pub(crate) fn cores_of(shards: usize) -> [String; 2] {
+    match shards {
+        1 => ["0".to_owned(), "1".to_owned()],
+        shards => [(); 2].map(|()| format!("0-{}", shards - 1)),
+    }
+}
+
+/// Moves this process to some cores: beside a server on core 0 a client of ours would measure, in
+/// turns and without a notice, what it costs to be on the same core and to wake the other.
+pub(crate) fn move_to(cores: &str) -> Outcome<()> {
+    let id = std::process::id().to_string();
+    let moved = Command::new("taskset").args(["-c", "-p", cores, &id]).output()?;
+    if !moved.status.success() {
+        return Err(String::from_utf8_lossy(&moved.stderr).trim().to_owned().into());
+    }
+    Ok(())
 }
 
 impl Which {
@@ -36,6 +89,7 @@ impl Which {
             Which::Redis => "redis",
             Which::Ballast { .. } => "ballast",
             Which::Unaccounted { .. } => "unaccounted",
+            Which::Reference { .. } => "reference",
         }
     }
 
@@ -44,6 +98,7 @@ impl Which {
             Which::Redis => Kind::Redis,
             Which::Ballast { shards } => Kind::Ballast { shards },
             Which::Unaccounted { shards } => Kind::Unaccounted { shards },
+            Which::Reference { shards } => Kind::Reference { shards },
         }
     }
 }
@@ -66,7 +121,11 @@ impl Server {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.process.address().port()
+        self.address().port()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address()
     }
 
     /// Where it runs; files that it or its wrapper leaves are here until it is dropped.

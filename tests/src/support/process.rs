@@ -33,6 +33,11 @@ pub enum Kind {
         /// The `--shards` directive.
         shards: usize,
     },
+    /// Another build of it, `$BALLAST_REFERENCE`, or the same.
+    Reference {
+        /// The `--shards` directive.
+        shards: usize,
+    },
 }
 
 /// A running server process.
@@ -81,12 +86,14 @@ impl Process {
                 words.extend(own.map(OsString::from));
                 words.extend(["--loglevel", "warning"].map(OsString::from));
             }
-            Kind::Ballast { shards } | Kind::Unaccounted { shards } => {
-                let binary = match kind {
-                    Kind::Unaccounted { .. } => unaccounted_binary(),
-                    _ => ballast_binary(),
-                };
-                words.push(binary.into());
+            Kind::Ballast { shards }
+            | Kind::Unaccounted { shards }
+            | Kind::Reference { shards } => {
+                words.push(match kind {
+                    Kind::Unaccounted { .. } => unaccounted_binary().into(),
+                    Kind::Reference { .. } => reference_binary(),
+                    _ => ballast_binary().into(),
+                });
                 words.extend(["--save", "", "--shards"].map(OsString::from));
                 words.push(shards.to_string().into());
             }
@@ -217,6 +224,12 @@ pub fn ballast_binary() -> &'static Path {
         Some(path) => fs::canonicalize(path).expect("BALLAST_BIN names a file"),
         None => build_ballast(&[]),
     })
+}
+
+/// The `ballast` program that another one is measured beside.
+fn reference_binary() -> OsString {
+    let path = std::env::var_os("BALLAST_REFERENCE");
+    path.unwrap_or_else(|| ballast_binary().into())
 }
 
 /// The `ballast` program without accounts, in a target directory of its own.
