@@ -12,7 +12,7 @@ use crate::memory::prefetch;
 /// what the one before it has asked for.
 #[derive(Clone, Copy, Default)]
 pub struct Ahead<'a> {
-    segment: Option<RawSegment>,
+    segment: Option<RawSegment<'a>>,
     hash: u64,
     table: PhantomData<&'a Table>,
 }
@@ -21,7 +21,8 @@ impl Table {
     /// Asks the processor to load the head of the segment of `hash`.
     #[inline(always)]
     pub fn ahead(&self, hash: u64) -> Ahead<'_> {
-        let segment = self.root.find(hash);
+        // SAFETY: the table is borrowed for as long as the result.
+        let segment = unsafe { self.root.find(hash) };
         if let Some(segment) = segment {
             prefetch(segment.as_ptr());
         }

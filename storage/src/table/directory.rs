@@ -30,7 +30,7 @@ struct Node {
 impl Child {
     pub(super) const NONE: Child = Child(ptr::null_mut());
 
-    pub(super) fn segment(segment: RawSegment) -> Child {
+    pub(super) fn segment(segment: RawSegment<'_>) -> Child {
         Child(segment.as_ptr())
     }
 
@@ -52,7 +52,7 @@ impl Child {
     }
 
     #[inline]
-    fn as_segment(self) -> Option<RawSegment> {
+    fn as_segment<'t>(self) -> Option<RawSegment<'t>> {
         if self.is_none() || self.bits() > 0 {
             return None;
         }
@@ -61,8 +61,12 @@ impl Child {
     }
 
     /// The segment of a hash.
+    ///
+    /// # Safety
+    /// The directory lives, and for `'t` so does that segment; nobody changes either meanwhile but
+    /// who holds the table mutably.
     #[inline]
-    pub(super) fn find(self, hash: u64) -> Option<RawSegment> {
+    pub(super) unsafe fn find<'t>(self, hash: u64) -> Option<RawSegment<'t>> {
         let (mut child, mut rest) = (self, hash);
         while child.bits() > 0 {
             let bits = child.bits();
@@ -90,7 +94,7 @@ impl Child {
     }
 
     /// Calls `f` with every segment, in the order of the hash.
-    pub(super) fn for_each_segment(self, f: &mut dyn FnMut(RawSegment)) {
+    pub(super) fn for_each_segment(self, f: &mut dyn FnMut(RawSegment<'_>)) {
         if let Some(segment) = self.as_segment() {
             f(segment);
         }
@@ -242,7 +246,7 @@ impl Place {
     }
 
     /// The segment here, if there is one.
-    pub(super) fn segment(&self) -> Option<RawSegment> {
+    pub(super) fn segment<'t>(&self) -> Option<RawSegment<'t>> {
         self.child().as_segment()
     }
 
@@ -263,7 +267,7 @@ impl Place {
     }
 
     /// Puts `segment` in the place of the one of the same depth.
-    pub(super) fn replace(&self, segment: RawSegment) {
+    pub(super) fn replace(&self, segment: RawSegment<'_>) {
         self.set_all(segment.depth(), Child::segment(segment));
     }
 
@@ -282,7 +286,7 @@ impl Place {
 
     /// Puts the halves of the segment here in its place; returns how many bytes of nodes came
     /// and went.
-    pub(super) fn split(&mut self, low: RawSegment, high: RawSegment) -> (usize, usize) {
+    pub(super) fn split(&mut self, low: RawSegment<'_>, high: RawSegment<'_>) -> (usize, usize) {
         let depth = low.depth();
         let mut change = (0, 0);
         if depth > self.full_depth() {
@@ -330,7 +334,7 @@ impl Place {
 
     /// The segment that covers the other half of its parent's range, if it is as deep; with the
     /// lower one first.
-    pub(super) fn pair(&self) -> Option<(RawSegment, RawSegment)> {
+    pub(super) fn pair<'t>(&self) -> Option<(RawSegment<'t>, RawSegment<'t>)> {
         let (node, segment) = (self.node?, self.segment()?);
         let (first, count) = self.cells(segment.depth());
         let other = node.child(first ^ count).as_segment()?;
@@ -342,7 +346,7 @@ impl Place {
 
     /// Puts `segment` in the place of the pair, and takes away what the node no longer needs;
     /// returns how many bytes of nodes came and went.
-    pub(super) fn merge(&mut self, segment: RawSegment) -> (usize, usize) {
+    pub(super) fn merge(&mut self, segment: RawSegment<'_>) -> (usize, usize) {
         self.replace(segment);
         let mut change = (0, 0);
         while let Some(node) = self.node

@@ -9,6 +9,7 @@
 //! ```
 //! Entries are packed without alignment; all access is unaligned.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::slice;
@@ -77,23 +78,25 @@ impl Shape {
     }
 }
 
-/// The place of an entry.
+/// The place of an entry that lives for `'t`.
 ///
-/// Invariant: made only for addresses of live entries (`unsafe fn new`), so reading its fields
-/// is sound while the segment lives.
+/// Invariant: made only for addresses of live entries (`unsafe fn new`), so its safe functions,
+/// which read and keep no reference, are sound. There may be several for one entry: whoever writes
+/// through one says that it has the only access.
 #[derive(Clone, Copy)]
-pub(super) struct RawEntry {
+pub(super) struct RawEntry<'t> {
     at: *mut u8,
     header: u8,
+    live: PhantomData<&'t u8>,
 }
 
-impl RawEntry {
+impl<'t> RawEntry<'t> {
     /// # Safety
-    /// `at` is the first byte of an entry written by [`RawEntry::write`] (or about to be) in a
-    /// table of this header length, and stays so while the result is used.
+    /// `at` is the first byte of an entry written by [`RawEntry::write`] (or about to be: then
+    /// nothing is read before) in a table of this header length, and stays so for `'t`.
     #[inline]
-    pub(super) unsafe fn new(at: *mut u8, header: u8) -> RawEntry {
-        RawEntry { at, header }
+    pub(super) unsafe fn new(at: *mut u8, header: u8) -> RawEntry<'t> {
+        RawEntry { at, header, live: PhantomData }
     }
 
     #[inline]
@@ -164,9 +167,12 @@ impl RawEntry {
     }
 
     /// Sets the expiry of an entry that has room for one.
-    pub(super) fn write_expiry(self, expiry: i64) {
+    ///
+    /// # Safety
+    /// The caller has the only access to the entry, which has room.
+    pub(super) unsafe fn write_expiry(self, expiry: i64) {
         debug_assert!(self.expires());
-        // SAFETY: as in `expiry`; the caller has write access by holding the table mutably.
+        // SAFETY: as in `expiry`, and by the caller's promise.
         unsafe { ptr::write_unaligned(self.at.add(self.header as usize).cast(), expiry) }
     }
 
@@ -180,19 +186,23 @@ impl RawEntry {
         u32::from_le_bytes(bytes)
     }
 
+    /// # Safety
+    /// The caller has the only access to the entry.
     #[inline]
-    pub(super) fn write_aux(self, aux: u32) {
+    pub(super) unsafe fn write_aux(self, aux: u32) {
         debug_assert!(aux <= AUX_MAX);
         if self.header == HEADER_AUX {
             let bytes = aux.to_le_bytes();
-            // SAFETY: as in `aux`.
+            // SAFETY: as in `aux`, and by the caller's promise.
             unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.add(3), 3) }
         }
     }
 
-    pub(super) fn write_tag(self, tag: u8) {
+    /// # Safety
+    /// The caller has the only access to the entry.
+    pub(super) unsafe fn write_tag(self, tag: u8) {
         debug_assert!(tag <= TAG_MASK);
-        // SAFETY: the first byte of the entry.
+        // SAFETY: the first byte of the entry, and by the caller's promise.
         unsafe { *self.at = self.flags() & !TAG_MASK | tag }
     }
 
@@ -203,8 +213,10 @@ impl RawEntry {
         unsafe { ptr::read_unaligned(self.blob_at().cast()) }
     }
 
-    pub(super) fn write_blob(self, blob: Blob) {
-        // SAFETY: as in `blob`.
+    /// # Safety
+    /// The caller has the only access to the entry, and nothing uses its old blob afterwards.
+    pub(super) unsafe fn write_blob(self, blob: Blob) {
+        // SAFETY: as in `blob`, and by the caller's promise.
         unsafe { ptr::write_unaligned(self.blob_at().cast(), blob) }
     }
 
@@ -355,7 +367,8 @@ impl RawEntry {
             Some(blob) => unsafe { blob.replaced(first, payload) },
             None => Blob::new(first, payload),
         };
-        self.write_blob(blob);
+        // SAFETY: ours to write, by the caller's promise.
+        unsafe { self.write_blob(blob) };
         if shape.kind == Kind::Far {
             // SAFETY: a far entry ends with the length of its key.
             unsafe {
@@ -370,10 +383,10 @@ impl RawEntry {
     /// The caller has the only access; the payload lies in the entry and has this length.
     #[inline]
     pub(super) unsafe fn overwrite(self, tag: u8, aux: u32, payload: &[u8]) {
-        self.write_tag(tag);
-        self.write_aux(aux);
         // SAFETY: by the caller's promise.
         unsafe {
+            self.write_tag(tag);
+            self.write_aux(aux);
             let at = self.body().add(self.key_byte());
             ptr::copy_nonoverlapping(payload.as_ptr(), at, payload.len());
         }

@@ -37,8 +37,9 @@ impl Range {
 
 impl Table {
     /// The segment that covers a hash, and its range; a hole has the depth of its cell.
-    fn range(&self, hash: u64) -> (Option<RawSegment>, Range) {
-        match self.root.find(hash) {
+    fn range<'t>(&self, hash: u64) -> (Option<RawSegment<'t>>, Range) {
+        // SAFETY: the callers use it while they hold the table and have not removed it.
+        match unsafe { self.root.find(hash) } {
             Some(segment) => (Some(segment), Range { depth: segment.depth() }),
             None => (None, Range { depth: self.root.depth_at(hash) }),
         }
@@ -78,7 +79,7 @@ impl Table {
     /// Emits whole groups of equal tags until `left` is reached; the tag where it stopped.
     fn scan_segment(
         &self,
-        segment: RawSegment,
+        segment: RawSegment<'_>,
         hash: u64,
         left: usize,
         f: &mut dyn FnMut(EntryRef<'_>),
@@ -183,7 +184,7 @@ impl Table {
 
     fn expire_segment(
         &mut self,
-        segment: RawSegment,
+        segment: RawSegment<'_>,
         now_ms: i64,
         f: &mut dyn FnMut(EntryRef<'_>),
     ) {
@@ -200,7 +201,8 @@ impl Table {
                 at += 1;
             }
         }
-        segment.tighten_expiry(header);
+        // SAFETY: the table is held mutably.
+        unsafe { segment.tighten_expiry(header) };
     }
 }
 
@@ -210,7 +212,7 @@ fn mixed(random: u64) -> u64 {
 }
 
 /// A random occupied cell of a segment that has one.
-fn sample_cell(segment: RawSegment, random: u64) -> usize {
+fn sample_cell(segment: RawSegment<'_>, random: u64) -> usize {
     let cells = segment.cells();
     let mut bits = random;
     for _ in 0..SAMPLE_TRIES {
@@ -228,7 +230,7 @@ fn sample_cell(segment: RawSegment, random: u64) -> usize {
 /// See [`Table::iter`].
 pub struct Iter<'a> {
     table: &'a Table,
-    segment: Option<RawSegment>,
+    segment: Option<RawSegment<'a>>,
     at: usize,
     /// First hash of the next segment.
     next: Option<u64>,

@@ -158,7 +158,8 @@ impl Table {
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
         debug_assert_eq!(hash, hash_key(key));
-        let segment = self.root.find(hash)?;
+        // SAFETY: the table is borrowed.
+        let segment = unsafe { self.root.find(hash) }?;
         let at = segment.locate(hash, key, self.layout.header).ok()?;
         // SAFETY: live and unchanged while `self` is borrowed.
         Some(unsafe { EntryRef::new(segment.entry(at, self.layout.header)) })
@@ -168,7 +169,8 @@ impl Table {
     #[inline]
     pub fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<EntryMut<'_>> {
         debug_assert_eq!(hash, hash_key(key));
-        let segment = self.root.find(hash)?;
+        // SAFETY: the table is borrowed.
+        let segment = unsafe { self.root.find(hash) }?;
         let at = segment.locate(hash, key, self.layout.header).ok()?;
         // SAFETY: the only access while `self` is borrowed mutably.
         Some(unsafe { EntryMut::new(segment.entry(at, self.layout.header)) })
@@ -192,7 +194,8 @@ impl Table {
         let header = self.layout.header;
         let shape = Shape::of(header, new.expiry.is_some(), key.len(), new.payload.len());
         loop {
-            let Some(segment) = self.root.find(hash) else {
+            // SAFETY: used until the table changes its segments, which then is asked again.
+            let Some(segment) = (unsafe { self.root.find(hash) }) else {
                 self.add_segment(hash, shape.size);
                 continue;
             };
@@ -214,7 +217,7 @@ impl Table {
     #[inline]
     fn insert(
         &mut self,
-        segment: RawSegment,
+        segment: RawSegment<'_>,
         at: usize,
         hash: u64,
         shape: Shape,
@@ -222,9 +225,12 @@ impl Table {
         new: &NewEntry<'_>,
     ) -> Result<(), Full> {
         assert!(self.len < u32::MAX, "a table holds less than 2^32 entries");
-        let entry = segment.insert(at, hash, shape.size, self.layout.header)?;
-        // SAFETY: the segment has just set `size` bytes aside for this entry.
-        unsafe { entry.write(shape, key, new, None) };
+        // SAFETY: the table is held mutably; the segment sets `size` bytes aside for this entry.
+        let entry = unsafe {
+            let entry = segment.insert(at, hash, shape.size, self.layout.header)?;
+            entry.write(shape, key, new, None);
+            entry
+        };
         self.book(entry.blob_bytes(), 0);
         self.len += 1;
         if new.expiry.is_some() {
@@ -236,7 +242,7 @@ impl Table {
     #[inline]
     fn overwrite(
         &mut self,
-        segment: RawSegment,
+        segment: RawSegment<'_>,
         at: usize,
         hash: u64,
         shape: Shape,
@@ -254,7 +260,7 @@ impl Table {
 
     fn replace(
         &mut self,
-        segment: RawSegment,
+        segment: RawSegment<'_>,
         at: usize,
         hash: u64,
         shape: Shape,
@@ -264,7 +270,8 @@ impl Table {
         let entry = segment.entry(at, self.layout.header);
         let (expiry, blob_bytes, size) = (entry.expiry(), entry.blob_bytes(), entry.size());
         let blob = entry.has_blob().then(|| entry.blob());
-        let entry = segment.resize(at, size, shape.size, self.layout.header)?;
+        // SAFETY: the table is held mutably, and the entry is written next.
+        let entry = unsafe { segment.resize(at, size, shape.size, self.layout.header) }?;
         // SAFETY: the segment has set `size` bytes aside; the old blob belongs to this entry.
         unsafe { entry.write(shape, key, new, blob) };
         self.book(entry.blob_bytes(), blob_bytes);
@@ -283,7 +290,8 @@ impl Table {
             let entry = segment.entry(at, self.layout.header);
             let old = entry.expiry();
             match (old, expiry) {
-                (Some(_), Some(expiry)) => entry.write_expiry(expiry),
+                // SAFETY: it has an expiry already, and the table is held mutably.
+                (Some(_), Some(expiry)) => unsafe { entry.write_expiry(expiry) },
                 (None, None) => {}
                 _ => {
                     if let Err(full) = self.reshape_expiry(segment, at, expiry) {
@@ -303,7 +311,7 @@ impl Table {
     /// Adds or removes the eight bytes of the expiry.
     fn reshape_expiry(
         &mut self,
-        segment: RawSegment,
+        segment: RawSegment<'_>,
         at: usize,
         expiry: Option<i64>,
     ) -> Result<(), Full> {
@@ -312,7 +320,8 @@ impl Table {
         let old = entry.size();
         let new = if expiry.is_some() { old + 8 } else { old - 8 };
         let image = entry.image();
-        let entry = segment.resize(at, old, new, header)?;
+        // SAFETY: the table is held mutably, and the entry is written next.
+        let entry = unsafe { segment.resize(at, old, new, header) }?;
         // SAFETY: the segment has set `new` bytes aside for this entry.
         unsafe { entry.write_image(&image, expiry) };
         Ok(())
@@ -344,7 +353,7 @@ impl Table {
                     spare = Spare::None;
                 }
                 // SAFETY: the entry's blob, replaced at once.
-                entry.write_blob(unsafe { entry.blob().resized(skip + len, spare) });
+                unsafe { entry.write_blob(entry.blob().resized(skip + len, spare)) };
                 self.book(entry.blob_bytes(), before);
             }
             // SAFETY: the only access while `self` is borrowed mutably.
@@ -356,7 +365,7 @@ impl Table {
     /// long.
     fn resize_inline(
         &mut self,
-        segment: RawSegment,
+        segment: RawSegment<'_>,
         at: usize,
         shape: Shape,
         len: usize,
@@ -370,7 +379,8 @@ impl Table {
         padded[..kept].copy_from_slice(&payload[..kept]);
         let payload = if shape.kind.has_blob() { payload } else { &padded[..len] };
         let view = EntryView::of(entry);
-        let entry = segment.resize(at, entry.size(), shape.size, header)?;
+        // SAFETY: the table is held mutably, and the entry is written next.
+        let entry = unsafe { segment.resize(at, entry.size(), shape.size, header) }?;
         let new = NewEntry { tag: view.tag, aux: view.aux, expiry: view.expiry, payload };
         // SAFETY: the segment has set `size` bytes aside for this entry.
         unsafe { entry.write(shape, key, &new, None) };
@@ -395,7 +405,7 @@ impl Table {
     }
 
     /// Takes an entry out, leaving the segment as large as it is.
-    fn erase(&mut self, segment: RawSegment, at: usize) {
+    fn erase(&mut self, segment: RawSegment<'_>, at: usize) {
         let entry = segment.entry(at, self.layout.header);
         let expiry = entry.expiry();
         if entry.has_blob() {
@@ -403,7 +413,8 @@ impl Table {
             // SAFETY: the entry is erased next.
             unsafe { entry.blob().free() };
         }
-        segment.erase(at, entry.size());
+        // SAFETY: the table is held mutably, and the entry's handle ends here.
+        unsafe { segment.erase(at, entry.size()) };
         self.len -= 1;
         if expiry.is_some() {
             self.note_expiry(segment, expiry, None);
@@ -435,17 +446,20 @@ impl Table {
         Some(taken)
     }
 
-    fn locate(&self, hash: u64, key: &[u8]) -> Option<(RawSegment, usize)> {
-        let segment = self.root.find(hash)?;
+    /// The segment and the cell of a key, until the table changes its segments.
+    fn locate<'t>(&self, hash: u64, key: &[u8]) -> Option<(RawSegment<'t>, usize)> {
+        // SAFETY: the table is borrowed.
+        let segment = unsafe { self.root.find(hash) }?;
         Some((segment, segment.locate(hash, key, self.layout.header).ok()?))
     }
 
     #[inline]
-    fn note_expiry(&mut self, segment: RawSegment, old: Option<i64>, new: Option<i64>) {
+    fn note_expiry(&mut self, segment: RawSegment<'_>, old: Option<i64>, new: Option<i64>) {
         if old.is_none() && new.is_none() {
             return;
         }
-        segment.note_expiry(old, new);
+        // SAFETY: the table is held mutably.
+        unsafe { segment.note_expiry(old, new) };
         self.expiring -= u32::from(old.is_some());
         self.expiring += u32::from(new.is_some());
         if let Some(expiry) = new {
@@ -473,7 +487,8 @@ impl Table {
         let place = Place::of(&mut self.root, hash);
         let segment = place.segment().expect("the segment of this hash is full");
         let before = segment.size();
-        if let Some(rebuilt) = segment.rebuilt(bytes, full, header) {
+        // SAFETY: the table is held mutably; the place takes the new segment at once.
+        if let Some(rebuilt) = unsafe { segment.rebuilt(bytes, full, header) } {
             self.book(rebuilt.size(), before);
             place.replace(rebuilt);
             return;
@@ -491,7 +506,8 @@ impl Table {
             let mut place = Place::of(&mut self.root, hash);
             let segment = place.segment().expect("the segment of this hash is too large");
             let before = segment.size();
-            let (low, high) = segment.split(header, hash_of);
+            // SAFETY: the table is held mutably; the place takes the halves at once.
+            let (low, high) = unsafe { segment.split(header, hash_of) };
             let (came, went) = place.split(low, high);
             self.book(low.size() + high.size() + came, before + went);
             // One at most: there is not enough for two.
@@ -502,20 +518,21 @@ impl Table {
 
     /// Gives memory back after `segment`, that of `hash`, has lost bytes.
     #[inline]
-    fn shrink(&mut self, segment: RawSegment, hash: u64) {
+    fn shrink(&mut self, segment: RawSegment<'_>, hash: u64) {
         if segment.is_sparse() || segment.len() == 0 {
             self.shrink_sparse(segment, hash);
         }
     }
 
     #[cold]
-    fn shrink_sparse(&mut self, segment: RawSegment, hash: u64) {
+    fn shrink_sparse(&mut self, segment: RawSegment<'_>, hash: u64) {
         let mut place = Place::of(&mut self.root, hash);
         if self.len == 0 {
             return self.release_all();
         }
         let before = segment.size();
-        if let Some(shrunk) = segment.shrunk(self.layout.header) {
+        // SAFETY: the table is held mutably; the place takes the new segment at once.
+        if let Some(shrunk) = unsafe { segment.shrunk(self.layout.header) } {
             self.book(shrunk.size(), before);
             place.replace(shrunk);
         } else if segment.len() > 0 {
@@ -523,7 +540,9 @@ impl Table {
         }
         while let Some((low, high)) = place.pair() {
             let before = low.size() + high.size();
-            let Some(merged) = low.merged(high, self.layout.header) else { return };
+            // SAFETY: the table is held mutably; the place takes the new segment at once.
+            let merged = unsafe { low.merged(high, self.layout.header) };
+            let Some(merged) = merged else { return };
             let (came, went) = place.merge(merged);
             self.book(merged.size() + came, before + went);
             place = Place::of(&mut self.root, hash);
@@ -559,7 +578,7 @@ impl Table {
     }
 }
 
-fn hash_of(entry: RawEntry) -> u64 {
+fn hash_of(entry: RawEntry<'_>) -> u64 {
     // SAFETY: the slice lives only inside this call.
     hash_key(unsafe { entry.key() })
 }
@@ -572,7 +591,7 @@ struct EntryView {
 }
 
 impl EntryView {
-    fn of(entry: RawEntry) -> EntryView {
+    fn of(entry: RawEntry<'_>) -> EntryView {
         let tag = entry.flags() & entry::TAG_MASK;
         EntryView { tag, aux: entry.aux(), expiry: entry.expiry() }
     }

@@ -11,7 +11,7 @@ pub const POINTER_LEN: usize = size_of::<*mut ()>();
 /// An entry of a table, for reading.
 #[derive(Clone, Copy)]
 pub struct EntryRef<'a> {
-    raw: RawEntry,
+    raw: RawEntry<'a>,
     table: PhantomData<&'a u8>,
 }
 
@@ -19,7 +19,7 @@ impl<'a> EntryRef<'a> {
     /// # Safety
     /// The entry is live for `'a` and not changed meanwhile.
     #[inline]
-    pub(super) unsafe fn new(raw: RawEntry) -> EntryRef<'a> {
+    pub(super) unsafe fn new(raw: RawEntry<'a>) -> EntryRef<'a> {
         EntryRef { raw, table: PhantomData }
     }
 
@@ -75,7 +75,7 @@ impl<'a> EntryRef<'a> {
 
 /// An entry of a table, for changes that keep its length.
 pub struct EntryMut<'a> {
-    raw: RawEntry,
+    raw: RawEntry<'a>,
     table: PhantomData<&'a mut u8>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> EntryMut<'a> {
     /// # Safety
     /// The entry is live for `'a` and the caller has the only access to it.
     #[inline]
-    pub(super) unsafe fn new(raw: RawEntry) -> EntryMut<'a> {
+    pub(super) unsafe fn new(raw: RawEntry<'a>) -> EntryMut<'a> {
         EntryMut { raw, table: PhantomData }
     }
 
@@ -104,13 +104,15 @@ impl<'a> EntryMut<'a> {
     /// Sets the access information; nothing in tables without.
     #[inline]
     pub fn set_aux(&mut self, aux: u32) {
-        self.raw.write_aux(aux & AUX_MAX);
+        // SAFETY: the only access, by construction.
+        unsafe { self.raw.write_aux(aux & AUX_MAX) }
     }
 
     /// Sets the owner's five bits.
     #[inline]
     pub fn set_tag(&mut self, tag: u8) {
-        self.raw.write_tag(tag & TAG_MASK);
+        // SAFETY: the only access, by construction.
+        unsafe { self.raw.write_tag(tag & TAG_MASK) }
     }
 
     /// The value's bytes; their number stays.

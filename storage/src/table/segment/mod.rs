@@ -13,6 +13,7 @@
 
 mod reshape;
 
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use self::reshape::Plan;
@@ -53,12 +54,13 @@ pub(super) fn tag_of(hash: u64, depth: u32) -> u32 {
     ((hash << depth >> 48) as u32).min(TAG_TOP)
 }
 
-/// A segment's block.
+/// A segment's block, which lives for `'t`.
 ///
-/// Invariant: made only for live blocks, and freed only by the table (or [`Segment`]) that owns
-/// it, so reading through it is sound while that is borrowed.
+/// Invariant: made only for live blocks, so its safe functions, which read, are sound. There may be
+/// several for one segment: whoever changes it through one says that it has the only access, and
+/// whoever frees it that all the others have gone.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct RawSegment(NonNull<Head>);
+pub(super) struct RawSegment<'t>(NonNull<Head>, PhantomData<&'t Head>);
 
 /// Why an entry could not be inserted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,8 +77,8 @@ pub(super) struct SegmentCounts {
     pub(super) heap_bytes: usize,
 }
 
-impl RawSegment {
-    fn allocate(plan: Plan, depth: u32) -> RawSegment {
+impl<'t> RawSegment<'t> {
+    fn allocate(plan: Plan, depth: u32) -> RawSegment<'t> {
         debug_assert!(plan.size == good_size(plan.size) && plan.size <= u16::MAX as usize);
         debug_assert!(plan.homes >= 1 && plan.cells > plan.homes);
         let block: NonNull<Head> = allocate_segment(plan.size).cast();
@@ -98,15 +100,15 @@ impl RawSegment {
             let cells: *mut u32 = block.as_ptr().add(1).cast();
             cells.cast::<u8>().write_bytes(0xff, plan.cells * CELL_LEN);
         }
-        RawSegment(block)
+        RawSegment(block, PhantomData)
     }
 
     /// # Safety
-    /// `at` is the address of a live segment.
+    /// `at` is the address of a segment that lives for `'t`.
     #[inline]
-    pub(super) unsafe fn from_ptr(at: *mut u8) -> RawSegment {
+    pub(super) unsafe fn from_ptr(at: *mut u8) -> RawSegment<'t> {
         // SAFETY: by the caller's promise not null.
-        RawSegment(unsafe { NonNull::new_unchecked(at.cast()) })
+        RawSegment(unsafe { NonNull::new_unchecked(at.cast()) }, PhantomData)
     }
 
     #[inline]
@@ -115,15 +117,17 @@ impl RawSegment {
     }
 
     #[inline]
-    fn head<'a>(self) -> &'a Head {
-        // SAFETY: the block is live, and the borrow ends within the calling function, which does
-        // not write the head meanwhile.
+    fn head(self) -> &'t Head {
+        // SAFETY: the block is live, and no reference leaves this module; its functions do not keep
+        // one while they write the head.
         unsafe { self.0.as_ref() }
     }
 
+    /// # Safety
+    /// The caller has the only access to the segment, and no other reference to its head.
     #[inline]
-    fn head_mut<'a>(self) -> &'a mut Head {
-        // SAFETY: as `head`; only functions that the owner calls with mutable access use it.
+    unsafe fn head_mut(self) -> &'t mut Head {
+        // SAFETY: by the caller's promise.
         unsafe { &mut *self.0.as_ptr() }
     }
 
@@ -141,9 +145,11 @@ impl RawSegment {
         unsafe { self.0.as_ptr().add(1).cast::<u32>().add(at) }
     }
 
+    /// # Safety
+    /// The caller has the only access to the segment.
     #[inline]
-    fn set_cell(self, at: usize, cell: u32) {
-        // SAFETY: inside the index; the owner has mutable access.
+    unsafe fn set_cell(self, at: usize, cell: u32) {
+        // SAFETY: inside the index, and by the caller's promise.
         unsafe { *self.cell_ptr(at) = cell }
     }
 
@@ -154,14 +160,14 @@ impl RawSegment {
 
     /// The place `offset` of a cell, as an entry.
     #[inline]
-    fn entry_of(self, cell: u32, header: u8) -> RawEntry {
+    fn entry_of(self, cell: u32, header: u8) -> RawEntry<'t> {
         // SAFETY: a cell that is not empty holds the offset of a live entry.
         unsafe { RawEntry::new(self.as_ptr().add((cell & 0xffff) as usize), header) }
     }
 
     /// The entry at an occupied cell.
     #[inline]
-    pub(super) fn entry(self, at: usize, header: u8) -> RawEntry {
+    pub(super) fn entry(self, at: usize, header: u8) -> RawEntry<'t> {
         debug_assert!(self.cell(at) != EMPTY);
         self.entry_of(self.cell(at), header)
     }
@@ -256,14 +262,17 @@ impl RawSegment {
     }
 
     /// Makes room for an entry of `size` bytes whose cell goes to `at`, as [`Self::locate`] said.
+    ///
+    /// # Safety
+    /// The caller has the only access to the segment, and writes the entry before it is read.
     #[inline]
-    pub(super) fn insert(
+    pub(super) unsafe fn insert(
         self,
         at: usize,
         hash: u64,
         size: usize,
         header: u8,
-    ) -> Result<RawEntry, Full> {
+    ) -> Result<RawEntry<'t>, Full> {
         let head = self.head();
         let end = head.end as usize;
         if end + size > head.size as usize {
@@ -273,20 +282,27 @@ impl RawSegment {
             return Err(Full::Index);
         }
         let cell = tag_of(hash, self.depth()) << 16 | end as u32;
-        self.push_in(at, cell)?;
-        let head = self.head_mut();
+        // SAFETY: by the caller's promise.
+        let head = unsafe {
+            self.push_in(at, cell)?;
+            self.head_mut()
+        };
         head.len += 1;
         head.end += size as u16;
         Ok(self.entry_of(cell, header))
     }
 
     /// Puts a cell at `at` and moves the following ones on, up to the next empty one.
+    ///
+    /// # Safety
+    /// The caller has the only access to the segment.
     #[inline]
-    fn push_in(self, at: usize, cell: u32) -> Result<(), Full> {
+    unsafe fn push_in(self, at: usize, cell: u32) -> Result<(), Full> {
         let (mut place, mut moved) = (at, cell);
         loop {
             let next = self.cell(place);
-            self.set_cell(place, moved);
+            // SAFETY: by the caller's promise.
+            unsafe { self.set_cell(place, moved) };
             if next == EMPTY {
                 break;
             }
@@ -298,31 +314,41 @@ impl RawSegment {
         }
         // The last cell has to stay empty: everything back.
         for place in at..place {
-            self.set_cell(place, self.cell(place + 1));
+            // SAFETY: by the caller's promise.
+            unsafe { self.set_cell(place, self.cell(place + 1)) };
         }
-        self.set_cell(place, EMPTY);
+        // SAFETY: by the caller's promise.
+        unsafe { self.set_cell(place, EMPTY) };
         Err(Full::Index)
     }
 
     /// Takes a cell out of the index; its entry's `size` bytes are dead from now on.
-    pub(super) fn erase(self, at: usize, size: usize) {
-        self.discard(self.cell(at), size);
+    ///
+    /// # Safety
+    /// The caller has the only access to the segment, and no handle of the entry is used later.
+    pub(super) unsafe fn erase(self, at: usize, size: usize) {
+        // SAFETY: by the caller's promise.
+        unsafe { self.discard(self.cell(at), size) };
         let mut next = at + 1;
         while self.cell(next) != EMPTY && self.home(self.tag_at(next)) < next {
             next += 1;
         }
-        // SAFETY: `at + 1..next` are cells.
+        // SAFETY: `at + 1..next` are cells, and by the caller's promise.
         unsafe {
             let to = self.cell_ptr(at);
             ptr::copy(to.add(1), to, next - at - 1);
+            self.set_cell(next - 1, EMPTY);
+            self.head_mut().len -= 1;
         }
-        self.set_cell(next - 1, EMPTY);
-        self.head_mut().len -= 1;
     }
 
     /// Gives an entry's bytes up: the last ones can be used again at once.
-    fn discard(self, cell: u32, size: usize) {
-        let head = self.head_mut();
+    ///
+    /// # Safety
+    /// The caller has the only access to the segment.
+    unsafe fn discard(self, cell: u32, size: usize) {
+        // SAFETY: by the caller's promise.
+        let head = unsafe { self.head_mut() };
         if (cell & 0xffff) as usize + size == head.end as usize {
             head.end -= size as u16;
         } else {
@@ -332,16 +358,20 @@ impl RawSegment {
 
     /// Gives the entry of a cell another length: in place if it shrinks or is the last one, else
     /// at the end. The bytes up to the shorter length are kept only in place.
-    pub(super) fn resize(
+    ///
+    /// # Safety
+    /// The caller has the only access to the segment, and writes the entry before it is read.
+    pub(super) unsafe fn resize(
         self,
         at: usize,
         old: usize,
         new: usize,
         header: u8,
-    ) -> Result<RawEntry, Full> {
+    ) -> Result<RawEntry<'t>, Full> {
         let cell = self.cell(at);
         let start = (cell & 0xffff) as usize;
-        let head = self.head_mut();
+        // SAFETY: by the caller's promise.
+        let head = unsafe { self.head_mut() };
         if start + old == head.end as usize {
             if start + new > head.size as usize {
                 return Err(Full::Entries);
@@ -356,14 +386,19 @@ impl RawSegment {
             let moved = cell & !0xffff | u32::from(head.end);
             head.end += new as u16;
             head.dead += old as u16;
-            self.set_cell(at, moved);
+            // SAFETY: by the caller's promise.
+            unsafe { self.set_cell(at, moved) };
         }
         Ok(self.entry(at, header))
     }
 
     /// Notes that an entry's expiry changes.
-    pub(super) fn note_expiry(self, old: Option<i64>, new: Option<i64>) {
-        let head = self.head_mut();
+    ///
+    /// # Safety
+    /// The caller has the only access to the segment.
+    pub(super) unsafe fn note_expiry(self, old: Option<i64>, new: Option<i64>) {
+        // SAFETY: by the caller's promise.
+        let head = unsafe { self.head_mut() };
         head.expiring -= u16::from(old.is_some());
         head.expiring += u16::from(new.is_some());
         if let Some(expiry) = new {
@@ -375,13 +410,17 @@ impl RawSegment {
     }
 
     /// Makes the bound exact.
-    pub(super) fn tighten_expiry(self, header: u8) {
+    ///
+    /// # Safety
+    /// The caller has the only access to the segment.
+    pub(super) unsafe fn tighten_expiry(self, header: u8) {
         let min = self.entries(header).filter_map(RawEntry::expiry).min();
-        self.head_mut().expiry_min = min.unwrap_or(i64::MAX);
+        // SAFETY: by the caller's promise.
+        unsafe { self.head_mut() }.expiry_min = min.unwrap_or(i64::MAX);
     }
 
     /// All entries in the order of their hash.
-    pub(super) fn entries(self, header: u8) -> impl Iterator<Item = RawEntry> + Clone {
+    pub(super) fn entries(self, header: u8) -> impl Iterator<Item = RawEntry<'t>> + Clone {
         (0..self.cells())
             .map(move |at| self.cell(at))
             .filter(|cell| *cell != EMPTY)
@@ -389,7 +428,7 @@ impl RawSegment {
     }
 
     /// All entries in the order of their hash, with their tags.
-    fn tagged_entries(self, header: u8) -> impl Iterator<Item = (u32, RawEntry)> {
+    fn tagged_entries(self, header: u8) -> impl Iterator<Item = (u32, RawEntry<'t>)> {
         (0..self.cells())
             .map(move |at| self.cell(at))
             .filter(|cell| *cell != EMPTY)
@@ -478,14 +517,15 @@ impl RawSegment {
 
 /// A segment that has left its table: everything in it is freed when it is dropped.
 pub struct Segment {
-    raw: RawSegment,
+    /// Lives as long as this; what is handed out is bound to a borrow of it.
+    raw: RawSegment<'static>,
     header: u8,
 }
 
 impl Segment {
     /// # Safety
     /// Nothing else uses the segment any more.
-    pub(super) unsafe fn new(raw: RawSegment, header: u8) -> Segment {
+    pub(super) unsafe fn new(raw: RawSegment<'static>, header: u8) -> Segment {
         Segment { raw, header }
     }
 

@@ -53,21 +53,24 @@ impl Plan {
     }
 }
 
-impl RawSegment {
+impl<'t> RawSegment<'t> {
     /// A segment without entries, with room for one of `bytes`.
-    pub(in crate::table) fn empty(depth: u32, bytes: usize) -> RawSegment {
+    pub(in crate::table) fn empty(depth: u32, bytes: usize) -> RawSegment<'t> {
         let plan = Plan::new(1, bytes, 1, BLOCK_LIMIT).expect("an entry is small");
         RawSegment::allocate(plan, depth)
     }
 
     /// The same entries in a new block with room for one more of `extra` bytes; none if that
     /// would be too large. The old block is freed.
-    pub(in crate::table) fn rebuilt(
+    ///
+    /// # Safety
+    /// The caller has the only access, and uses no handle of what was freed afterwards.
+    pub(in crate::table) unsafe fn rebuilt(
         self,
         extra: usize,
         full: Full,
         header: u8,
-    ) -> Option<RawSegment> {
+    ) -> Option<RawSegment<'t>> {
         let len = self.len() + 1;
         if len > ENTRIES_MAX {
             return None;
@@ -77,11 +80,15 @@ impl RawSegment {
             let head = self.head();
             tail = tail.max((head.cells - head.homes) as usize * 3 / 2 + 2);
         }
-        self.rebuilt_as(tail, len, self.live() + extra, header)
+        // SAFETY: passed on.
+        unsafe { self.rebuilt_as(tail, len, self.live() + extra, header) }
     }
 
     /// The same entries in a smaller block, if enough of this one is dead.
-    pub(in crate::table) fn shrunk(self, header: u8) -> Option<RawSegment> {
+    ///
+    /// # Safety
+    /// The caller has the only access, and uses no handle of what was freed afterwards.
+    pub(in crate::table) unsafe fn shrunk(self, header: u8) -> Option<RawSegment<'t>> {
         if !self.is_sparse() {
             return None;
         }
@@ -90,12 +97,22 @@ impl RawSegment {
         if plan.size >= self.size() {
             return None;
         }
-        self.rebuilt_as(tail, self.len(), self.live(), header)
+        // SAFETY: passed on.
+        unsafe { self.rebuilt_as(tail, self.len(), self.live(), header) }
     }
 
     /// Moves everything to a new block for `len` entries of `bytes`; none if that would be too
     /// large.
-    fn rebuilt_as(self, tail: usize, len: usize, bytes: usize, header: u8) -> Option<RawSegment> {
+    ///
+    /// # Safety
+    /// As [`Self::rebuilt`].
+    unsafe fn rebuilt_as(
+        self,
+        tail: usize,
+        len: usize,
+        bytes: usize,
+        header: u8,
+    ) -> Option<RawSegment<'t>> {
         let mut plan = Plan::new(len, bytes, tail, BLOCK_MAX)?;
         let new = loop {
             let new = if self.head().dead == 0 {
@@ -111,7 +128,8 @@ impl RawSegment {
             let tail = (plan.cells - plan.homes) * 2;
             plan = Plan::new(len, bytes, tail, BLOCK_MAX)?;
         };
-        let (from, to) = (self.head(), new.head_mut());
+        // SAFETY: the new block is ours alone.
+        let (from, to) = (self.head(), unsafe { new.head_mut() });
         (to.expiring, to.expiry_min) = (from.expiring, from.expiry_min);
         // SAFETY: all entries have been moved; the owner takes the new block instead.
         unsafe { self.release_block() };
@@ -119,7 +137,7 @@ impl RawSegment {
     }
 
     /// All bytes appended so far, moved as they are, with the cells spread anew.
-    fn moved_to(self, plan: Plan) -> Option<RawSegment> {
+    fn moved_to(self, plan: Plan) -> Option<RawSegment<'t>> {
         let new = RawSegment::allocate(plan, self.depth());
         let (old_arena, new_arena) = (self.arena(), new.arena());
         let bytes = self.head().end as usize - old_arena;
@@ -151,7 +169,8 @@ impl RawSegment {
             let from = self.as_ptr().add(old_arena);
             ptr::copy_nonoverlapping(from, new.as_ptr().add(new_arena), bytes);
         }
-        let head = new.head_mut();
+        // SAFETY: the new block is ours alone.
+        let head = unsafe { new.head_mut() };
         head.len = self.head().len;
         head.end += bytes as u16;
         Some(new)
@@ -162,8 +181,8 @@ impl RawSegment {
     fn build(
         depth: u32,
         plan: Plan,
-        items: impl Iterator<Item = (u32, RawEntry)>,
-    ) -> Option<RawSegment> {
+        items: impl Iterator<Item = (u32, RawEntry<'t>)>,
+    ) -> Option<RawSegment<'t>> {
         let new = RawSegment::allocate(plan, depth);
         let (mut next, mut end, mut len) = (0, new.arena(), 0);
         for (tag, entry) in items {
@@ -176,16 +195,18 @@ impl RawSegment {
             }
             // SAFETY: checked to be inside the new block, which does not overlap the old one.
             unsafe { ptr::copy_nonoverlapping(entry.as_ptr(), new.as_ptr().add(end), size) };
-            new.set_cell(place, tag << 16 | end as u32);
+            // SAFETY: the new block is ours alone.
+            unsafe { new.set_cell(place, tag << 16 | end as u32) };
             (next, end, len) = (place + 1, end + size, len + 1);
         }
-        let head = new.head_mut();
+        // SAFETY: the new block is ours alone.
+        let head = unsafe { new.head_mut() };
         (head.len, head.end) = (len, end as u16);
         Some(new)
     }
 
     /// As [`Self::build`], with the tail made as long as these tags need.
-    fn build_any(depth: u32, items: &[(u32, RawEntry)]) -> RawSegment {
+    fn build_any(depth: u32, items: &[(u32, RawEntry<'t>)]) -> RawSegment<'t> {
         let bytes = items.iter().map(|(_, entry)| entry.size()).sum();
         let mut tail = Plan::default_tail(items.len());
         let new = loop {
@@ -196,7 +217,8 @@ impl RawSegment {
             }
         };
         for (_, entry) in items {
-            new.note_expiry(None, entry.expiry());
+            // SAFETY: the new block is ours alone.
+            unsafe { new.note_expiry(None, entry.expiry()) };
         }
         new
     }
@@ -208,14 +230,17 @@ impl RawSegment {
 
     /// The two halves of this segment; `hash_of` gives the hash of an entry. The old block is
     /// freed.
-    pub(in crate::table) fn split(
+    ///
+    /// # Safety
+    /// The caller has the only access, and uses no handle of what was freed afterwards.
+    pub(in crate::table) unsafe fn split(
         self,
         header: u8,
-        hash_of: impl Fn(RawEntry) -> u64,
-    ) -> (RawSegment, RawSegment) {
+        hash_of: impl Fn(RawEntry<'t>) -> u64,
+    ) -> (RawSegment<'t>, RawSegment<'t>) {
         let depth = self.depth() + 1;
         assert!(depth <= DEPTH_MAX, "too many keys have the same hash");
-        let mut items: Vec<(u32, RawEntry)> = Vec::with_capacity(self.len());
+        let mut items: Vec<(u32, RawEntry<'_>)> = Vec::with_capacity(self.len());
         let middle = {
             let low = |at: &usize| self.is_occupied(*at) && self.tag_at(*at) < 0x8000;
             (0..self.cells()).filter(low).count()
@@ -232,7 +257,14 @@ impl RawSegment {
 
     /// Both segments in one block, if that is small; `self` is the one of the lower hashes. The
     /// old blocks are freed.
-    pub(in crate::table) fn merged(self, other: RawSegment, header: u8) -> Option<RawSegment> {
+    ///
+    /// # Safety
+    /// The caller has the only access, and uses no handle of what was freed afterwards.
+    pub(in crate::table) unsafe fn merged(
+        self,
+        other: RawSegment<'t>,
+        header: u8,
+    ) -> Option<RawSegment<'t>> {
         debug_assert!(self.depth() == other.depth());
         let len = self.len() + other.len();
         if len > ENTRIES_MAX / 2 {
@@ -240,13 +272,14 @@ impl RawSegment {
         }
         let bytes = self.live() + other.live();
         let plan = Plan::new(len, bytes, Plan::default_tail(len), MERGED_MAX)?;
-        let half = |segment: RawSegment, top: u32| {
+        let half = |segment: RawSegment<'t>, top: u32| {
             let tagged = segment.tagged_entries(header);
             tagged.map(move |(tag, entry)| ((top | tag >> 1).min(TAG_TOP), entry))
         };
         let items = half(self, 0).chain(half(other, 0x8000));
         let new = RawSegment::build(self.depth() - 1, plan, items)?;
-        let (low, high, head) = (self.head(), other.head(), new.head_mut());
+        // SAFETY: the new block is ours alone.
+        let (low, high, head) = (self.head(), other.head(), unsafe { new.head_mut() });
         head.expiring = low.expiring + high.expiring;
         head.expiry_min = low.expiry_min.min(high.expiry_min);
         // SAFETY: all entries have been moved; the owner takes the new block instead.
@@ -260,7 +293,7 @@ impl RawSegment {
 
 /// Insertion sort: of the new tags only the last bit is not yet in order, so what has to move
 /// moves within the few entries that had the same tag.
-fn sort_nearly_sorted(items: &mut [(u32, RawEntry)]) {
+fn sort_nearly_sorted(items: &mut [(u32, RawEntry<'_>)]) {
     for at in 1..items.len() {
         let mut place = at;
         while place > 0 && items[place - 1].0 > items[place].0 {
