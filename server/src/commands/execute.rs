@@ -96,8 +96,9 @@ impl Engine {
         self.statistics.rejected(command.id);
     }
 
+    /// Replaces the reply of a command by the error that it ended in.
     #[cold]
-    fn failed(
+    pub(crate) fn failed(
         &mut self,
         command: &'static Command,
         error: &CommandError,
@@ -145,13 +146,12 @@ impl Engine {
     /// Starts the clock for a slow command or a sampled fast one: the start, and for how many
     /// commands it counts.
     #[inline(always)]
-    fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
+    pub(crate) fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
         if !command.is_quick() {
             return Some((Instant::now(), 1));
         }
-        self.sample = self.sample.wrapping_add(1);
-        let mask = self.statistics.sample_mask;
-        (self.sample & mask == 0).then(|| (Instant::now(), mask + 1))
+        let weight = self.statistics.sample(command.id)?;
+        Some((Instant::now(), weight))
     }
 
     /// Writes what the command has done into the slot's and the shard's books.
@@ -192,7 +192,7 @@ impl Engine {
         if let Some(boxed) = self.slot_mut(slot) {
             boxed.work.cpu_ns += weighted_ns;
         }
-        self.statistics.timed(command.id, command.event(), ns, weighted_ns, self.now_ms);
+        self.statistics.timed(command.id, command.event(), ns, weight, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
             self.log_slow(ns, args);
         }
@@ -200,11 +200,29 @@ impl Engine {
 
     /// Books a command that ran outside of [`Self::execute`], with all that it waited for.
     pub(crate) fn ran(&mut self, command: &'static Command, args: Args<'_>, took: Duration) {
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.counters.commands.add(1);
-        self.statistics.timed(command.id, command.event(), ns, ns, self.now_ms);
+        self.ran_for(command, args, took, 1);
+    }
+
+    fn ran_for(&mut self, command: &'static Command, args: Args<'_>, took: Duration, weight: u32) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.statistics.timed(command.id, command.event(), ns, weight, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
             self.log_slow(ns, args);
+        }
+    }
+
+    /// Books a command that ran on the session, timed or not as [`Self::begin_timing`] says.
+    pub(crate) fn ran_on_session(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        timed: Option<(Instant, u32)>,
+    ) {
+        self.counters.commands.add(1);
+        match timed {
+            None => self.statistics.called(command.id),
+            Some((started, weight)) => self.ran_for(command, args, started.elapsed(), weight),
         }
     }
 

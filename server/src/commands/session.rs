@@ -65,6 +65,13 @@ impl Transaction {
     }
 }
 
+impl Transaction {
+    /// Whether a command of it may change the data set.
+    pub(crate) fn may_write(&self) -> bool {
+        self.commands.iter().any(|queued| queued.command.may_write())
+    }
+}
+
 /// A queued command.
 pub(crate) struct Queued {
     /// What.

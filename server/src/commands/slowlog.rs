@@ -144,7 +144,9 @@ pub(crate) fn merge(shards: Vec<Vec<CommandStatistics>>) -> Vec<CommandStatistic
             merged.resize(shard.len(), CommandStatistics::default());
         }
         for (sum, of) in merged.iter_mut().zip(shard) {
+            let of = of.settled();
             sum.calls += of.calls;
+            sum.timed += of.timed;
             sum.cpu_ns += of.cpu_ns;
             sum.rejected += of.rejected;
             sum.failed += of.failed;

@@ -15,6 +15,9 @@ pub(crate) use super::key_spec::{Access, KeySpec, ONE, REST, SECOND, TWO};
 /// What handlers return: the reply has been written, or the error is to be.
 pub(crate) type CommandResult = Result<(), CommandError>;
 
+/// The handler of a command on the session.
+pub(crate) type OnSession = fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult;
+
 /// Bits of [`Command::flags`], named as `COMMAND INFO` names them.
 pub(crate) mod flag {
     /// May change the data set.
@@ -61,6 +64,9 @@ pub(crate) mod flag {
     /// Not `fast` in Redis's sense (it may free what it overwrites), but as quick as if it were:
     /// timed by sampling only.
     pub(crate) const SAMPLED: u32 = 1 << 21;
+    /// Changes nothing in the data set, or only how it is kept, but replicas must know of it
+    /// (`PFCOUNT`, `PUBLISH`, scripts).
+    pub(crate) const MAY_REPLICATE: u32 = 1 << 23;
     /// Only for whom `enable-debug-command` allows it.
     pub(crate) const PROTECTED: u32 = 1 << 22;
 }
@@ -134,7 +140,7 @@ pub(crate) enum Run {
     /// On the shard that has all of its keys' slots.
     Data(fn(&mut Data<'_>, Args<'_>, &mut Reply) -> CommandResult),
     /// On the connection's own shard, with the session.
-    Session(fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult),
+    Session(OnSession),
     /// By the connection, which asks other threads for a part of the answer.
     Gather(crate::commands::gather::Gather),
     /// Likewise, but inside a transaction, which has all slots, on the keys themselves.
@@ -250,6 +256,16 @@ impl Command {
     #[inline(always)]
     pub(crate) fn has(&self, flags: u32) -> bool {
         self.flags & flags == flags
+    }
+
+    /// Whether it ends a transaction by executing it.
+    pub(crate) fn is_exec(&self) -> bool {
+        matches!(self.run, Run::Transaction(Step::Exec))
+    }
+
+    /// Whether `CLIENT PAUSE … WRITE` holds it up.
+    pub(crate) fn may_write(&self) -> bool {
+        self.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
     }
 
     /// Whether it takes a moment only, whatever its key holds, if its arguments are few; but for

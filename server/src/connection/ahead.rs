@@ -34,6 +34,9 @@ pub(super) fn run_plain(
             break None;
         }
         let count = ahead.commands.len();
+        if let Some(last) = ahead.commands.last() {
+            session.client.runs(last.command.id);
+        }
         if count > 1 {
             let keys = ahead.commands.iter().map(|planned| (planned.slot, planned.hash));
             state.load_keys(session.db, keys);

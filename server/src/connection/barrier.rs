@@ -12,8 +12,8 @@ use ballast_protocol::{CommandError, Reply};
 use smallvec::SmallVec;
 
 use super::batch::Barrier;
+use super::on_session::run_on_session;
 use super::{Connection, End};
-use crate::commands::context::SessionContext;
 use crate::commands::gather::Gathering;
 use crate::commands::table::{KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
@@ -26,36 +26,25 @@ use crate::shard::waits::Outcome;
 impl Connection {
     /// Runs a command alone.
     pub(super) async fn pass(&mut self, barrier: Barrier) -> Result<(), End> {
-        self.wait_out_pause(barrier.command.has(flag::WRITE)).await?;
-        let start = self.reply.len();
+        let mut start = self.reply.len();
         let command = barrier.command;
         match command.run {
-            Run::Data(_) => self.pass_data(&barrier).await?,
+            Run::Data(_) => start = self.pass_data(&barrier).await?,
             Run::Session(run) => {
-                let shard = Rc::clone(&self.shard);
-                let mut state = shard.state();
-                let session = &mut self.session;
-                let mut context = SessionContext { session, shard: &mut *state, command };
-                let result = run(&mut context, barrier.args.view(), &mut self.reply);
-                self.finish(&mut state, start, result);
+                let mut state = self.shard.state();
+                let (session, args) = (&mut self.session, barrier.args.view());
+                run_on_session(&mut state, session, (command, run), args, &mut self.reply);
             }
             Run::Gather(run) | Run::Spread(_, run) => {
                 let started = Instant::now();
                 let gathering = Gathering { threads: &*self.shard, session: &mut self.session };
                 let result = run(gathering, barrier.args.view(), &mut self.reply).await;
-                let shard = Rc::clone(&self.shard);
-                let mut state = shard.state();
-                state.begin_batch(self.session.client.id);
-                state.ran(command, barrier.args.view(), started.elapsed());
-                self.finish(&mut state, start, result);
+                self.finish(&barrier, started, start, result);
             }
             Run::Transaction(step) => {
+                let started = Instant::now();
                 let result = self.transact(step, &barrier).await;
-                let shard = Rc::clone(&self.shard);
-                let mut state = shard.state();
-                state.statistics.called(command.id);
-                state.counters.commands.add(1);
-                self.finish(&mut state, start, result);
+                self.finish(&barrier, started, start, result);
             }
             Run::Container => {}
         }
@@ -66,37 +55,27 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes the error of a command, if it ended in one.
-    fn finish(&mut self, state: &mut ShardState, start: usize, result: Result<(), CommandError>) {
+    /// Books a command that ran alone, and writes its error, if it ended in one.
+    fn finish(
+        &mut self,
+        barrier: &Barrier,
+        started: Instant,
+        start: usize,
+        result: Result<(), CommandError>,
+    ) {
+        let command = barrier.command;
+        let mut state = self.shard.state();
+        state.begin_batch(self.session.client.id);
         if let Err(error) = result {
-            self.reply.truncate(start);
-            self.reply.command_error(&error);
-            state.count_error(&error);
+            state.failed(command, &error, start, &mut self.reply);
         }
+        state.ran(command, barrier.args.view(), started.elapsed());
     }
 
-    async fn wait_out_pause(&mut self, may_write: bool) -> Result<(), End> {
-        let shared = Arc::clone(&self.shard.shared);
-        while shared.pause.is_set() {
-            // Read in this order, a clock that is moved in between ends the pause sooner.
-            let mono_ms = shared.clock.mono_ms();
-            let now_ms = shared.clock.wall_ms();
-            let Some(until_ms) = shared.pause.until(now_ms, may_write) else { break };
-            let left_ms = u64::try_from(until_ms - now_ms).unwrap_or(0).max(1);
-            let end_ms = mono_ms.saturating_add(left_ms);
-            // The end of the pause and its change both lead to another look at the clock.
-            tokio::select! {
-                () = shared.clock.sleep_until(end_ms) => {}
-                () = shared.pause.changed.notified() => {}
-            }
-            if self.session.client.is_killed() {
-                return Err(End::Closed);
-            }
-        }
-        Ok(())
-    }
-
-    async fn pass_data(&mut self, barrier: &Barrier) -> Result<(), End> {
+    /// A command on keys. Answers where its reply begins: what was before it in the buffer has been
+    /// sent if the command waited.
+    async fn pass_data(&mut self, barrier: &Barrier) -> Result<usize, End> {
+        let mut start = self.reply.len();
         let command = barrier.command;
         let want = if command.needs_all_slots(barrier.args.view()) {
             Want::All
@@ -132,9 +111,10 @@ impl Connection {
             self.waiting_bytes = 0;
             shard.state().counters.blocked_clients.sub(1);
             self.session.client.blocked.lock().take();
+            start = self.reply.len();
             self.reply.append(Reply::from(ended?));
         }
-        Ok(())
+        Ok(start)
     }
 
     /// Before slots are held: waits until there is room in memory, or none can be made.

@@ -9,12 +9,13 @@ use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
+use super::on_session::run_on_session;
 use super::transaction::unwatch_all;
 use super::{ahead, limits};
 use crate::commands::REPLY_BYTES;
-use crate::commands::context::{Routed, SessionContext};
-use crate::commands::session::Session;
-use crate::commands::table::{Command, CommandResult, KeySpec, Run, flag};
+use crate::commands::context::Routed;
+use crate::commands::session::{Session, Transaction};
+use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::ids::ShardId;
 use crate::node::blocked::Caller;
@@ -44,6 +45,11 @@ pub(crate) enum Stop {
     Flush,
     /// Let others have their turns, then go on: there is no memory yet for the next command.
     Room,
+    /// Send the replies and wait for the end of `CLIENT PAUSE`, then go on.
+    Pause {
+        /// Whether a pause of writing commands matters.
+        may_write: bool,
+    },
     /// Run this alone, then go on.
     Barrier(Box<Barrier>),
     /// The connection is at its end.
@@ -145,15 +151,15 @@ pub(crate) fn run(
                     // The replies before it come first; the parser fails again afterwards.
                     return Stop::Again;
                 }
+                let start = reply.len();
                 reply.error(format_args!("ERR {error}"));
                 state.counters.error_replies.add(1);
+                after_reply(session, reply, start);
                 return Stop::Close("of a protocol error");
             }
         };
-        match next {
-            Next::Stop(Stop::Again) => return Stop::Again,
-            Next::Stop(Stop::Room) => return Stop::Room,
-            _ => {}
+        if let Next::Stop(stop @ (Stop::Again | Stop::Room | Stop::Pause { .. })) = next {
+            return stop;
         }
         *input.taken += consumed;
         match next {
@@ -184,6 +190,7 @@ pub(crate) fn run_foreseen(
     if state.shared.pause.is_set() {
         return run(state, session, group, input, reply);
     }
+    session.client.runs(planned.command.id);
     let args = Args::new(input.bytes, input.ranges);
     group.last_slot = Some(planned.slot);
     if !planned.execute_alone(state, session.caller(), group, args, reply) {
@@ -201,7 +208,8 @@ fn begin(state: &mut ShardState, session: &Session, reply: &mut Reply) {
     reply.set_protocol(session.protocol);
 }
 
-/// One command. `Stop::Again` leaves it untouched for after the group.
+/// One command. `Stop::Again` leaves it untouched for after the group, `Stop::Pause` for after the
+/// pause.
 #[inline(never)]
 fn step(
     state: &mut ShardState,
@@ -217,6 +225,7 @@ fn step(
         },
         None => return unknown(state, session, group, args, reply),
     };
+    session.client.runs(command.id);
     if !command.arity_ok(args.len()) {
         let error = CommandError::WrongArity(command.full_name.as_str().into());
         return refuse(state, session, group, Some(command), &error, reply);
@@ -229,19 +238,20 @@ fn step(
     {
         return refuse(state, session, group, Some(command), &error, reply);
     }
+    if state.shared.pause.is_set()
+        && let Some(pause) = paused(state, session, command)
+    {
+        return Next::Stop(pause);
+    }
     if session.transaction.is_some() && !command.has(flag::AT_ONCE) {
         return queue(state, session, group, command, args, reply);
-    }
-    if state.shared.pause.is_set() && !command.has(flag::AT_ONCE) {
-        let may_write = command.has(flag::WRITE);
-        if state.shared.pause.until(state.now_ms, may_write).is_some() {
-            return barrier(group, command, args, slots_of(command.keys, args));
-        }
     }
     match command.run {
         Run::Data(_) => data(state, session, group, command, args, reply),
         Run::Session(run) if group.is_empty() => {
-            on_session(state, session, command, run, args, reply);
+            let start = reply.len();
+            run_on_session(state, session, (command, run), args, reply);
+            after_reply(session, reply, start);
             Next::Go
         }
         Run::Session(_) => Next::Stop(Stop::Again),
@@ -251,27 +261,14 @@ fn step(
     }
 }
 
-/// A command on the session.
-#[inline(never)]
-fn on_session(
-    state: &mut ShardState,
-    session: &mut Session,
-    command: &'static Command,
-    run: fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> CommandResult,
-    args: Args<'_>,
-    reply: &mut Reply,
-) {
-    let start = reply.len();
-    let mut context = SessionContext { session, shard: state, command };
-    if let Err(error) = run(&mut context, args, reply) {
-        reply.truncate(start);
-        reply.command_error(&error);
-        state.count_error(&error);
-    }
-    state.counters.commands.add(1);
-    state.statistics.called(command.id);
-    reply.set_protocol(session.protocol);
-    after_reply(session, reply, start);
+/// Whether `CLIENT PAUSE` holds the command up: also one that would be queued, as in Redis, and
+/// `EXEC` for what is queued. Only `QUIT` never waits.
+#[cold]
+fn paused(state: &ShardState, session: &Session, command: &'static Command) -> Option<Stop> {
+    let queued = session.transaction.as_ref().filter(|_| command.is_exec());
+    let may_write = command.may_write() || queued.is_some_and(Transaction::may_write);
+    let until_ms = state.shared.pause.until(state.now_ms, may_write);
+    (until_ms.is_some() && command.name != "quit").then_some(Stop::Pause { may_write })
 }
 
 /// A container's subcommand.
@@ -500,7 +497,7 @@ fn refuse(
     if !group.is_empty() {
         return Next::Stop(Stop::Again);
     }
-    let is_exec = command.is_some_and(|command| command.name == "exec");
+    let is_exec = command.is_some_and(Command::is_exec);
     let start = reply.len();
     if is_exec {
         // As Redis: a malformed EXEC ends the transaction, if there is one, and the watches.
@@ -530,6 +527,7 @@ fn unknown(
     args: Args<'_>,
     reply: &mut Reply,
 ) -> Next {
+    session.client.runs_unknown();
     // As Redis: a browser, or a page that makes one talk to us, must not get a command through.
     let name = args.at(0);
     if name.eq_ignore_ascii_case(b"host:") || name.eq_ignore_ascii_case(b"post") {

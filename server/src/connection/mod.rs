@@ -9,7 +9,9 @@ pub(crate) mod batch;
 pub(crate) mod follow;
 pub(crate) mod group;
 mod input;
+mod on_session;
 mod outbox;
+mod pausing;
 pub(crate) mod transaction;
 
 #[cfg(test)]
@@ -101,6 +103,7 @@ impl Connection {
             now_ms,
         ));
         shard.shared.clients.add(Arc::clone(&client));
+        shard.state().counters.connections.add(1);
         // The shard takes over a new password with its next batch; it holds for this one.
         let authenticated = shard.shared.config.load().requirepass.is_empty();
         Self::serve_session(shard, accepted.stream, Session::new(client, authenticated)).await;
@@ -327,6 +330,11 @@ impl Connection {
                         return Some(End::Closed);
                     }
                     tokio::task::yield_now().await;
+                }
+                Stop::Pause { may_write } => {
+                    if let Err(end) = self.wait_out_pause(may_write).await {
+                        return Some(end);
+                    }
                 }
                 Stop::Barrier(barrier) => {
                     // It may begin a transaction, or watch.

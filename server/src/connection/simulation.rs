@@ -197,7 +197,7 @@ impl Connection {
                 let session = &mut self.session;
                 match batch::run(&mut shard.state(), session, &mut group, &mut input, &mut reply) {
                     Stop::Empty { .. } => break,
-                    Stop::Again | Stop::Flush | Stop::Room => {}
+                    Stop::Again | Stop::Flush | Stop::Room | Stop::Pause { .. } => {}
                     Stop::Barrier(_) | Stop::Close(_) => unreachable!("they all have one key"),
                 }
                 self.finish(&mut group, &mut reply).await;

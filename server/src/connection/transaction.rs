@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use ballast_protocol::slot::key_slot;
 use ballast_protocol::{CommandError, Reply};
@@ -11,7 +12,7 @@ use ballast_protocol::{CommandError, Reply};
 use super::Connection;
 use super::barrier::write_timeout;
 use super::batch::{Barrier, slots_of};
-use crate::commands::context::SessionContext;
+use super::on_session::run_on_session;
 use crate::commands::gather::Gathering;
 use crate::commands::session::{Queued, Session, Transaction, WatchedKey};
 use crate::commands::table::{CommandResult, Run, Step, flag};
@@ -114,6 +115,7 @@ impl Connection {
             let stand_in = Session::new(Arc::clone(&self.session.client), true);
             let mut session = std::mem::replace(&mut self.session, stand_in);
             let execute = |state: &mut ShardState| {
+                expire_watched(state, &session);
                 if session.is_dirty() {
                     reply.null_array();
                     return Ok(());
@@ -139,6 +141,13 @@ impl Connection {
     /// held, but aside, while they ask.
     async fn exec_asking(&mut self, transaction: &Transaction, want: Want) -> CommandResult {
         let mut held = self.shard.hold(want, "transaction").await;
+        {
+            let mut state = self.shard.state();
+            state.begin_batch(self.session.client.id);
+            let loaded = state.load(&mut held);
+            expire_watched(&mut state, &self.session);
+            state.stash(loaded, &mut held);
+        }
         let is_dirty = self.session.is_dirty();
         let room = if is_dirty { Ok(()) } else { check_room(&mut self.shard.state(), transaction) };
         if is_dirty {
@@ -150,11 +159,14 @@ impl Connection {
                 if let Run::Gather(run) = queued.command.run {
                     let session = &mut self.session;
                     let gathering = Gathering { threads: &*self.shard, session };
+                    let started = Instant::now();
                     let result = run(gathering, queued.args.view(), &mut self.reply).await;
+                    let mut state = self.shard.state();
+                    state.begin_batch(self.session.client.id);
                     if let Err(error) = result {
-                        self.reply.truncate(start);
-                        self.reply.command_error(&error);
+                        state.failed(queued.command, &error, start, &mut self.reply);
                     }
+                    state.ran(queued.command, queued.args.view(), started.elapsed());
                     continue;
                 }
                 let mut state = self.shard.state();
@@ -202,6 +214,14 @@ pub(super) fn unwatch_all(state: &mut ShardState, session: &mut Session) {
     }
 }
 
+/// Removes the watched keys whose time is over, which tells all who watch them, this session among
+/// them: a key that had expired already at `WATCH` was removed then.
+fn expire_watched(state: &mut ShardState, session: &Session) {
+    for watched in &session.watching {
+        state.expire_key(watched.slot, watched.db, &watched.key);
+    }
+}
+
 /// All of a transaction or nothing: it is refused as a whole when there is no memory for a command
 /// of it that may need some.
 fn check_room(state: &mut ShardState, transaction: &Transaction) -> CommandResult {
@@ -232,20 +252,12 @@ fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, re
                 write_timeout(on.on_timeout, reply);
             }
         }
-        Run::Session(run) => {
-            let start = reply.len();
-            let mut context = SessionContext { session, shard: state, command };
-            if let Err(error) = run(&mut context, args, reply) {
-                reply.truncate(start);
-                reply.command_error(&error);
-                state.count_error(&error);
-            }
-            state.statistics.called(command.id);
-            state.counters.commands.add(1);
-            reply.set_protocol(session.protocol);
-        }
+        Run::Session(run) => run_on_session(state, session, (command, run), args, reply),
         // The watches end with the transaction anyway.
-        Run::Transaction(Step::Unwatch) => reply.ok(),
+        Run::Transaction(Step::Unwatch) => {
+            reply.ok();
+            state.ran_on_session(command, args, None);
+        }
         Run::Gather(_) | Run::Transaction(_) | Run::Container => {
             reply.error("ERR command not allowed inside a transaction");
         }

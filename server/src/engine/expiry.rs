@@ -29,6 +29,10 @@ impl Engine {
         if !self.node.active_expire.load(Ordering::Relaxed) {
             return false;
         }
+        if self.node.pause.is_on(self.now_ms) {
+            // Keys whose time is over are not seen, but removed after the pause, as in Redis.
+            return false;
+        }
         let mut budget = EXPIRED_PER_SLICE;
         for _ in 0..SLOTS_PER_SLICE.min(self.expiry.left) {
             budget = budget.saturating_sub(self.expire_slot(self.expiry.next, budget));

@@ -89,8 +89,6 @@ pub(crate) struct Engine {
     pub(crate) reply_when_freed: bool,
     /// Changes of the data set since the start.
     pub(crate) dirty: u64,
-    /// Sub-sampling of the CPU clock.
-    pub(crate) sample: u32,
     /// Where expiry stands.
     pub(crate) expiry: expiry::Round,
 }
@@ -127,7 +125,6 @@ impl Engine {
             garbage: ballast_storage::Garbage::default(),
             reply_when_freed: false,
             dirty: 0,
-            sample: 0,
             expiry: expiry::Round::default(),
             node,
         }

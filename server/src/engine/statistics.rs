@@ -17,7 +17,9 @@ use crate::ids::CommandId;
 pub(crate) struct CommandStatistics {
     /// Times executed.
     pub(crate) calls: u64,
-    /// Estimated from the calls that were timed.
+    /// Calls that the timed ones stand for.
+    pub(crate) timed: u64,
+    /// Time of the calls that the timed ones stand for.
     pub(crate) cpu_ns: u64,
     /// Refused before it ran.
     pub(crate) rejected: u64,
@@ -25,6 +27,31 @@ pub(crate) struct CommandStatistics {
     pub(crate) failed: u64,
     /// Timed calls by duration: powers of two of microseconds.
     pub(crate) histogram: Option<Box<[u64; HISTOGRAM_BUCKETS]>>,
+}
+
+impl CommandStatistics {
+    /// With the sampled figures brought to the number of calls: what the last sample stands for has
+    /// not all happened yet.
+    pub(crate) fn settled(mut self) -> CommandStatistics {
+        let (calls, timed) = (u128::from(self.calls), u128::from(self.timed));
+        if timed == 0 || timed == calls {
+            return self;
+        }
+        let scale = |part: u64| u64::try_from(u128::from(part) * calls / timed).unwrap_or(u64::MAX);
+        self.cpu_ns = scale(self.cpu_ns);
+        self.timed = self.calls;
+        if let Some(histogram) = &mut self.histogram {
+            // By the sums up to each bucket, so that the rounding neither adds nor loses a call.
+            let (mut sum, mut scaled) = (0, 0);
+            for count in histogram.iter_mut() {
+                sum += *count;
+                let up_to = scale(sum);
+                *count = up_to - scaled;
+                scaled = up_to;
+            }
+        }
+        self
+    }
 }
 
 /// 1 µs, 2 µs, 4 µs … about 1 s, and what is longer.
@@ -106,6 +133,14 @@ impl Statistics {
         self.slow.truncate(self.slow_max);
     }
 
+    /// For how many calls the next one of a quick command counts, if it is to be timed: each
+    /// command's first call, so that none is without a time, and then one in [`SAMPLE_EVERY`].
+    #[inline(always)]
+    pub(crate) fn sample(&self, command: CommandId) -> Option<u32> {
+        let calls = self.commands.get(command.index()).map_or(0, |of| of.calls);
+        (calls & u64::from(self.sample_mask) == 0).then_some(self.sample_mask + 1)
+    }
+
     /// A call that was not timed.
     #[inline(always)]
     pub(crate) fn called(&mut self, command: CommandId) {
@@ -114,26 +149,27 @@ impl Statistics {
         }
     }
 
-    /// A call that was timed as such an event and is over at `now_ms`; `weighted_ns` stands for
-    /// the calls that were not.
+    /// A call that was timed as such an event and is over at `now_ms`; it stands for `weight`
+    /// calls.
     pub(crate) fn timed(
         &mut self,
         command: CommandId,
         event: Event,
         ns: u64,
-        weighted_ns: u64,
+        weight: u32,
         now_ms: i64,
     ) {
         self.latency.took(event, Duration::from_nanos(ns), now_ms);
         let Some(of) = self.commands.get_mut(command.index()) else { return };
         of.calls += 1;
-        of.cpu_ns = of.cpu_ns.saturating_add(weighted_ns);
+        of.timed += u64::from(weight);
+        of.cpu_ns = of.cpu_ns.saturating_add(ns.saturating_mul(u64::from(weight)));
         if !self.tracks {
             return;
         }
         let bucket = (64 - (ns / 1000).leading_zeros()) as usize;
         let histogram = of.histogram.get_or_insert_default();
-        histogram[bucket.min(HISTOGRAM_BUCKETS - 1)] += weighted_ns.checked_div(ns).unwrap_or(1);
+        histogram[bucket.min(HISTOGRAM_BUCKETS - 1)] += u64::from(weight);
     }
 
     /// A call that was refused before it ran.

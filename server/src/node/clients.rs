@@ -12,7 +12,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::blocked::Waiter;
-use crate::ids::{ClientId, ShardId};
+use crate::ids::{ClientId, CommandId, ShardId};
 
 /// Memory of a connection beside its buffers: task, session, registry entry, socket.
 pub(crate) const CLIENT_BYTES: u64 = 2048;
@@ -125,6 +125,17 @@ impl Client {
             killed: AtomicBool::new(false),
             waker: Mutex::new(None),
         }
+    }
+
+    /// Notes the command that runs; of a batch of plain ones the last.
+    #[inline(always)]
+    pub(crate) fn runs(&self, command: CommandId) {
+        self.last_command.store(command.0, Relaxed);
+    }
+
+    /// Notes that what the client sent is no command.
+    pub(crate) fn runs_unknown(&self) {
+        self.last_command.store(u16::MAX, Relaxed);
     }
 
     /// Closes the connection from any thread: its task is woken and finds out.

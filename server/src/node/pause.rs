@@ -34,6 +34,11 @@ impl Pause {
         self.until_ms.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether nothing may change the data set now, expiry included.
+    pub(crate) fn is_on(&self, now_ms: i64) -> bool {
+        self.is_set() && self.until(now_ms, true).is_some()
+    }
+
     /// The end of the pause that a writing or reading command has to wait for.
     pub(crate) fn until(&self, now_ms: i64, may_write: bool) -> Option<i64> {
         let until_ms = self.until_ms.load(Ordering::Acquire);

@@ -1,0 +1,27 @@
+//! Runs a command on the session, whichever way it comes: within a batch, alone, or in a
+//! transaction.
+
+use ballast_protocol::{Args, Reply};
+
+use crate::commands::context::SessionContext;
+use crate::commands::session::Session;
+use crate::commands::table::{Command, OnSession};
+use crate::shard::ShardState;
+
+/// Runs it and books it as any other command.
+pub(super) fn run_on_session(
+    state: &mut ShardState,
+    session: &mut Session,
+    (command, run): (&'static Command, OnSession),
+    args: Args<'_>,
+    reply: &mut Reply,
+) {
+    let start = reply.len();
+    let timed = state.begin_timing(command);
+    let mut context = SessionContext { session, shard: state, command };
+    if let Err(error) = run(&mut context, args, reply) {
+        state.failed(command, &error, start, reply);
+    }
+    state.ran_on_session(command, args, timed);
+    reply.set_protocol(session.protocol);
+}
