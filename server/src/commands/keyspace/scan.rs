@@ -85,13 +85,19 @@ pub(crate) fn write_scan(next: u64, len: usize, found: Reply, reply: &mut Reply)
     reply.append(found);
 }
 
-/// Parses a cursor: an unsigned number, with leading zeros as well.
+/// Parses a cursor as C's `strtoul` does, as Redis: nothing is 0, and there may be a sign.
 pub(crate) fn scan_cursor(text: &[u8]) -> Result<u64, CommandError> {
-    let zeros = text.iter().take_while(|digit| **digit == b'0').count();
-    match &text[zeros..] {
-        [] if zeros > 0 => Ok(0),
-        digits => parse_u64(digits).ok_or(CommandError::InvalidCursor),
-    }
+    let (negative, digits) = match text {
+        [] => return Ok(0),
+        [sign @ (b'+' | b'-'), digits @ ..] => (*sign == b'-', digits),
+        digits => (false, digits),
+    };
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    let number = match &digits[zeros..] {
+        [] if zeros > 0 => 0,
+        digits => parse_u64(digits).ok_or(CommandError::InvalidCursor)?,
+    };
+    Ok(if negative { number.wrapping_neg() } else { number })
 }
 
 /// Where a walk goes on.
@@ -414,7 +420,10 @@ mod tests {
         assert_eq!(scan_cursor(b"0"), Ok(0));
         assert_eq!(scan_cursor(b"007"), Ok(7));
         assert_eq!(scan_cursor(b"18446744073709551615"), Ok(u64::MAX));
-        for text in ["", "x", "1x", " 1", "18446744073709551616"] {
+        assert_eq!(scan_cursor(b""), Ok(0));
+        assert_eq!(scan_cursor(b"+5"), Ok(5));
+        assert_eq!(scan_cursor(b"-1"), Ok(u64::MAX));
+        for text in ["x", "1x", " 1", "+", "--1", "+-1", "18446744073709551616"] {
             assert_eq!(scan_cursor(text.as_bytes()), Err(CommandError::InvalidCursor), "{text}");
         }
     }
