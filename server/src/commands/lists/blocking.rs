@@ -38,8 +38,8 @@ fn pop_or_block(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) 
 }
 
 pub(super) fn blmpop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let timeout_ms = timeout_ms(args.at(1))?;
     let choice = Choice::parse(args, 2)?;
+    let timeout_ms = timeout_ms(args.at(1))?;
     if !pop_chosen(cx, &choice, reply)? {
         cx.block_on(choice.keys.collect(), timeout_ms, OnTimeout::NullArray);
     }
