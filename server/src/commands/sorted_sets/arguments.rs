@@ -20,8 +20,9 @@ pub(super) fn score_bound(text: &[u8]) -> Result<ScoreBound, CommandError> {
 }
 
 /// Bounds are read more leniently than scores, as by C's `strtod`: blanks may stand before the
-/// number, nothing is 0, and what is too large is infinite.
+/// number, nothing is 0, what is too large is infinite, and a NUL ends the text.
 fn bound_value(text: &[u8]) -> Result<f64, CommandError> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return Ok(0.0);
     }
@@ -57,6 +58,8 @@ mod tests {
             ("1e400", ScoreBound::Included(f64::INFINITY)),
             ("", ScoreBound::Included(0.0)),
             ("(", ScoreBound::Excluded(0.0)),
+            ("\0", ScoreBound::Included(0.0)),
+            ("(2\0x", ScoreBound::Excluded(2.0)),
         ] {
             assert_eq!(score_bound(text.as_bytes()), Ok(bound), "{text}");
         }
