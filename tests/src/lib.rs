@@ -3,5 +3,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod fuzz;
 pub mod script;
 pub mod support;

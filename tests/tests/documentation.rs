@@ -46,57 +46,33 @@ fn arguments_are_described_as_by_redis() {
 
 /// The arguments of all commands and subcommands of a reply of `COMMAND DOCS`.
 fn collect(reply: &Reply, docs: &mut Docs) {
-    for (name, fields) in pairs(reply) {
-        let described = field(fields, "arguments");
+    for (name, fields) in reply.pairs() {
+        let described = fields.field("arguments");
         docs.insert(name, described.map_or_else(String::new, arguments));
-        if let Some(subcommands) = field(fields, "subcommands") {
+        if let Some(subcommands) = fields.field("subcommands") {
             collect(subcommands, docs);
         }
     }
-}
-
-fn text(reply: &Reply) -> String {
-    match reply {
-        Reply::Bulk(text) | Reply::Simple(text) => String::from_utf8_lossy(text).into_owned(),
-        Reply::Integer(number) => number.to_string(),
-        other => panic!("{other:?} is no text"),
-    }
-}
-
-fn items(reply: &Reply) -> &[Reply] {
-    match reply {
-        Reply::Array(items) => items,
-        other => panic!("{other:?} is no array"),
-    }
-}
-
-fn pairs(reply: &Reply) -> impl Iterator<Item = (String, &Reply)> {
-    items(reply).chunks(2).map(|pair| (text(&pair[0]), &pair[1]))
-}
-
-fn field<'a>(fields: &'a Reply, name: &str) -> Option<&'a Reply> {
-    pairs(fields).find(|(own, _)| own == name).map(|(_, value)| value)
 }
 
 /// Arguments in a line. What a group or a lone token is called is left out, and since when
 /// there is an option.
 fn arguments(reply: &Reply) -> String {
     let one = |argument: &Reply| {
-        let kind = field(argument, "type").map(text).unwrap_or_default();
-        let mut line = field(argument, "token").map_or_else(String::new, |token| text(token) + "=");
-        match field(argument, "arguments") {
+        let text = |name: &str| argument.field(name).and_then(Reply::text);
+        let kind = text("type").expect("an argument has a type");
+        let mut line = text("token").map_or_else(String::new, |token| token + "=");
+        match argument.field("arguments") {
             Some(parts) => line += &format!("{kind}({})", arguments(parts)),
             // Its name is its token or another word for it.
             None if kind == "pure-token" => line += &kind,
-            None => line += &format!("{}:{kind}", text(field(argument, "name").expect("a name"))),
+            None => line += &format!("{}:{kind}", text("name").expect("an argument has a name")),
         }
-        if let Some(index) = field(argument, "key_spec_index") {
-            line += &format!("@{}", text(index));
-        }
-        for flag in field(argument, "flags").map_or(&[][..], items) {
-            line += &format!("+{}", text(flag));
+        line.extend(text("key_spec_index").map(|index| format!("@{index}")));
+        for flag in argument.field("flags").map_or(&[][..], Reply::items) {
+            line.extend(flag.text().map(|flag| format!("+{flag}")));
         }
         line
     };
-    items(reply).iter().map(one).collect::<Vec<_>>().join(" ")
+    reply.items().iter().map(one).collect::<Vec<_>>().join(" ")
 }

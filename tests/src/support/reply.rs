@@ -41,6 +41,38 @@ pub enum Reply {
     Attribute(Vec<(Reply, Reply)>, Box<Reply>),
 }
 
+impl Reply {
+    /// A reply that is text, or a number as text.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Reply::Bulk(text) | Reply::Simple(text) | Reply::Verbatim(_, text) => {
+                Some(String::from_utf8_lossy(text).into_owned())
+            }
+            Reply::Integer(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// What an array or a set holds; nothing if it is neither.
+    pub fn items(&self) -> &[Reply] {
+        match self {
+            Reply::Array(items) | Reply::Set(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The names and values of a map as RESP2 has it.
+    pub fn pairs(&self) -> impl Iterator<Item = (String, &Reply)> {
+        let pair = |pair: &'_ [Reply]| pair[0].text().unwrap_or_default();
+        self.items().chunks_exact(2).map(move |both| (pair(both), &both[1]))
+    }
+
+    /// The value of a name among the [`pairs`](Reply::pairs).
+    pub fn field(&self, name: &str) -> Option<&Reply> {
+        self.pairs().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+}
+
 /// What `decode` found at the start of the bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
