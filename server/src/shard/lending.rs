@@ -150,7 +150,7 @@ impl ShardState {
         if first == self.id {
             self.take_for(hold);
         } else {
-            self.send(first, Message::Hold(hold));
+            self.follow(Step::Go(first, hold));
         }
     }
 
@@ -163,23 +163,67 @@ impl ShardState {
 
     /// A hold is here: it takes what it wants of this shard, and goes on.
     pub(crate) fn take_for(&mut self, hold: Box<Hold>) {
+        let step = self.arrive(hold);
+        self.follow(step);
+    }
+
+    /// Decides what a hold does that is here.
+    fn arrive(&mut self, hold: Box<Hold>) -> Step<Box<Slot>, Purpose> {
         let now_ms = self.shared.clock.mono_ms();
         let shared = std::sync::Arc::clone(&self.shared);
         let owner = |slot| shared.router.owner(slot);
         let step = self.places.arrive(&mut self.engine, owner, shared.shards(), hold, now_ms);
         self.engine.lent_bytes = self.places.lent_bytes();
-        match step {
-            Step::Complete(hold) => self.hold_complete(hold),
-            Step::Go(to, hold) => self.send(to, Message::Hold(hold)),
-            Step::Waits => self.expect_returns(),
-            Step::Restart(mut hold, parts) => {
-                if hold.restarts >= RESTARTS_MAX {
-                    self.freeze(&mut hold);
+        if matches!(step, Step::Waits) {
+            self.expect_returns();
+        }
+        step
+    }
+
+    /// Does what a hold that was here does next. It takes slots of other shards at once where
+    /// nobody uses these, and goes there otherwise.
+    fn follow(&mut self, mut step: Step<Box<Slot>, Purpose>) {
+        loop {
+            step = match step {
+                Step::Go(to, hold) => match self.take_on_behalf(to, hold) {
+                    // It has all of the others', and nothing that it wants is on its way here.
+                    Ok(Step::Go(to, hold)) if to == self.id => self.arrive(hold),
+                    Ok(next) => next,
+                    Err(hold) => return self.send(to, Message::Hold(hold)),
+                },
+                Step::Complete(hold) => return self.hold_complete(hold),
+                Step::Waits => return,
+                Step::Restart(mut hold, parts) => {
+                    if hold.restarts >= RESTARTS_MAX {
+                        self.freeze(&mut hold);
+                    }
+                    self.counters.hold_restarts.add(1);
+                    self.give_back(parts);
+                    return self.start_hold(hold);
                 }
-                self.counters.hold_restarts.add(1);
-                self.give_back(parts);
-                self.start_hold(hold);
-            }
+            };
+        }
+    }
+
+    /// Takes slots of another shard for a hold that ends here, if nobody uses that shard's state:
+    /// no thread is woken for it then.
+    fn take_on_behalf(
+        &mut self,
+        of: ShardId,
+        hold: Box<Hold>,
+    ) -> Result<Step<Box<Slot>, Purpose>, Box<Hold>> {
+        // What it has missed may be in a mailbox, this thread's own one too: only by mail does it
+        // come behind that. And what serves a blocked client does not go on while others are served.
+        let goes_by_mail = hold.restarts > 0 || matches!(hold.purpose, Purpose::Serve(_));
+        if of == self.id || hold.origin != self.id || goes_by_mail {
+            return Err(hold);
+        }
+        let mut hold = Some(hold);
+        let step = self.on_behalf(of, |other| hold.take().map(|hold| other.arrive(hold)));
+        match (step.flatten(), hold) {
+            (Some(step), _) => Ok(step),
+            (None, Some(hold)) => Err(hold),
+            (None, None) => unreachable!("a visit that took the hold has answered"),
         }
     }
 
@@ -248,18 +292,35 @@ impl ShardState {
         for part in parts {
             if part.lender == self.id {
                 own.push(part);
-                continue;
-            }
-            // Whoever lent them mostly does not miss them before it is awake anyway.
-            let is_urgent = part.boxes.iter().any(|(_, boxed)| boxed.waiters.has_ready());
-            let mailbox = &self.shared.mailboxes[part.lender.index()];
-            if is_urgent {
-                mailbox.push(Message::Return(part));
-            } else {
-                mailbox.push_quietly(Message::Return(part));
+            } else if let Some(part) = self.return_on_behalf(part) {
+                // Whoever lent them mostly does not miss them before it is awake anyway.
+                let mailbox = &self.shared.mailboxes[part.lender.index()];
+                if has_ready(&part) {
+                    mailbox.push(Message::Return(part));
+                } else {
+                    mailbox.push_quietly(Message::Return(part));
+                }
             }
         }
         own.into_iter().for_each(|part| self.take_back(part));
+    }
+
+    /// Puts boxes back where they came from, if nobody uses that shard's state and nothing waits
+    /// for them: what has waited is its own thread's work. Otherwise they are returned.
+    fn return_on_behalf(&self, part: Part<Box<Slot>>) -> Option<Part<Box<Slot>>> {
+        if has_ready(&part) {
+            return Some(part);
+        }
+        let lender = part.lender;
+        let mut part = Some(part);
+        self.on_behalf(lender, |other| {
+            if other.places.parked() == 0
+                && let Some(part) = part.take()
+            {
+                other.take_back(part);
+            }
+        });
+        part
     }
 
     /// Boxes of this shard are back: what waited for them goes on, in order.
@@ -299,4 +360,9 @@ impl ShardState {
             self.ready.push_back(slot);
         }
     }
+}
+
+/// Whether a key of these slots has got something for a blocked client.
+fn has_ready(part: &Part<Box<Slot>>) -> bool {
+    part.boxes.iter().any(|(_, boxed)| boxed.waiters.has_ready())
 }
