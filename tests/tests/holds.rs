@@ -119,3 +119,87 @@ fn commands_on_several_slots_of_another_shard_lose_nothing() {
         }
     }
 }
+
+/// The replies of a transaction's commands.
+fn transaction(client: &mut Client, commands: &[&str]) -> Vec<Reply> {
+    assert_eq!(call(client, "MULTI"), Reply::Simple("OK".into()));
+    for command in commands {
+        assert_eq!(call(client, command), Reply::Simple("QUEUED".into()), "{command}");
+    }
+    match call(client, "EXEC") {
+        Reply::Array(replies) => replies,
+        other => panic!("no transaction: {other:?}"),
+    }
+}
+
+#[test]
+fn a_transaction_sees_the_keys_in_the_slots_that_it_holds() {
+    let server = start();
+    // `a` is in slot 15495, `b` in 3300: on both shards, from connections of either.
+    for _ in 0..2 {
+        let mut client = connect(&server);
+        call(&mut client, "FLUSHALL");
+        let replies = transaction(
+            &mut client,
+            &[
+                "SET a 1",
+                "SET b 1",
+                "CLUSTER COUNTKEYSINSLOT 15495",
+                "CLUSTER GETKEYSINSLOT 3300 10",
+                "DBSIZE",
+                "INFO keyspace",
+                "CLUSTER SLOT-STATS SLOTSRANGE 15495 15495",
+                "BALANCER EXPLAIN SLOT 3300",
+            ],
+        );
+        assert_eq!(replies[2], Reply::Integer(1));
+        assert_eq!(replies[3], Reply::Array(vec![Reply::Bulk("b".into())]));
+        assert_eq!(replies[4], Reply::Integer(2));
+        let text = |reply: &Reply| match reply {
+            Reply::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
+            other => format!("{other:?}"),
+        };
+        assert!(text(&replies[5]).contains("db0:keys=2"), "{:?}", replies[5]);
+        assert!(text(&replies[6]).contains("Integer(15495)"), "{:?}", replies[6]);
+        assert!(!text(&replies[7]).contains("held"), "{:?}", replies[7]);
+    }
+}
+
+#[test]
+fn transactions_that_look_into_each_others_slots_do_not_wait_for_ever() {
+    let server = start();
+    let mut workers = Vec::new();
+    for (key, slot) in [("a", 3300), ("b", 15495)] {
+        let mut client = connect(&server);
+        workers.push(std::thread::spawn(move || {
+            for _ in 0..TRIES {
+                let set = format!("SET {key} 1");
+                let count = format!("CLUSTER COUNTKEYSINSLOT {slot}");
+                transaction(&mut client, &[&set, &count, "INFO keyspace"]);
+            }
+        }));
+    }
+    for worker in workers {
+        worker.join().expect("it ends");
+    }
+}
+
+#[test]
+fn keys_in_slots_that_travel_are_counted_once() {
+    let server = start();
+    let mut writer = connect(&server);
+    call(&mut writer, "MSET a 1 b 1 c 1 d 1");
+    let writing = std::thread::spawn(move || {
+        for _ in 0..50 * TRIES {
+            call(&mut writer, "MSET a 2 b 2 c 2 d 2");
+        }
+    });
+    let mut reader = connect(&server);
+    while !writing.is_finished() {
+        let Reply::Bulk(text) = call(&mut reader, "INFO keyspace") else { panic!("INFO is text") };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(text.contains("db0:keys=4,"), "{text}");
+        assert_eq!(call(&mut reader, "CLUSTER COUNTKEYSINSLOT 15495"), Reply::Integer(1));
+    }
+    writing.join().expect("it ends");
+}

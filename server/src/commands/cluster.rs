@@ -80,6 +80,7 @@ const CLUSTER: Definition = Definition {
             syntax: "slot",
             arity: 3,
             flags: flag::STALE,
+            slot_at: Some(2),
             run: Run::Gather(count_keys),
             group: Group::Cluster,
             since: "3.0.0",
@@ -91,6 +92,7 @@ const CLUSTER: Definition = Definition {
             syntax: "slot count",
             arity: 4,
             flags: flag::STALE,
+            slot_at: Some(2),
             run: Run::Gather(keys_in_slot),
             tips: &["nondeterministic_output"],
             group: Group::Cluster,
@@ -125,7 +127,7 @@ const CLUSTER: Definition = Definition {
             name: "slot-stats",
             syntax: "<SLOTSRANGE start-slot end-slot | ORDERBY metric [LIMIT limit] [ASC | DESC]>",
             arity: -4,
-            flags: flag::STALE | flag::LOADING,
+            flags: flag::STALE | flag::LOADING | flag::ALL_SLOTS,
             run: Run::Gather(slot_stats),
             group: Group::Cluster,
             since: "8.2.0",
@@ -161,13 +163,11 @@ fn count_keys<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Ga
             .ok()
             .filter(|slot| *slot < SLOTS)
             .ok_or_else(|| CommandError::other("ERR Invalid slot"))?;
-        let counts = cx
-            .each_shard(move |state| {
-                let keyspace = state.slot(slot).and_then(|boxed| boxed.data().keyspace(0));
-                keyspace.map_or(0, ballast_storage::Keyspace::len)
-            })
-            .await;
-        let count = counts.into_iter().sum::<usize>();
+        let counted = cx.on_slot(slot, move |state| {
+            let keyspace = state.slot(slot).and_then(|boxed| boxed.data().keyspace(0));
+            keyspace.map_or(0, ballast_storage::Keyspace::len)
+        });
+        let count = counted.await.unwrap_or(0);
         reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
         Ok(())
     })
@@ -181,17 +181,13 @@ fn keys_in_slot<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> 
         let (Some(slot), Ok(count)) = (slot, usize::try_from(count)) else {
             return Err(CommandError::other("ERR Invalid slot or number of keys"));
         };
-        let keys: Vec<Vec<u8>> = cx
-            .each_shard(move |state| {
-                let keyspace = state.slot(slot).and_then(|boxed| boxed.data().keyspace(0));
-                keyspace.map_or_else(Vec::new, |keyspace| {
-                    keyspace.iter().take(count).map(|entry| entry.key.to_vec()).collect()
-                })
+        let listed = cx.on_slot(slot, move |state| {
+            let keyspace = state.slot(slot).and_then(|boxed| boxed.data().keyspace(0));
+            keyspace.map_or_else(Vec::new, |keyspace| {
+                keyspace.iter().take(count).map(|entry| entry.key.to_vec()).collect()
             })
-            .await
-            .into_iter()
-            .flatten()
-            .collect();
+        });
+        let keys: Vec<Vec<u8>> = listed.await.unwrap_or_default();
         reply.array(keys.len());
         for key in keys {
             reply.bulk(&key);
@@ -222,19 +218,15 @@ const METRICS: [(&str, Metric); 5] = [
 ];
 
 impl SlotStatistics {
-    /// The slots of a shard that are in `first..=last`.
-    fn of_shard(state: &mut Engine, first: u16, last: u16) -> Vec<SlotStatistics> {
-        (first..=last)
-            .filter_map(|slot| {
-                let boxed = state.slot(slot)?;
-                Some(SlotStatistics {
-                    slot,
-                    keys: boxed.data().key_count() as u64,
-                    bytes: boxed.data().bytes(),
-                    work: boxed.work,
-                })
-            })
-            .collect()
+    /// Of a slot that is here.
+    fn of(state: &Engine, slot: u16) -> Option<SlotStatistics> {
+        let boxed = state.slot(slot)?;
+        Some(SlotStatistics {
+            slot,
+            keys: boxed.data().key_count() as u64,
+            bytes: boxed.data().bytes(),
+            work: boxed.work,
+        })
     }
 }
 
@@ -314,15 +306,12 @@ fn slot_stats<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Ga
     Box::pin(async move {
         let query = Query::parse(args)?;
         let (first, last) = (query.first, query.last);
-        let mut slots: Vec<SlotStatistics> = cx
-            .each_shard(move |state| SlotStatistics::of_shard(state, first, last))
-            .await
-            .into_iter()
-            .flatten()
-            .collect();
+        let parts = cx.over_slots(move |state, slots| {
+            let asked = slots.iter().filter(|slot| (first..=last).contains(*slot));
+            asked.filter_map(|slot| SlotStatistics::of(state, *slot)).collect::<Vec<_>>()
+        });
+        let mut slots: Vec<SlotStatistics> = parts.await.into_iter().flatten().collect();
         slots.sort_by_key(|of| of.slot);
-        // A slot that was handed over while the shards were asked may have answered twice.
-        slots.dedup_by_key(|of| of.slot);
         if let Some((metric, direction)) = query.order {
             slots.sort_by(|a, b| match direction {
                 Direction::Ascending => metric(a).cmp(&metric(b)),

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use ballast_protocol::slot::SLOTS;
 use ballast_protocol::{Args, Reply};
 use tokio::sync::oneshot;
 
@@ -66,6 +67,8 @@ pub(crate) trait Threads {
     fn send(&self, to: ShardId, work: Work);
     /// Has `work` done where the box of `slot` is, in turn with the transactions that want it.
     fn visit(&self, slot: u16, work: Work);
+    /// Which shard to ask for a slot.
+    fn keeper(&self, slot: u16) -> ShardId;
     /// How many messages wait for a shard.
     fn waiting(&self, shard: ShardId) -> usize;
 }
@@ -130,6 +133,40 @@ impl Gathering<'_> {
         };
         self.threads.visit(slot, Box::new(visit));
         receiver.await.ok()
+    }
+
+    /// Runs `work` on every slot once: each shard on a part of them, and again on those that were
+    /// travelling. So each slot is in the answer exactly once, whatever moves meanwhile.
+    pub(crate) async fn over_slots<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Engine, &[u16]) -> T + Clone + Send + 'static,
+    ) -> Vec<T> {
+        let shards = usize::from(self.node().shards());
+        let mut left: Vec<u16> = (0..SLOTS).collect();
+        let mut parts = Vec::with_capacity(shards);
+        while !left.is_empty() {
+            let mut asked = vec![Vec::new(); shards];
+            for slot in left.drain(..) {
+                asked[self.threads.keeper(slot).index()].push(slot);
+            }
+            let asked = Arc::new(asked);
+            let work = work.clone();
+            let answers = self.each_shard(move |state| {
+                state.tick();
+                let (here, away): (Vec<u16>, Vec<u16>) =
+                    asked[state.id.index()].iter().partition(|slot| state.has(**slot));
+                (work(state, &here), away)
+            });
+            for (part, away) in answers.await {
+                parts.push(part);
+                left.extend(away);
+            }
+            if let Some(slot) = left.first() {
+                // They travel with a transaction or to another shard and will soon be back.
+                self.on_slot(*slot, |_| ()).await;
+            }
+        }
+        parts
     }
 
     fn ask<T: Send + 'static>(

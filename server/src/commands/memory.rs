@@ -29,6 +29,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     subcommands: &[
         Definition {
             name: "doctor",
+            flags: flag::ALL_SLOTS,
             run: Run::Gather(doctor),
             tips: &[
                 "nondeterministic_output",
@@ -66,6 +67,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
         },
         Definition {
             name: "stats",
+            flags: flag::ALL_SLOTS,
             run: Run::Gather(stats),
             tips: &[
                 "nondeterministic_output",
@@ -148,7 +150,7 @@ impl Figure {
 
 fn stats<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
-        let shards = cx.each_shard(ShardFacts::of).await;
+        let shards = ShardFacts::gather(&cx).await;
         let figures = figures(cx.node(), &shards);
         reply.map(figures.len() + shards.len());
         for (name, figure) in figures {
@@ -232,7 +234,7 @@ const SHARD_RATIO: f64 = 1.5;
 
 fn doctor<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
-        let shards = cx.each_shard(ShardFacts::of).await;
+        let shards = ShardFacts::gather(&cx).await;
         let found = findings(cx.node(), &shards);
         let mut text = String::new();
         if found.is_empty() {

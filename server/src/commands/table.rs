@@ -4,7 +4,8 @@
 use std::ops::Deref;
 
 use ballast_protocol::error::CommandError;
-use ballast_protocol::{Args, Reply};
+use ballast_protocol::slot::SLOTS;
+use ballast_protocol::{Args, Reply, number};
 
 use crate::engine::latency::Event;
 use crate::ids::CommandId;
@@ -176,6 +177,8 @@ pub(crate) struct Definition {
     /// Of a command with [`flag::ALL_SLOTS`] that needs them only with some arguments: whether
     /// these are such. Without, the slots of `keys` are enough.
     pub(crate) all_slots_if: Option<fn(Args<'_>) -> bool>,
+    /// Which argument is the number of a slot that it looks into.
+    pub(crate) slot_at: Option<usize>,
     /// Its handler.
     pub(crate) run: Run,
     /// Its group.
@@ -294,6 +297,12 @@ impl Command {
         self.has(flag::ALL_SLOTS) && self.all_slots_if.is_none_or(|needs| needs(args))
     }
 
+    /// The slot that it looks into and its arguments name by its number.
+    pub(crate) fn slot(&self, args: Args<'_>) -> Option<u16> {
+        let slot = number::parse_i64(args.get(self.slot_at?)?)?;
+        u16::try_from(slot).ok().filter(|slot| *slot < SLOTS)
+    }
+
     /// As what the latency monitor counts it.
     pub(crate) fn event(&self) -> Event {
         if self.has(flag::FAST) { Event::FastCommand } else { Event::Command }
@@ -322,6 +331,7 @@ impl Definition {
         categories: None,
         tips: &[],
         all_slots_if: None,
+        slot_at: None,
         run: Run::Container,
         group: Group::Generic,
         since: "1.0.0",

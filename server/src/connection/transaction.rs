@@ -1,6 +1,7 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`: a transaction holds the slots of all its
 //! commands, and of the keys it watches, while it runs.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,6 +21,7 @@ use crate::engine::NO_SLOT;
 use crate::node::blocked::Caller;
 use crate::shard::ShardState;
 use crate::shard::borrowing::{Slots, Want};
+use crate::shard::gather::Holding;
 
 impl Connection {
     pub(super) async fn transact(&mut self, step: Step, barrier: &Barrier) -> CommandResult {
@@ -140,17 +142,15 @@ impl Connection {
     /// A transaction with commands that ask all threads (`INFO` and the like): its slots stay
     /// held, but aside, while they ask.
     async fn exec_asking(&mut self, transaction: &Transaction, want: Want) -> CommandResult {
-        let mut held = self.shard.hold(want, "transaction").await;
-        {
-            let mut state = self.shard.state();
-            state.begin_batch(self.session.client.id);
-            let loaded = state.load(&mut held);
-            expire_watched(&mut state, &self.session);
-            state.stash(loaded, &mut held);
-        }
-        let is_dirty = self.session.is_dirty();
-        let room = if is_dirty { Ok(()) } else { check_room(&mut self.shard.state(), transaction) };
-        if is_dirty {
+        let shard = Rc::clone(&self.shard);
+        let holding = Holding::new(&shard, shard.hold(want, "transaction").await);
+        let client = self.session.client.id;
+        let room = holding.with(|state| {
+            state.begin_batch(client);
+            expire_watched(state, &self.session);
+            if self.session.is_dirty() { Ok(()) } else { check_room(state, transaction) }
+        });
+        if self.session.is_dirty() {
             self.reply.null_array();
         } else if room.is_ok() {
             self.reply.array(transaction.commands.len());
@@ -158,28 +158,25 @@ impl Connection {
                 let start = self.reply.len();
                 if let Run::Gather(run) = queued.command.run {
                     let session = &mut self.session;
-                    let gathering = Gathering { threads: &*self.shard, session };
+                    let gathering = Gathering { threads: &holding, session };
                     let started = Instant::now();
                     let result = run(gathering, queued.args.view(), &mut self.reply).await;
                     let mut state = self.shard.state();
-                    state.begin_batch(self.session.client.id);
+                    state.begin_batch(client);
                     if let Err(error) = result {
                         state.failed(queued.command, &error, start, &mut self.reply);
                     }
                     state.ran(queued.command, queued.args.view(), started.elapsed());
                     continue;
                 }
-                let mut state = self.shard.state();
-                state.begin_batch(self.session.client.id);
-                let loaded = state.load(&mut held);
-                run_queued(&mut state, &mut self.session, queued, &mut self.reply);
-                state.serve_loaded();
-                state.stash(loaded, &mut held);
+                holding.with(|state| {
+                    state.begin_batch(client);
+                    run_queued(state, &mut self.session, queued, &mut self.reply);
+                    state.serve_loaded();
+                });
             }
         }
-        let mut state = self.shard.state();
-        state.give_back(held.parts);
-        state.serve_ready();
+        holding.give_back();
         room
     }
 
@@ -192,7 +189,10 @@ impl Connection {
         let mut slots: Slots = transaction
             .commands
             .iter()
-            .flat_map(|queued| slots_of(queued.command.keys, queued.args.view()))
+            .flat_map(|queued| {
+                let args = queued.args.view();
+                slots_of(queued.command.keys, args).into_iter().chain(queued.command.slot(args))
+            })
             .chain(self.session.watching.iter().map(|watched| watched.slot))
             .collect();
         slots.sort_unstable();

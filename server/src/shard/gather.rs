@@ -1,8 +1,9 @@
 //! What commands may ask of the shards' threads.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::message::Message;
+use super::message::{Hold, Message};
 use super::{Shard, ShardState};
 use crate::commands::gather::{Local, Threads, Work};
 use crate::engine::Engine;
@@ -31,8 +32,80 @@ impl Threads for Shard {
         self.state().visit_slot(slot, Box::new(|state| work(state)));
     }
 
+    fn keeper(&self, slot: u16) -> ShardId {
+        self.shared.router.owner(slot)
+    }
+
     fn waiting(&self, shard: ShardId) -> usize {
         self.shared.mailboxes[shard.index()].len()
+    }
+}
+
+/// The shards as a transaction reaches them that has its slots aside.
+pub(crate) struct Holding<'a> {
+    shard: &'a Shard,
+    hold: RefCell<Hold>,
+}
+
+impl<'a> Holding<'a> {
+    /// Of a transaction on `shard` whose slots are complete.
+    pub(crate) fn new(shard: &'a Shard, hold: Hold) -> Holding<'a> {
+        Holding { shard, hold: RefCell::new(hold) }
+    }
+
+    /// Does `work` while the transaction's slots are here.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut ShardState) -> R) -> R {
+        let mut hold = self.hold.borrow_mut();
+        let mut state = self.shard.state();
+        let loaded = state.load(&mut hold);
+        let result = work(&mut state);
+        state.stash(loaded, &mut hold);
+        result
+    }
+
+    /// Sends the slots home.
+    pub(crate) fn give_back(self) {
+        let mut state = self.shard.state();
+        state.give_back(self.hold.into_inner().parts);
+        state.serve_ready();
+    }
+
+    fn has(&self, slot: u16) -> bool {
+        self.hold.borrow().want().slots().binary_search(&slot).is_ok()
+    }
+}
+
+impl Threads for Holding<'_> {
+    fn node(&self) -> &Arc<Node> {
+        self.shard.node()
+    }
+
+    fn own(&self) -> ShardId {
+        self.shard.own()
+    }
+
+    fn here(&self, work: &mut dyn FnMut(&mut dyn Local)) {
+        self.with(|state| work(state));
+    }
+
+    fn send(&self, to: ShardId, work: Work) {
+        self.shard.send(to, work);
+    }
+
+    fn visit(&self, slot: u16, work: Work) {
+        if self.has(slot) {
+            self.with(|state| work(state));
+        } else {
+            self.shard.visit(slot, work);
+        }
+    }
+
+    fn keeper(&self, slot: u16) -> ShardId {
+        if self.has(slot) { self.own() } else { self.shard.keeper(slot) }
+    }
+
+    fn waiting(&self, shard: ShardId) -> usize {
+        self.shard.waiting(shard)
     }
 }
 

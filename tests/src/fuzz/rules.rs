@@ -124,6 +124,12 @@ pub(super) const KNOWN: &[Known] = &[
         ballast: "(error)",
         reason: "Redis 7.0 reads the arguments only if there is a key, Redis 7.2 always",
     },
+    Known {
+        command: "object|refcount",
+        redis: "(integer) 1",
+        ballast: "(integer) 2147483647",
+        reason: "said of each small integer; in Redis COPY makes one that is not shared",
+    },
     Known { command: "bitcount", redis: "(integer)", ballast: "(error)", reason: "as BITPOS" },
 ];
 

@@ -11,6 +11,7 @@ use rand::RngExt;
 use self::report::Report;
 use super::table::{Definition, Group, Run, flag};
 use crate::commands::gather::{Gathered, Gathering, Local};
+use crate::engine::Engine;
 use crate::engine::hand_over_times::HandOverTimes;
 use crate::engine::statistics::CommandStatistics;
 use crate::ids::ShardId;
@@ -22,7 +23,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     name: "info",
     syntax: "[section [section ...]]",
     arity: -1,
-    flags: flag::LOADING | flag::STALE | flag::DANGEROUS,
+    flags: flag::LOADING | flag::STALE | flag::DANGEROUS | flag::ALL_SLOTS,
     run: Run::Gather(info),
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     group: Group::Server,
@@ -56,6 +57,9 @@ pub(crate) struct DatabaseFacts {
     pub(crate) ttl_sum_ms: u64,
 }
 
+/// How many there are.
+const DATABASES: usize = ballast_storage::DATABASES as usize;
+
 /// As many slots give a shard's part of `avg_ttl`.
 const TTL_SLOTS: usize = 64;
 
@@ -75,48 +79,64 @@ impl DatabaseFacts {
 }
 
 impl ShardFacts {
-    /// Looks at a shard; runs on its thread.
-    pub(crate) fn of(state: &mut dyn Local) -> ShardFacts {
-        let mut facts = ShardFacts {
-            slots: state.boxes().count() + state.held().len(),
+    /// Of each shard, with each key counted once, also those in slots that travel meanwhile.
+    pub(crate) async fn gather(cx: &Gathering<'_>) -> Vec<ShardFacts> {
+        let mut facts = cx.each_shard(ShardFacts::of).await;
+        let counted = cx.over_slots(|state, slots| (state.id, databases(state, slots)));
+        for (shard, databases) in counted.await {
+            let Some(of) = facts.get_mut(shard.index()) else { continue };
+            for (sum, part) in of.databases.iter_mut().zip(&databases) {
+                sum.add(part);
+                of.keys += part.keys;
+            }
+        }
+        facts
+    }
+
+    /// All but its keys; runs on the shard's thread.
+    fn of(state: &mut dyn Local) -> ShardFacts {
+        let router = &state.node.router;
+        ShardFacts {
+            slots: (0..SLOTS).filter(|slot| router.owner(*slot) == state.id).count(),
             bytes: state.owned_bytes(),
             held: held(state),
-            databases: vec![DatabaseFacts::default(); 16],
+            databases: vec![DatabaseFacts::default(); DATABASES],
             commands: state.statistics.commands().to_vec(),
             errors: state.statistics.errors().iter().map(|(e, n)| (e.clone(), *n)).collect(),
             dirty: state.dirty,
             hand_overs: state.hand_over_times.clone(),
             keys: 0,
-        };
-        state.tick();
-        let (random, now_ms): (u64, _) = (state.random.random(), state.now_ms);
-        let mut sampled = [0; 16];
-        // From any slot on, so that each may be among those that are sampled.
-        let begin = (random % u64::from(SLOTS)) as u16;
-        let slots = (begin..SLOTS).chain(0..begin);
-        for boxed in slots.filter_map(|slot| state.slot(slot)) {
-            for db in boxed.data().databases() {
-                let Some(keyspace) = boxed.data().keyspace(db) else { continue };
-                let (of, sampled) =
-                    (&mut facts.databases[usize::from(db)], &mut sampled[usize::from(db)]);
-                let expiring = keyspace.expiring_len() as u64;
-                of.keys += keyspace.len() as u64;
-                of.expiring += expiring;
-                facts.keys += keyspace.len() as u64;
-                if expiring > 0
-                    && *sampled < TTL_SLOTS
-                    && let Some(expiry) =
-                        keyspace.sample_expiring(random).and_then(|s| s.meta.expiry)
-                {
-                    let left_ms = u64::try_from(expiry - now_ms).unwrap_or(0);
-                    *sampled += 1;
-                    of.ttl_keys += expiring;
-                    of.ttl_sum_ms = of.ttl_sum_ms.saturating_add(left_ms.saturating_mul(expiring));
-                }
+        }
+    }
+}
+
+/// What these slots, all of which are here, have in each database.
+fn databases(state: &mut Engine, slots: &[u16]) -> Vec<DatabaseFacts> {
+    let mut facts = vec![DatabaseFacts::default(); DATABASES];
+    let mut sampled = [0; DATABASES];
+    let (random, now_ms): (u64, _) = (state.random.random(), state.now_ms);
+    // From any slot on, so that each may be among those that are sampled.
+    let begin = usize::try_from(random).unwrap_or(0) % slots.len().max(1);
+    let (before, from) = slots.split_at(begin);
+    for boxed in from.iter().chain(before).filter_map(|slot| state.slot(*slot)) {
+        for db in boxed.data().databases() {
+            let Some(keyspace) = boxed.data().keyspace(db) else { continue };
+            let (of, sampled) = (&mut facts[usize::from(db)], &mut sampled[usize::from(db)]);
+            let expiring = keyspace.expiring_len() as u64;
+            of.keys += keyspace.len() as u64;
+            of.expiring += expiring;
+            if expiring > 0
+                && *sampled < TTL_SLOTS
+                && let Some(expiry) = keyspace.sample_expiring(random).and_then(|s| s.meta.expiry)
+            {
+                let left_ms = u64::try_from(expiry - now_ms).unwrap_or(0);
+                *sampled += 1;
+                of.ttl_keys += expiring;
+                of.ttl_sum_ms = of.ttl_sum_ms.saturating_add(left_ms.saturating_mul(expiring));
             }
         }
-        facts
     }
+    facts
 }
 
 /// The slots that travel with transactions.
@@ -162,7 +182,7 @@ fn info<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered
         let asks = |word: &str| wanted.iter().any(|name| name == word);
         let all = asks("all") || asks("everything");
         let default = wanted.is_empty() || asks("default");
-        let facts = cx.each_shard(ShardFacts::of).await;
+        let facts = ShardFacts::gather(&cx).await;
         let node = cx.node().clone();
         let waiting = (0..node.shards()).map(|id| cx.threads.waiting(ShardId(id))).collect();
         let report = Report { shared: node, shards: facts, waiting };

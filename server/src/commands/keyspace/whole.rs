@@ -1,8 +1,6 @@
 //! `DBSIZE`, `KEYS`, `RANDOMKEY`: answers that are put together from all slots.
 //!
-//! Inside a transaction all slots are here. Outside, each shard answers for the slots that it
-//! has when it is asked; slots that were travelling just then are asked for again, so each slot
-//! is in the answer exactly once, whatever moves meanwhile.
+//! Inside a transaction all slots are here. Outside, each shard answers for its own.
 
 use std::sync::Arc;
 
@@ -19,40 +17,6 @@ use crate::engine::Engine;
 
 /// Random keys that are tried before an expired one is passed over by a walk.
 const RANDOM_TRIES: usize = 32;
-
-/// Runs `work` on every slot once: each shard on a part of them.
-async fn over_slots<T: Send + 'static>(
-    gathering: &Gathering<'_>,
-    work: impl Fn(&mut Engine, &[u16]) -> T + Clone + Send + 'static,
-) -> Vec<T> {
-    let router = &gathering.node().router;
-    let shards = usize::from(gathering.node().shards());
-    let mut left: Vec<u16> = (0..SLOTS).collect();
-    let mut parts = Vec::with_capacity(shards);
-    while !left.is_empty() {
-        let mut asked = vec![Vec::new(); shards];
-        for slot in left.drain(..) {
-            asked[router.owner(slot).index()].push(slot);
-        }
-        let asked = Arc::new(asked);
-        let work = work.clone();
-        let answers = gathering.each_shard(move |state| {
-            state.tick();
-            let (here, away): (Vec<u16>, Vec<u16>) =
-                asked[state.id.index()].iter().partition(|slot| state.has(**slot));
-            (work(state, &here), away)
-        });
-        for (part, away) in answers.await {
-            parts.push(part);
-            left.extend(away);
-        }
-        if let Some(slot) = left.first() {
-            // They travel with a transaction or to another shard and will soon be back.
-            gathering.on_slot(*slot, |_| ()).await;
-        }
-    }
-    parts
-}
 
 /// Runs `work` on every slot, all of which are here.
 fn over_held_slots<T>(cx: &mut Data<'_>, work: impl Fn(&mut Engine, &[u16]) -> T) -> T {
@@ -90,7 +54,7 @@ pub(super) fn dbsize<'a>(
 ) -> Gathered<'a> {
     Box::pin(async move {
         let db = gathering.session.db;
-        let parts = over_slots(&gathering, move |state, slots| count(state, slots, db)).await;
+        let parts = gathering.over_slots(move |state, slots| count(state, slots, db)).await;
         reply.integer(parts.into_iter().sum::<usize>() as i64);
         Ok(())
     })
@@ -140,7 +104,7 @@ pub(super) fn keys<'a>(
         let db = gathering.session.db;
         let pattern: Arc<[u8]> = args.at(1).into();
         let work = move |state: &mut Engine, slots: &[u16]| matching(state, slots, db, &pattern);
-        write_found(over_slots(&gathering, work).await, reply);
+        write_found(gathering.over_slots(work).await, reply);
         Ok(())
     })
 }
@@ -215,7 +179,7 @@ pub(super) fn randomkey<'a>(
     Box::pin(async move {
         let db = gathering.session.db;
         let work = move |state: &mut Engine, slots: &[u16]| candidate(state, slots, db);
-        let candidates = over_slots(&gathering, work).await;
+        let candidates = gathering.over_slots(work).await;
         let random = gathering.here(|local| local.random.random());
         write_key(elect(candidates, random), reply);
         Ok(())
