@@ -294,7 +294,6 @@ pub struct Settings {
     pub shards: usize,
     pub databases: u32,
     pub hz: u32,
-    pub coalesce_us: u64,
     pub follow_slots: bool,
 
     // Memory

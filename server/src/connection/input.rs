@@ -48,7 +48,6 @@ impl Connection {
             self.account();
             count
         };
-        self.shard.rest.turn(&mut self.seen);
         self.count_received(count);
         Poll::Ready(Ok(count > 0))
     }

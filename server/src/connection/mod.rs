@@ -84,8 +84,6 @@ pub(crate) struct Connection {
     waiting_bytes: usize,
     /// Whether its memory, as of the last account, is what it takes to be there.
     is_at_rest: bool,
-    /// When it last received something, for the shard's rests.
-    seen: u64,
     /// Where its commands are carried out.
     follow: Follow,
 }
@@ -135,7 +133,6 @@ impl Connection {
             group: Group::default(),
             waiting_bytes: 0,
             is_at_rest: false,
-            seen: u64::MAX,
             follow,
             shard,
         };

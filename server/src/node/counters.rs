@@ -50,7 +50,6 @@ impl ShardCounters {
             &self.output_limit_disconnections,
             &self.query_limit_disconnections,
             &self.unexpected_errors,
-            &self.rests,
             &self.followed,
             &self.on_behalf,
             &self.commands_elsewhere,
@@ -158,8 +157,6 @@ pub(crate) struct ShardCounters {
     pub(crate) query_limit_disconnections: Counter,
     /// Rejected calls and failures: per-command statistics live in `commandstats`.
     pub(crate) unexpected_errors: Counter,
-    /// Moments that it waited for several requests together.
-    pub(crate) rests: Counter,
     /// Connections that came from other shards, to be where their slots are.
     pub(crate) followed: Counter,
 }

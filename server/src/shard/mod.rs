@@ -17,7 +17,6 @@ pub(crate) mod mailbox;
 pub(crate) mod message;
 pub(crate) mod places;
 pub(crate) mod prefetch;
-pub(crate) mod rest;
 pub(crate) mod serve_blocked;
 pub(crate) mod shared;
 pub(crate) mod thread;
@@ -39,7 +38,6 @@ use self::lookahead::Lookahead;
 use self::message::{Message, Purpose, RemoteBatch};
 use self::places::Places;
 use self::prefetch::Foreseen;
-use self::rest::Rest;
 use self::shared::Shared;
 use self::waits::Waits;
 use crate::commands::table::{Command, Name};
@@ -63,8 +61,6 @@ pub(crate) struct Shard {
     pub(crate) counters: Arc<ShardCounters>,
     /// Buffers that no connection is using.
     pub(crate) buffers: Buffers,
-    /// When it rests; shared with what its runtime does before it sleeps.
-    pub(crate) rest: Arc<Rest>,
 }
 
 impl Shard {
@@ -72,8 +68,8 @@ impl Shard {
         let home = Arc::clone(&shared.homes[id.index()]);
         home.settle(ShardState::new(id, Arc::clone(&shared)));
         let counters = Arc::clone(&shared.counters[id.index()]);
-        let (buffers, rest) = (Buffers::default(), Arc::default());
-        Shard { id, shared, home, borrowed: RefCell::default(), counters, buffers, rest }
+        let buffers = Buffers::default();
+        Shard { id, shared, home, borrowed: RefCell::default(), counters, buffers }
     }
 
     /// The state, for the length of one batch.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 
 use super::message::Message;
-use super::{Shard, ShardState, rest};
+use super::{Shard, ShardState};
 use crate::ids::ShardId;
 use crate::node::memory::Starting;
 use crate::shard::shared::Shared;
@@ -26,19 +26,14 @@ pub(crate) fn spawn(
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("ballast-{id}")).spawn(move || {
         let _guard = StopOnPanic(Arc::clone(&shared));
-        rest::sharpen_timers();
         let starting = Starting::begin();
         let shard = Rc::new(Shard::new(id, shared));
-        let (rest, all) = (Arc::clone(&shard.rest), Arc::clone(&shard.shared));
-        let before_sleep = move || {
-            rest.before_park();
-            all.mailboxes[id.index()].wake_for_quiet();
-        };
+        let shared = Arc::clone(&shard.shared);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // Look for sockets and timers often enough that a busy mailbox cannot starve them.
             .event_interval(61)
-            .on_thread_park(before_sleep)
+            .on_thread_park(move || shared.mailboxes[id.index()].wake_for_quiet())
             .build_local(LocalOptions::default());
         let runtime = match runtime {
             Ok(runtime) => runtime,
@@ -69,7 +64,6 @@ impl Drop for StopOnPanic {
 /// The life of the shard, until `Stop`.
 async fn run(shard: Rc<Shard>) {
     tokio::task::spawn_local(cron(Rc::clone(&shard)));
-    tokio::task::spawn_local(rest::rest(Rc::clone(&shard)));
     let mailbox = &shard.shared.mailboxes[shard.id.index()];
     loop {
         mailbox.wait().await;
@@ -77,7 +71,6 @@ async fn run(shard: Rc<Shard>) {
             // Held before: who finds the mailbox empty and takes the state must not overtake this.
             let mut state = shard.state();
             let Some(message) = mailbox.pop() else { break };
-            shard.rest.message();
             match message {
                 Message::Stop => return,
                 Message::Task(begin) => {

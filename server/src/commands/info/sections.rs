@@ -258,8 +258,8 @@ pub(super) fn shards(report: &Report, text: &mut String) {
         let _ = write!(
             text,
             "shard{id}:slots={},ranges={},keys={},bytes={},clients={},commands={},cpu_us={},\
-             evicted={},expired={},handed_over={},adopted={},held={},mailbox={},rests={},\
-             followed={},commands_elsewhere={},on_behalf={}\r\n",
+             evicted={},expired={},handed_over={},adopted={},held={},mailbox={},followed={},\
+             commands_elsewhere={},on_behalf={}\r\n",
             facts.slots,
             report.shared.router.ranges(id),
             facts.keys,
@@ -273,7 +273,6 @@ pub(super) fn shards(report: &Report, text: &mut String) {
             counters.adopted.value(),
             facts.held.len(),
             report.waiting[at],
-            counters.rests.value(),
             counters.followed.value(),
             counters.commands_elsewhere.value(),
             counters.on_behalf.value(),

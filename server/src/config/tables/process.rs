@@ -7,9 +7,6 @@ use crate::config::value::Value;
 /// More shard threads than this no machine needs.
 const SHARDS_MAX: i64 = 1024;
 
-/// Longer rests would be felt.
-const COALESCE_USEC_MAX: i64 = 1_000;
-
 /// Bounds that Redis applies to `hz` without an error.
 const HZ_MIN: i64 = 1;
 const HZ_MAX: i64 = 500;
@@ -29,14 +26,6 @@ pub(super) const SHARDS: &[Directive] = &[
             other => Ok(other),
         })
         .field(|s, v| s.hz = v.number()),
-    Directive::int(
-        "coalesce-usec",
-        (0, COALESCE_USEC_MAX),
-        "100",
-        "How long at most a busy shard waits for several requests together; 0 = not at all.",
-    )
-    .unit("microseconds")
-    .field(|s, v| s.coalesce_us = v.number()),
     Directive::yes_no(
         "follow-slots",
         "yes",
