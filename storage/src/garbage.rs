@@ -11,8 +11,10 @@ use crate::memory::good_size;
 use crate::table::Table;
 use crate::types::{Hash, List, Set, ZSet};
 
-/// Collections of fewer elements are freed at once: that is a few microseconds.
+/// Collections of so many elements at most are freed at once, …
 const AT_ONCE_MAX: usize = 256;
+/// … if they have no more bytes: that is a few microseconds.
+const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 /// A queue of detached things.
 ///
@@ -45,7 +47,7 @@ impl Garbage {
     /// Takes what a removed key left.
     pub fn push(&mut self, removed: Removed) {
         if let Some(collection) = removed.0
-            && collection.len() > AT_ONCE_MAX
+            && (collection.len() > AT_ONCE_MAX || collection.heap_bytes() > AT_ONCE_BYTES_MAX)
         {
             self.put_last(Item::Collection(collection));
         }

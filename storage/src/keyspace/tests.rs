@@ -451,3 +451,21 @@ fn large_things_are_freed_in_slices() {
     }
     assert!(freed >= 4 * count + 5003 && slices > 30, "{freed} in {slices}");
 }
+
+#[test]
+fn few_long_elements_are_freed_later_as_many_short_ones_are() {
+    let limits = Limits::default();
+    for (bytes, count, freed_later) in [(10, 100, false), (10_000, 100, true), (10, 300, true)] {
+        let mut keys = Keyspace::new();
+        let key = Key::new(b"set");
+        let made = keys.update_set(&key, Create::IfMissing, |set| {
+            for at in 0..count {
+                set.add(format!("{at:0bytes$}x").as_bytes(), &limits);
+            }
+        });
+        assert_eq!(made, Ok(Some(())));
+        let mut garbage = Garbage::default();
+        garbage.push(keys.remove(&key).expect("exists"));
+        assert_eq!(!garbage.is_empty(), freed_later, "{count} of {bytes}");
+    }
+}
