@@ -41,6 +41,12 @@ mod shard;
 pub(crate) const REDIS_VERSION: &str = "7.2.5";
 
 pub use ballast_storage::memory::CountingAllocator;
+
+/// As a program has it, so that tests count what is allocated.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
 pub use clock::{Clock, ManualClock};
 pub use ids::{ClientId, ShardId};
 pub use log::{Level, Log};

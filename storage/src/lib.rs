@@ -16,6 +16,7 @@ pub mod rdb;
 mod slot;
 pub mod table;
 pub mod types;
+pub mod work;
 
 /// False in a program that was built to measure what the accounts cost.
 pub const ACCOUNTS: bool = !cfg!(feature = "unaccounted");

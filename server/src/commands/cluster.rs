@@ -29,7 +29,7 @@ const fn clustered(name: &'static str, arity: i16, syntax: &'static str, flags: 
 
 /// `READONLY` and its like: about a connection to a node of a cluster.
 const fn of_connection(name: &'static str, flags: u32) -> Definition {
-    Definition { categories: Some(&["@connection"]), ..clustered(name, 1, "", flags) }
+    Definition { categories: Some(&["@connection"]), constant: 1, ..clustered(name, 1, "", flags) }
 }
 
 pub(crate) static COMMANDS: &[Definition] = &[CLUSTER, ASKING, READONLY, READWRITE];

@@ -7,15 +7,20 @@ use ballast_storage::types::{HashRef, Limits, ListRef, SetRef, ZSetRef};
 use ballast_storage::{Key, Keyspace, Kind, Meta, Value};
 use rand::RngExt;
 
-use super::table::{Command, flag};
+use super::table::{Command, CommandResult, flag};
 use crate::commands::session::Session;
 use crate::config::Config;
 use crate::engine::write::{Located, Usage, Write};
 
 use crate::commands::gather::Local;
 use crate::engine::waiters::{BlockOn, OnTimeout};
-use crate::engine::{Engine, NO_SLOT};
+use crate::engine::{Engine, Long, NO_SLOT};
 use crate::node::blocked::Caller;
+
+/// A command of constant cost copies at most so many bytes of what its keys hold, and has at most
+/// so many bytes of arguments: 64 KiB are copied in about the time that a look-up in cold memory
+/// takes. What is longer has its time measured, and is left to the thread of its shard.
+pub(crate) const SHORT_BYTES_MAX: usize = 64 << 10;
 
 /// For commands on keys. Runs on the shard that has the boxes of all slots of the command.
 pub(crate) struct Data<'a> {
@@ -40,32 +45,41 @@ pub(crate) struct Routed {
     pub(crate) hash: u64,
     /// The slot of the command's first key, or [`NO_SLOT`].
     pub(crate) slot: u16,
+    /// The arguments have at most [`SHORT_BYTES_MAX`] bytes.
+    pub(crate) is_short: bool,
 }
 
 impl Routed {
     /// Nothing is known, or there are no keys.
     pub(crate) const NOWHERE: Routed = Routed::to(NO_SLOT);
 
-    /// A command whose first key is in `slot`; nothing else is known of it.
+    /// A command of short arguments whose first key is in `slot`; nothing else is known of it.
     pub(crate) const fn to(slot: u16) -> Routed {
-        Routed { at: 0, hash: 0, slot }
+        Routed { at: 0, hash: 0, slot, is_short: true }
     }
 
     /// A command whose first key is in `slot`, with what can be computed of it at once.
     #[inline]
     pub(crate) fn of(command: &Command, args: Args<'_>, slot: u16) -> Routed {
-        match args.get(1) {
+        let routed = match args.get(1) {
             Some(key) if command.keys.begins_with_first() => {
                 Routed::first(slot, Key::new(key).hash)
             }
             _ => Routed::to(slot),
-        }
+        };
+        routed.with(args)
     }
 
-    /// A command whose key is argument 1, in `slot` and with this hash.
+    /// The same for these arguments, which may be long.
+    #[inline]
+    pub(crate) fn with(self, args: Args<'_>) -> Routed {
+        Routed { is_short: args.span().len() <= SHORT_BYTES_MAX, ..self }
+    }
+
+    /// A command of short arguments whose key is argument 1, in `slot` and with this hash.
     #[inline(always)]
     pub(crate) const fn first(slot: u16, hash: u64) -> Routed {
-        Routed { at: 1, hash, slot }
+        Routed { at: 1, hash, slot, is_short: true }
     }
 }
 
@@ -79,6 +93,25 @@ impl<'a> Data<'a> {
         routed: Routed,
     ) -> Data<'a> {
         Data { engine, caller, command, args, routed }
+    }
+
+    /// To be called before more than [`SHORT_BYTES_MAX`] of what a key holds are copied by a
+    /// command that is of constant cost otherwise, while it has changed nothing. `hits` and
+    /// `misses` are what it has counted so far.
+    ///
+    /// # Errors
+    /// Unless it is known of the call that it takes long: it is executed anew by then, with its
+    /// time measured, and if it runs on behalf of the thread that owns the slot, by that thread.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn begin_long(&mut self, hits: u64, misses: u64) -> CommandResult {
+        if self.engine.long == Long::Allowed {
+            return Ok(());
+        }
+        self.engine.counters.keyspace_hits.sub(hits);
+        self.engine.counters.keyspace_misses.sub(misses);
+        self.engine.long = Long::Met;
+        Err(CommandError::other("ERR internal error: a long command was not executed anew"))
     }
 
     /// The key at position `at` of the arguments, which must be one that the command's

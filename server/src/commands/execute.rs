@@ -9,8 +9,18 @@ use ballast_storage::ACCOUNTS;
 use crate::commands::context::{Data, Routed};
 use crate::commands::table::{Command, Run, flag};
 use crate::engine::waiters::BlockOn;
-use crate::engine::{Engine, NO_SLOT};
+use crate::engine::{Engine, Long, NO_SLOT};
 use crate::node::blocked::Caller;
+
+/// Whether a command was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// It was, and has replied.
+    Done,
+    /// It turned out to take long while another thread runs it on behalf of the shard's own: it has
+    /// done nothing, and is for the shard's own thread.
+    Left,
+}
 
 impl Engine {
     /// Executes a command all of whose slots are here. If it wants to block, `self.blocked` says
@@ -25,7 +35,7 @@ impl Engine {
         caller: Caller,
         reply: &mut Reply,
     ) {
-        self.execute_routed(command, Routed::to(slot), args, caller, reply);
+        self.execute_routed(command, Routed::to(slot).with(args), args, caller, reply);
     }
 
     /// [`Self::execute`] for the one caller through which nearly all commands come, which knows
@@ -38,11 +48,12 @@ impl Engine {
         args: Args<'_>,
         caller: Caller,
         reply: &mut Reply,
-    ) {
+    ) -> Ran {
         if self.is_lease_over() && !self.admit(command) {
-            return self.out_of_memory(command, reply);
+            self.out_of_memory(command, reply);
+            return Ran::Done;
         }
-        self.execute_admitted(command, routed, args, caller, reply);
+        self.execute_admitted(command, routed, args, caller, reply)
     }
 
     /// [`Self::execute`] when there is memory for it.
@@ -54,21 +65,33 @@ impl Engine {
         args: Args<'_>,
         caller: Caller,
         reply: &mut Reply,
-    ) {
+    ) -> Ran {
         let (Run::Data(run) | Run::Spread(run, _)) = command.run else {
-            return reply.error("ERR command cannot run here");
+            reply.error("ERR command cannot run here");
+            return Ran::Done;
         };
-        let timed = self.begin_timing(command);
+        let mut timed = self.begin_timing(command, routed, args);
         let slot = routed.slot;
         let start = reply.len();
-        let mut data = Data::new(self, caller, command, args, routed);
-        if let Err(error) = run(&mut data, args, reply) {
-            self.failed(command, &error, start, reply);
+        if let Err(error) = run(&mut Data::new(self, caller, command, args, routed), args, reply) {
+            if self.long == Long::Unmet {
+                self.failed(command, &error, start, reply);
+            } else {
+                let Some(started) = self.begin_anew(start, reply) else { return Ran::Left };
+                timed = Some((started, 1));
+                let mut data = Data::new(self, caller, command, args, routed);
+                let done = run(&mut data, args, reply);
+                self.long = Long::Unmet;
+                if let Err(error) = done {
+                    self.failed(command, &error, start, reply);
+                }
+            }
         }
         self.counters.commands.add(1);
         if slot != NO_SLOT {
             self.account(command, slot, timed, args, reply.len() - start);
         }
+        Ran::Done
     }
 
     /// Whether a command has to wait until there is room for what it may write. What it asks for is
@@ -111,6 +134,16 @@ impl Engine {
         self.statistics.failed(command.id);
     }
 
+    /// Lets a call that has met a long value be executed anew from now on; or, if it runs on behalf
+    /// of the shard's own thread, leaves it to that.
+    #[cold]
+    fn begin_anew(&mut self, start: usize, reply: &mut Reply) -> Option<Instant> {
+        reply.truncate(start);
+        self.left = self.on_behalf;
+        self.long = if self.left { Long::Unmet } else { Long::Allowed };
+        (!self.left).then(Instant::now)
+    }
+
     /// [`Self::execute`] for a command with keys in several slots, all of which are here. The
     /// first of its slots gets the credit for the work.
     pub(crate) fn execute_slots(
@@ -132,7 +165,9 @@ impl Engine {
         }
         let start = reply.len();
         let started = Instant::now();
-        self.execute_admitted(command, Routed::NOWHERE, args, caller, reply);
+        if self.execute_admitted(command, Routed::NOWHERE, args, caller, reply) == Ran::Left {
+            return None;
+        }
         let blocked = self.blocked.take();
         let timed = Some((started, 1));
         if first == NO_SLOT {
@@ -143,11 +178,15 @@ impl Engine {
         blocked
     }
 
-    /// Starts the clock for a slow command or a sampled fast one: the start, and for how many
-    /// commands it counts.
+    /// Starts the clock: for some of the calls whose cost is constant, and for all others.
     #[inline(always)]
-    pub(crate) fn begin_timing(&mut self, command: &'static Command) -> Option<(Instant, u32)> {
-        if !command.is_quick() {
+    pub(crate) fn begin_timing(
+        &mut self,
+        command: &'static Command,
+        routed: Routed,
+        args: Args<'_>,
+    ) -> Option<(Instant, u32)> {
+        if !command.is_constant(args.len()) || !routed.is_short {
             return Some((Instant::now(), 1));
         }
         let weight = self.statistics.sample(command.id)?;

@@ -6,7 +6,7 @@ use ballast_storage::{Kind, Meta, OwnedValue};
 
 use super::context::Data;
 use super::many_keys::ManyKeys;
-use super::table::{Access, CommandResult, Definition, ONE, REST, Run, TWO, flag};
+use super::table::{Access, CommandResult, Definition, FEW, ONE, REST, Run, TWO, flag};
 use crate::engine::write::Located;
 
 pub(crate) static COMMANDS: &[Definition] = &[
@@ -43,6 +43,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY | flag::FAST,
         keys: REST,
         access: &[Access::to("RO")],
+        constant: FEW,
         run: Run::Data(exists),
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         complexity: "O(N) with N being the number of keys",
@@ -89,6 +90,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY | flag::FAST,
         keys: REST,
         access: &[Access::to("RO")],
+        constant: FEW,
         run: Run::Data(touch),
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         since: "3.2.1",
@@ -103,6 +105,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY | flag::FAST,
         keys: ONE,
         access: &[Access::to("RO")],
+        constant: 2,
         run: Run::Data(type_of),
         summary: "Returns the type of the value of a key.",
         ..Definition::BASE
@@ -114,6 +117,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         keys: REST,
         access: &[Access::to("RM delete")],
+        constant: FEW,
         run: Run::Data(unlink),
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         since: "4.0.0",

@@ -43,7 +43,9 @@ pub(crate) mod flag {
     pub(crate) const SKIP_MONITOR: u32 = 1 << 9;
     /// Not kept by `SLOWLOG`.
     pub(crate) const SKIP_SLOWLOG: u32 = 1 << 10;
-    /// Constant or logarithmic time.
+    /// `fast` as Redis means it, for `COMMAND INFO`, ACL categories and the latency monitor's
+    /// events. It says nothing of what a call costs (`LPOP key 1000000` is fast): see
+    /// [`Definition::constant`](super::Definition).
     pub(crate) const FAST: u32 = 1 << 11;
     /// Allowed before authentication.
     pub(crate) const NO_AUTH: u32 = 1 << 12;
@@ -62,15 +64,16 @@ pub(crate) mod flag {
     /// Works on every key of the database, so it needs all slots (in a transaction all of them
     /// are held), unless [`Definition::all_slots_if`](super::Definition) refuses them.
     pub(crate) const ALL_SLOTS: u32 = 1 << 20;
-    /// Not `fast` in Redis's sense (it may free what it overwrites), but as quick as if it were:
-    /// timed by sampling only.
-    pub(crate) const SAMPLED: u32 = 1 << 21;
     /// Changes nothing in the data set, or only how it is kept, but replicas must know of it
     /// (`PFCOUNT`, `PUBLISH`, scripts).
     pub(crate) const MAY_REPLICATE: u32 = 1 << 23;
     /// Only for whom `enable-debug-command` allows it.
     pub(crate) const PROTECTED: u32 = 1 << 22;
 }
+
+/// As [`Definition::constant`]: the command's name, its key and eight more arguments, each of
+/// which costs a step.
+pub(crate) const FEW: u8 = 10;
 
 /// The group in which the command is documented; also its main ACL category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +182,16 @@ pub(crate) struct Definition {
     pub(crate) all_slots_if: Option<fn(Args<'_>) -> bool>,
     /// Which argument is the number of a slot that it looks into.
     pub(crate) slot_at: Option<usize>,
+    /// With up to so many arguments, the name among them, a call has a small bound on its cost,
+    /// whatever its keys hold; 0: never. It may look up and change a few elements, in steps that
+    /// grow with the logarithm of a collection's size at most, and detach what is freed later. What
+    /// it copies is not in the bound by itself: where that may be long, the handler checks
+    /// [`SHORT_BYTES_MAX`](super::context::SHORT_BYTES_MAX) and calls
+    /// [`Data::begin_long`](super::context::Data::begin_long).
+    ///
+    /// Such calls are timed by sampling, and those on keys may run on behalf of another shard's
+    /// thread.
+    pub(crate) constant: u8,
     /// Its handler.
     pub(crate) run: Run,
     /// Its group.
@@ -196,8 +209,9 @@ pub(crate) struct Definition {
 /// A command of the running process: its definition and its place among all.
 pub(crate) struct Command {
     definition: &'static Definition,
-    /// The definition's, at hand for the hot path, as the three behind it.
+    /// The definition's, at hand for the hot path, as the four behind it.
     pub(crate) flags: u32,
+    pub(crate) constant: u8,
     pub(crate) run: Run,
     pub(crate) keys: KeySpec,
     pub(crate) arity: i16,
@@ -237,6 +251,7 @@ impl Command {
         Command {
             definition,
             flags: definition.flags,
+            constant: definition.constant,
             run: definition.run,
             keys: definition.keys,
             arity: definition.arity,
@@ -271,11 +286,11 @@ impl Command {
         self.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
     }
 
-    /// Whether it takes a moment only, whatever its key holds, if its arguments are few; but for
-    /// the freeing of what is overwritten.
+    /// Whether a call with `count` arguments, the name among them, has a small bound on its cost
+    /// if they are short: see [`Definition::constant`].
     #[inline(always)]
-    pub(crate) fn is_quick(&self) -> bool {
-        self.flags & (flag::FAST | flag::SAMPLED) != 0
+    pub(crate) fn is_constant(&self, count: usize) -> bool {
+        count <= usize::from(self.constant)
     }
 
     /// Whether `count` arguments, the name among them, are allowed.
@@ -332,6 +347,7 @@ impl Definition {
         tips: &[],
         all_slots_if: None,
         slot_at: None,
+        constant: 0,
         run: Run::Container,
         group: Group::Generic,
         since: "1.0.0",

@@ -6,7 +6,8 @@ use ballast_protocol::{ArgRange, Args, Limits, Reply};
 
 use super::batch::{Group, Input, Stop, dispatch};
 use crate::commands::REPLY_BYTES;
-use crate::commands::context::Routed;
+use crate::commands::context::{Routed, SHORT_BYTES_MAX};
+use crate::commands::execute::Ran;
 use crate::commands::session::Session;
 use crate::engine::prefetch::AHEAD_MAX;
 use crate::node::blocked::Caller;
@@ -55,7 +56,7 @@ pub(super) fn run_plain(
 }
 
 /// Looks at the command in these bytes and has its look-up foreseen, unless they are not one plain
-/// command on a key that is here, or a quick one on another key. Its arguments are left in
+/// command on a key that is here, or one of constant cost on another key. Its arguments are left in
 /// `ranges`.
 #[inline(always)]
 pub(crate) fn foresee(
@@ -71,7 +72,7 @@ pub(crate) fn foresee(
     std::mem::swap(&mut ahead.ranges, ranges);
     state.lookahead = Some(ahead);
     let planned = planned.filter(|planned| planned.bytes as usize == bytes.len())?;
-    if !state.has(planned.slot) && !planned.command.is_quick() {
+    if !state.has(planned.slot) && !planned.is_constant() {
         return None;
     }
     state.foresee(db, planned.slot, planned.hash);
@@ -79,6 +80,12 @@ pub(crate) fn foresee(
 }
 
 impl Planned {
+    /// Whether its cost has a small bound, as far as the arguments tell.
+    #[inline(always)]
+    fn is_constant(&self) -> bool {
+        self.command.is_constant(self.arguments.into()) && self.bytes as usize <= SHORT_BYTES_MAX
+    }
+
     /// Executes the only command of a batch: where its slot is, if that is possible now. False: it
     /// has to wait for memory.
     #[inline(always)]
@@ -96,7 +103,8 @@ impl Planned {
         true
     }
 
-    /// Executes it on the shard of its slot, if that is free and the command is quick.
+    /// Executes it on the shard of its slot, if that is free and the command's cost is constant.
+    /// False: nothing has been done.
     #[inline(never)]
     fn execute_on_behalf(
         &self,
@@ -117,12 +125,18 @@ impl Planned {
             if other.postpones(self.command) {
                 return false;
             }
-            other.execute_routed(self.command, routed, args, caller, reply);
+            other.on_behalf = true;
+            let ran = other.execute_routed(self.command, routed, args, caller, reply);
+            other.on_behalf = false;
+            if ran == Ran::Left {
+                other.left = false;
+                return false;
+            }
             other.count_guest(self.slot);
             other.serve_ready();
             true
         };
-        if !self.command.is_quick() || state.on_behalf(owner, work) != Some(true) {
+        if !self.is_constant() || state.on_behalf(owner, work) != Some(true) {
             return false;
         }
         state.counters.commands_elsewhere.add(1);

@@ -15,6 +15,8 @@ mod pausing;
 pub(crate) mod transaction;
 
 #[cfg(test)]
+mod constant;
+#[cfg(test)]
 mod simulation;
 
 use std::future::poll_fn;

@@ -3,7 +3,7 @@
 
 use ballast_protocol::{Args, Reply};
 
-use crate::commands::context::SessionContext;
+use crate::commands::context::{Routed, SessionContext};
 use crate::commands::session::Session;
 use crate::commands::table::{Command, OnSession};
 use crate::shard::ShardState;
@@ -17,7 +17,7 @@ pub(super) fn run_on_session(
     reply: &mut Reply,
 ) {
     let start = reply.len();
-    let timed = state.begin_timing(command);
+    let timed = state.begin_timing(command, Routed::NOWHERE.with(args), args);
     let mut context = SessionContext { session, shard: state, command };
     if let Err(error) = run(&mut context, args, reply) {
         state.failed(command, &error, start, reply);

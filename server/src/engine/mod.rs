@@ -69,6 +69,12 @@ pub(crate) struct Engine {
     pub(crate) hand_over_times: Option<Box<HandOverTimes>>,
     /// Set by a handler whose caller is to wait instead of getting a reply.
     pub(crate) blocked: Option<BlockOn>,
+    /// Another thread executes commands here on behalf of the shard's own.
+    pub(crate) on_behalf: bool,
+    /// What is known of the running call's length.
+    pub(crate) long: Long,
+    /// The last command has been left to the shard's own thread, and nothing has been done.
+    pub(crate) left: bool,
     /// The eviction policy counts uses instead of remembering the last.
     pub(crate) counts_uses: bool,
     /// Whose command is running.
@@ -93,6 +99,17 @@ pub(crate) struct Engine {
     pub(crate) expiry: expiry::Round,
 }
 
+/// What is known of the length of a call whose cost is constant unless it meets a long value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Long {
+    /// It has met none so far.
+    Unmet,
+    /// It has met one, and has done nothing.
+    Met,
+    /// It may go on.
+    Allowed,
+}
+
 impl Engine {
     /// Of a server with so many commands that has just started.
     pub(crate) fn new(id: ShardId, node: Arc<Node>, commands: usize) -> Engine {
@@ -115,6 +132,9 @@ impl Engine {
             statistics: Statistics::new(commands),
             hand_over_times: None,
             blocked: None,
+            on_behalf: false,
+            long: Long::Unmet,
+            left: false,
             counts_uses: false,
             running: ClientId(0),
             now_ms: node.clock.wall_ms(),

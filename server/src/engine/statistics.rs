@@ -95,12 +95,12 @@ pub(crate) struct Statistics {
     tracks: bool,
     /// What took longer than the latency monitor's threshold.
     pub(crate) latency: Latency,
-    /// Of fast commands only those are timed whose number has none of these bits.
+    /// Of calls of constant cost only those are timed whose number has none of these bits.
     pub(crate) sample_mask: u32,
 }
 
-/// Of fast commands, one in so many is timed and counts for all of them, so that the clock costs
-/// less than one per cent.
+/// Of calls of constant cost, one in so many is timed and counts for all of them, so that the clock
+/// costs less than one per cent.
 const SAMPLE_EVERY: u32 = 32;
 /// Who wants to know of every command that takes so long wants all of them timed.
 const TIME_ALL_BELOW_US: i64 = 1000;
@@ -133,7 +133,7 @@ impl Statistics {
         self.slow.truncate(self.slow_max);
     }
 
-    /// For how many calls the next one of a quick command counts, if it is to be timed: each
+    /// For how many calls the next one of constant cost counts, if it is to be timed: each
     /// command's first call, so that none is without a time, and then one in [`SAMPLE_EVERY`].
     #[inline(always)]
     pub(crate) fn sample(&self, command: CommandId) -> Option<u32> {

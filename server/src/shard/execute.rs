@@ -9,13 +9,13 @@ use super::message::{Message, RemoteBatch};
 use super::places::Place;
 use super::waits::Outcome;
 use crate::commands::REPLY_BYTES;
+use crate::commands::context::SHORT_BYTES_MAX;
 use crate::engine::prefetch::AHEAD_MAX;
 use crate::ids::ShardId;
 
-/// More commands than this, or more bytes of them, are left to the thread of their shard, though
-/// it has to be woken: it then works beside this one.
+/// More commands than this are left to the thread of their shard, though it has to be woken: it
+/// then works beside this one.
 const ON_BEHALF_MAX: usize = 16;
-const ON_BEHALF_BYTES_MAX: usize = 64 << 10;
 
 /// How far a batch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ enum Ran {
     Needs,
     /// There is no memory yet for its next command.
     Waits,
+    /// Its next command takes too long to be executed on behalf of the shard's thread.
+    IsLeft,
 }
 
 impl ShardState {
@@ -36,6 +38,7 @@ impl ShardState {
             Ran::AsFarAsItGoes => return self.answer_batch(batch),
             Ran::Waits => return self.postponed.push(batch),
             Ran::Needs => {}
+            Ran::IsLeft => unreachable!("the shard's own thread leaves nothing"),
         }
         let slots = batch.slots(batch.done);
         let places: SmallVec<[Place; 8]> = slots.iter().map(|slot| self.locate(*slot)).collect();
@@ -90,6 +93,10 @@ impl ShardState {
                 let routed = batch.routed(batch.done);
                 self.execute_routed(next.command, routed, args, batch.caller, &mut reply);
             }
+            if std::mem::take(&mut self.left) {
+                batch.replies = reply.take();
+                return Ran::IsLeft;
+            }
             self.count_guest(next.slot);
             debug_assert!(self.blocked.is_none(), "blocking commands do not travel in batches");
             if reply.contiguous().is_none() {
@@ -109,17 +116,21 @@ impl ShardState {
         Ran::AsFarAsItGoes
     }
 
-    /// Executes a quick batch of this shard's connection on the shard `of`, if that is free.
-    /// False: it has to be sent there.
+    /// Executes a batch of this shard's connection on the shard `of`, if all its commands are of
+    /// constant cost and the shard is free. False: it has to be sent there. What turns out to take
+    /// long, and what is behind it, is left undone: its connection sends it.
     pub(crate) fn run_on_behalf(&mut self, of: ShardId, batch: &mut RemoteBatch) -> bool {
-        let is_quick = batch.commands.len() <= ON_BEHALF_MAX
-            && batch.bytes.len() <= ON_BEHALF_BYTES_MAX
-            && batch.commands.iter().all(|next| next.command.is_quick());
-        if !is_quick {
+        let is_constant = batch.commands.len() <= ON_BEHALF_MAX
+            && batch.bytes.len() <= SHORT_BYTES_MAX
+            && (0..batch.commands.len())
+                .all(|at| batch.commands[at].command.is_constant(batch.args(at).len()));
+        if !is_constant {
             return false;
         }
         let ran = self.on_behalf(of, |other| {
+            other.on_behalf = true;
             other.run_batch(batch);
+            other.on_behalf = false;
         });
         ran.is_some()
     }

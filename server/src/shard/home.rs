@@ -1,10 +1,10 @@
 //! Where the state of a shard is. Its thread holds it for the length of a batch, and for most of
-//! its time not: it reads, writes or sleeps. Another thread that has something quick to be done
-//! there does it itself then, which takes a fraction of what it costs both to wake the owner, and
-//! to be woken by its answer.
+//! its time not: it reads, writes or sleeps. Another thread that has something of constant cost to
+//! be done there does it itself then, which takes a fraction of what it costs both to wake the
+//! owner, and to be woken by its answer.
 //!
-//! Invariant: others only try, and hold the state for a few quick commands. So the owner hardly
-//! waits, and as nobody waits while it holds a state, none wait for each other.
+//! Invariant: others only try, and hold the state for a few commands of constant cost. So the owner
+//! hardly waits, and as nobody waits while it holds a state, none wait for each other.
 
 use std::cell::{RefCell, RefMut};
 use std::ops::{Deref, DerefMut};

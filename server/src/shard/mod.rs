@@ -1,8 +1,8 @@
 //! A shard: one thread, the slots it owns, the connections it serves.
 //!
 //! Everything in [`ShardState`] belongs to one thread, whose tasks hold it for the length of one
-//! batch and never across an `await`. Other threads reach it through the mailbox; for a quick
-//! command they may find it at [`home`].
+//! batch and never across an `await`. Other threads reach it through the mailbox; for a
+//! command of constant cost they may find it at [`home`].
 
 pub(crate) mod borrowing;
 pub(crate) mod buffers;
@@ -169,8 +169,8 @@ impl ShardState {
         self.shared.mailboxes[to.index()].push(message);
     }
 
-    /// Does something quick on the state of another shard, if its thread does not use it. What has
-    /// been sent to it comes first: if that is waiting, nothing is done.
+    /// Does something of constant cost on the state of another shard, if its thread does not use
+    /// it. What has been sent to it comes first: if that is waiting, nothing is done.
     #[inline]
     pub(crate) fn on_behalf<R>(
         &self,

@@ -42,6 +42,8 @@ impl ShardState {
     }
 
     fn serve(&mut self, reach: Reach) {
+        // Who waits has no other thread to be left to: what came in is short.
+        let on_behalf = std::mem::take(&mut self.on_behalf);
         while let Some(slot) = self.ready.pop_front() {
             // A slot that is not here took its ready keys along.
             while let Some(boxed) = self.slot_mut(slot) {
@@ -51,6 +53,7 @@ impl ShardState {
                 }
             }
         }
+        self.on_behalf = on_behalf;
     }
 
     /// Serves those who wait for a key, in the order in which they came. False if the first needs

@@ -29,6 +29,7 @@ use self::mimalloc as heap;
 use self::sizes::real_size;
 #[cfg(ballast_system_alloc)]
 use self::system as heap;
+use crate::work;
 
 pub use self::heap::{NAME as ALLOCATOR, purge, return_unused};
 pub(crate) use self::heap::{allocate_segment, release_segment};
@@ -45,6 +46,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: passed on.
         let block = unsafe { heap::allocate(layout) };
+        work::allocated(layout.size());
         if !block.is_null() {
             count(real_size(layout) as i64);
         }
@@ -53,6 +55,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        work::step();
         count(-(real_size(layout) as i64));
         // SAFETY: passed on; the caller gives back what `alloc` gave.
         unsafe { heap::release(block, layout) }
@@ -62,6 +65,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: passed on.
         let block = unsafe { heap::allocate_zeroed(layout) };
+        work::allocated(layout.size());
         if !block.is_null() {
             count(real_size(layout) as i64);
         }

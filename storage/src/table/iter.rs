@@ -3,6 +3,7 @@
 use super::Table;
 use super::segment::{RawSegment, tag_of};
 use super::view::EntryRef;
+use crate::work;
 
 /// Bits of a scan's cursor: a position in the order of the hash.
 const CURSOR_BITS: u32 = 48;
@@ -243,6 +244,7 @@ impl<'a> Iterator for Iter<'a> {
         loop {
             if let Some(segment) = self.segment {
                 while self.at < segment.cells() {
+                    work::step();
                     self.at += 1;
                     if segment.is_occupied(self.at - 1) {
                         let entry = segment.entry(self.at - 1, self.table.layout.header);

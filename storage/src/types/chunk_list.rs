@@ -8,6 +8,7 @@ use super::limits::{LISTPACK_EMPTY_BYTES, Limits, listpack_entry_bytes};
 use super::list::{listpack_size, remove_equal};
 use super::packed::{self, Encoded, Items, read, splice};
 use crate::memory::good_size;
+use crate::work;
 
 /// Bytes of a full chunk; an element that is longer has a chunk of its own.
 const CHUNK_BYTES_MAX: usize = 2048;
@@ -107,6 +108,16 @@ impl ChunkList {
     /// The packed runs of elements in order.
     pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.chunks.iter().map(|chunk| &chunk.bytes[chunk.start as usize..])
+    }
+
+    /// Bytes of the first packed run. A long element has one of its own.
+    pub(super) fn first_run_bytes(&self) -> usize {
+        self.chunks.front().map_or(0, Chunk::used)
+    }
+
+    /// Bytes of the last packed run.
+    pub(super) fn last_run_bytes(&self) -> usize {
+        self.chunks.back().map_or(0, Chunk::used)
     }
 
     /// Reports the large encoding if another element of `bytes` is over the limit.
@@ -334,6 +345,7 @@ impl ChunkList {
         if index < self.len / 2 {
             let mut before = 0;
             for (at, chunk) in self.chunks.iter().enumerate() {
+                work::step();
                 if index < before + chunk.len as usize {
                     return (at, index - before);
                 }
@@ -342,6 +354,7 @@ impl ChunkList {
         }
         let mut end = self.len;
         for (at, chunk) in self.chunks.iter().enumerate().rev() {
+            work::step();
             end -= chunk.len as usize;
             if index >= end {
                 return (at, index - end);

@@ -309,6 +309,24 @@ impl<'a> ListRef<'a> {
         }
     }
 
+    /// What the first element has at most, in bytes, O(1): it is long only if this is.
+    #[inline]
+    pub fn first_bytes_max(self) -> usize {
+        match self {
+            ListRef::Packed(bytes) => bytes.len(),
+            ListRef::Chunks(chunks) => chunks.first_run_bytes(),
+        }
+    }
+
+    /// [`ListRef::first_bytes_max`] of the last element.
+    #[inline]
+    pub fn last_bytes_max(self) -> usize {
+        match self {
+            ListRef::Packed(bytes) => bytes.len(),
+            ListRef::Chunks(chunks) => chunks.last_run_bytes(),
+        }
+    }
+
     /// The elements `start..=stop` in order; negative indexes count from the end.
     pub fn range(self, start: i64, stop: i64) -> impl Iterator<Item = Element<'a>> + use<'a> {
         let range = super::index_range(start, stop, self.len());

@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 
 use super::element::Element;
 use crate::memory::good_size;
+use crate::work;
 
 /// Largest packed form that a collection keeps before it becomes an owned structure, in bytes:
 /// what one update walks and copies at most. Redis walks up to 128 pairs of 64 bytes; below this
@@ -228,6 +229,7 @@ pub(crate) fn read_score(bytes: &[u8], at: usize) -> (f64, usize) {
 /// Offset of the element after the one at `at`.
 #[inline]
 pub(crate) fn skip(bytes: &[u8], at: usize) -> usize {
+    work::step();
     let header = bytes[at];
     match header {
         0..INT_13 => at + 1 + header as usize,

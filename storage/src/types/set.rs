@@ -142,7 +142,16 @@ impl Set {
 
     /// Removes one member chosen by `random` and returns it.
     pub fn pop_random(&mut self, random: u64) -> Option<Vec<u8>> {
-        let member = self.as_ref().random(random)?.to_vec();
+        self.pop_random_if(random, |_| true)
+    }
+
+    /// [`Set::pop_random`] if the member that is chosen is `wanted`.
+    pub fn pop_random_if(
+        &mut self,
+        random: u64,
+        wanted: impl FnOnce(Element<'_>) -> bool,
+    ) -> Option<Vec<u8>> {
+        let member = self.as_ref().random(random).filter(|member| wanted(*member))?.to_vec();
         self.remove(&member);
         Some(member)
     }

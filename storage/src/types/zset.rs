@@ -331,6 +331,25 @@ impl<'a> ZSetRef<'a> {
         }
     }
 
+    /// What the member of the lowest score has at most, in bytes: it is long only if this is.
+    pub fn first_bytes_max(self) -> usize {
+        match self {
+            ZSetRef::Packed(bytes) => bytes.len(),
+            ZSetRef::Tree(zset) => zset.tree.first_leaf().map_or(0, |id| zset.tree.run(id).len()),
+        }
+    }
+
+    /// [`ZSetRef::first_bytes_max`] of the member of the highest score.
+    pub fn last_bytes_max(self) -> usize {
+        match self {
+            ZSetRef::Packed(bytes) => bytes.len(),
+            ZSetRef::Tree(zset) => match zset.tree.len() {
+                0 => 0,
+                len => zset.tree.run(zset.tree.select(len - 1).0).len(),
+            },
+        }
+    }
+
     /// The score of `member`.
     pub fn score(self, member: &[u8]) -> Option<f64> {
         match self {

@@ -9,7 +9,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::Data;
 use super::strings::{string_bytes_max, text_of};
-use super::table::{Access, CommandResult, Definition, Group, KeySpec, ONE, Run, flag};
+use super::table::{Access, CommandResult, Definition, FEW, Group, KeySpec, ONE, Run, flag};
 
 const BASE: Definition = Definition { group: Group::Bitmap, keys: ONE, ..Definition::BASE };
 
@@ -44,6 +44,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key [GET encoding offset [GET encoding offset ...]]",
         arity: -2,
         flags: flag::READONLY | flag::FAST,
+        constant: FEW,
         run: Run::Data(field::bitfield_ro),
         since: "6.0.0",
         complexity: "O(1) for each integer named",
@@ -79,6 +80,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key offset",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
+        constant: 3,
         run: Run::Data(getbit),
         since: "2.2.0",
         summary: "Returns one bit of a string.",

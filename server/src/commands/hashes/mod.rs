@@ -7,7 +7,7 @@ mod write;
 use ballast_protocol::Reply;
 use ballast_storage::types::Element;
 
-use super::table::{Access, Definition, Group, ONE, Run, flag};
+use super::table::{Access, Definition, FEW, Group, ONE, Run, flag};
 
 const BASE: Definition = Definition { group: Group::Hash, keys: ONE, ..Definition::BASE };
 
@@ -18,6 +18,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
+        constant: FEW,
         run: Run::Data(write::hdel),
         since: "2.0.0",
         complexity: "O(N) in the number of fields named",
@@ -30,6 +31,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 3,
         run: Run::Data(read::hexists),
         since: "2.0.0",
         summary: "Tells whether a hash has a field.",
@@ -40,6 +42,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key field",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
+        constant: 3,
         run: Run::Data(read::hget),
         since: "2.0.0",
         summary: "Returns the value of a field of a hash.",
@@ -63,6 +66,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 4,
         run: Run::Data(write::hincrby),
         since: "2.0.0",
         summary: "Adds to an integer in a hash; a missing field counts as 0.",
@@ -74,6 +78,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 4,
         run: Run::Data(write::hincrbyfloat),
         since: "2.6.0",
         summary: "Adds to a floating-point number in a hash; a missing field counts as 0.",
@@ -97,6 +102,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 2,
         run: Run::Data(read::hlen),
         since: "2.0.0",
         summary: "Returns the number of fields of a hash.",
@@ -107,6 +113,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key field [field ...]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
+        constant: FEW,
         run: Run::Data(read::hmget),
         since: "2.0.0",
         complexity: "O(N) in the number of fields named",
@@ -119,6 +126,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
+        constant: FEW,
         run: Run::Data(write::hmset),
         since: "2.0.0",
         complexity: "O(N) in the number of fields",
@@ -155,6 +163,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
+        constant: FEW,
         run: Run::Data(write::hset),
         since: "2.0.0",
         complexity: "O(N) in the number of fields",
@@ -167,6 +176,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
+        constant: 4,
         run: Run::Data(write::hsetnx),
         since: "2.0.0",
         summary: "Sets a field of a hash, if the hash does not have it.",
@@ -178,6 +188,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 3,
         run: Run::Data(read::hstrlen),
         since: "3.2.0",
         summary: "Returns the length of the value of a field of a hash.",

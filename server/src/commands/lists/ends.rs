@@ -6,8 +6,9 @@ use ballast_storage::{Create, Kind};
 
 use super::End;
 use super::arguments::{Choice, count};
-use crate::commands::context::Data;
+use crate::commands::context::{Data, SHORT_BYTES_MAX};
 use crate::commands::table::CommandResult;
+use crate::engine::write::Located;
 
 pub(super) fn lpush(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     push(cx, args, End::Left, Create::IfMissing, reply)
@@ -59,15 +60,7 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
     }
     let key = cx.key(1)?;
     let Some(wanted) = args.get(2).map(count).transpose()? else {
-        let mut write = cx.write(key);
-        let popped = write.list(Create::OnlyExisting, |list, limits| end.pop(list, limits))?;
-        let value = popped.flatten();
-        write.changed_if(value.is_some(), end.pop_event());
-        match value {
-            Some(value) => reply.bulk(&value),
-            None => reply.null(),
-        }
-        return Ok(());
+        return pop_one(cx, key, end, reply);
     };
     if wanted == 0 {
         match cx.read_list(key)? {
@@ -83,6 +76,31 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
     write.changed_if(popped.is_some(), end.pop_event());
     if popped.is_none() {
         reply.null_array();
+    }
+    Ok(())
+}
+
+/// Pops one element.
+fn pop_one(cx: &mut Data<'_>, key: Located<'_>, end: End, reply: &mut Reply) -> CommandResult {
+    let mut bytes_max = SHORT_BYTES_MAX;
+    let value = loop {
+        let mut write = cx.write(key);
+        let popped = write.list(Create::OnlyExisting, |list, limits| {
+            let is_short = end.element_bytes_max(list) <= bytes_max;
+            is_short.then(|| end.pop(list, limits)).flatten()
+        })?;
+        let is_long = popped == Some(None);
+        let value = popped.flatten();
+        write.changed_if(value.is_some(), end.pop_event());
+        if !is_long || bytes_max == usize::MAX {
+            break value;
+        }
+        cx.begin_long(0, 0)?;
+        bytes_max = usize::MAX;
+    };
+    match value {
+        Some(value) => reply.bulk(&value),
+        None => reply.null(),
     }
     Ok(())
 }

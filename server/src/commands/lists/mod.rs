@@ -9,7 +9,7 @@ mod places;
 use ballast_protocol::Reply;
 use ballast_storage::types::{Element, Limits, List, ListRef};
 
-use super::table::{Access, Definition, Group, KeySpec, ONE, Run, TWO, flag};
+use super::table::{Access, Definition, FEW, Group, KeySpec, ONE, Run, TWO, flag};
 
 const BASE: Definition = Definition { group: Group::List, keys: ONE, ..Definition::BASE };
 
@@ -52,6 +52,14 @@ impl End {
         match self {
             End::Left => list.push_front(value, limits),
             End::Right => list.push_back(value, limits),
+        }
+    }
+
+    /// What the element at this end has at most, in bytes.
+    fn element_bytes_max(self, list: &List) -> usize {
+        match self {
+            End::Left => list.as_ref().first_bytes_max(),
+            End::Right => list.as_ref().last_bytes_max(),
         }
     }
 
@@ -213,6 +221,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 2,
         run: Run::Data(ends::llen),
         summary: "Returns the length of a list.",
         ..BASE
@@ -248,6 +257,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
+        constant: 2,
         run: Run::Data(ends::lpop),
         complexity: "O(N) where N is the number of elements popped.",
         summary: "Removes the first elements of a list and returns them.",
@@ -270,6 +280,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
+        constant: FEW,
         run: Run::Data(ends::lpush),
         complexity: "O(1) for each element added, so O(N) to add N elements.",
         summary: "Puts elements in front of a list, which is created if it doesn't exist.",
@@ -281,6 +292,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
+        constant: FEW,
         run: Run::Data(ends::lpushx),
         since: "2.2.0",
         complexity: "O(1) for each element added, so O(N) to add N elements.",
@@ -340,6 +352,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
+        constant: 2,
         run: Run::Data(ends::rpop),
         complexity: "O(N) where N is the number of elements popped.",
         summary: "Removes the last elements of a list and returns them.",
@@ -363,6 +376,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
+        constant: FEW,
         run: Run::Data(ends::rpush),
         complexity: "O(1) for each element added, so O(N) to add N elements.",
         summary: "Appends elements to a list, which is created if it doesn't exist.",
@@ -374,6 +388,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
+        constant: FEW,
         run: Run::Data(ends::rpushx),
         since: "2.2.0",
         complexity: "O(1) for each element added, so O(N) to add N elements.",

@@ -7,7 +7,7 @@ mod sample;
 use ballast_protocol::Reply;
 use ballast_storage::types::Element;
 
-use super::table::{Access, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
+use super::table::{Access, Definition, FEW, Group, KeySpec, ONE, REST, Run, TWO, flag};
 
 const BASE: Definition = Definition { group: Group::Set, keys: ONE, arity: -3, ..Definition::BASE };
 
@@ -26,6 +26,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key member [member ...]",
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
+        constant: FEW,
         run: Run::Data(members::sadd),
         complexity: "O(1) for each member added, so O(N) to add N members.",
         summary: "Adds members to a set, which is created if it doesn't exist.",
@@ -37,6 +38,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 2,
         run: Run::Data(members::scard),
         summary: "Returns the number of members of a set.",
         ..BASE
@@ -107,6 +109,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 3,
         run: Run::Data(members::sismember),
         summary: "Tells whether a set has a member.",
         ..BASE
@@ -126,6 +129,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "smismember",
         syntax: "key member [member ...]",
         flags: flag::READONLY | flag::FAST,
+        constant: FEW,
         run: Run::Data(members::smismember),
         since: "6.2.0",
         complexity: "O(N) where N is the number of members asked for.",
@@ -139,6 +143,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         keys: TWO,
         access: &[Access::to("RW access delete"), Access::to("RW insert")],
+        constant: 4,
         run: Run::Data(members::smove),
         summary: "Moves a member from one set to another.",
         ..BASE
@@ -149,6 +154,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
+        constant: 2,
         run: Run::Data(sample::spop),
         tips: &["nondeterministic_output"],
         complexity: "O(1) without a count, otherwise O(N) where N is the count.",
@@ -171,6 +177,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key member [member ...]",
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
+        constant: FEW,
         run: Run::Data(members::srem),
         complexity: "O(N) where N is the number of members to remove.",
         summary: "Removes members from a set, and the set with its last member.",

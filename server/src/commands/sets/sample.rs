@@ -8,8 +8,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::write_member;
 use crate::commands::arguments::{Companion, Sample, write_repeated};
-use crate::commands::context::Data;
+use crate::commands::context::{Data, SHORT_BYTES_MAX};
 use crate::commands::table::CommandResult;
+use crate::engine::write::Located;
 
 pub(super) fn spop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let key = cx.key(1)?;
@@ -17,15 +18,7 @@ pub(super) fn spop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
         return Err(CommandError::Syntax);
     }
     let Some(count) = args.get(2) else {
-        let random = cx.random();
-        let mut write = cx.write(key);
-        let popped = write.set(Create::OnlyExisting, |set, _| set.pop_random(random))?.flatten();
-        write.changed_if(popped.is_some(), "spop");
-        match popped {
-            Some(member) => reply.bulk(&member),
-            None => reply.null(),
-        }
-        return Ok(());
+        return pop_one(cx, key, reply);
     };
     let count = parse_i64(count)
         .and_then(|count| usize::try_from(count).ok())
@@ -39,6 +32,31 @@ pub(super) fn spop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     write.changed_if(!popped.is_empty(), "spop");
     reply.set(popped.len());
     popped.iter().for_each(|member| reply.bulk(member));
+    Ok(())
+}
+
+/// Pops one member.
+fn pop_one(cx: &mut Data<'_>, key: Located<'_>, reply: &mut Reply) -> CommandResult {
+    let random = cx.random();
+    let mut bytes_max = SHORT_BYTES_MAX;
+    let popped = loop {
+        let mut write = cx.write(key);
+        let popped = write.set(Create::OnlyExisting, |set, _| {
+            set.pop_random_if(random, |m| m.len() <= bytes_max)
+        })?;
+        let is_long = popped == Some(None);
+        let member = popped.flatten();
+        write.changed_if(member.is_some(), "spop");
+        if !is_long || bytes_max == usize::MAX {
+            break member;
+        }
+        cx.begin_long(0, 0)?;
+        bytes_max = usize::MAX;
+    };
+    match popped {
+        Some(member) => reply.bulk(&member),
+        None => reply.null(),
+    }
     Ok(())
 }
 

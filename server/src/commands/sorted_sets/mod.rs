@@ -13,7 +13,7 @@ use ballast_storage::Collection;
 use ballast_storage::types::{Element, ZSet};
 
 use super::context::Data;
-use super::table::{Access, Definition, Group, KeySpec, ONE, Run, TWO, flag};
+use super::table::{Access, Definition, FEW, Group, KeySpec, ONE, Run, TWO, flag};
 use crate::engine::write::Located;
 
 const BASE: Definition = Definition { group: Group::SortedSet, keys: ONE, ..Definition::BASE };
@@ -68,6 +68,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
+        constant: FEW,
         run: Run::Data(members::zadd),
         since: "1.2.0",
         complexity: "O(log(N)) for each member added, N being the number of members",
@@ -80,6 +81,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 2,
         run: Run::Data(members::zcard),
         since: "1.2.0",
         summary: "Counts the members of a sorted set.",
@@ -90,6 +92,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key min:double max:double",
         arity: 4,
         flags: flag::READONLY | flag::FAST,
+        constant: 4,
         run: Run::Data(ranges::zcount),
         since: "2.0.0",
         complexity: "O(log(N)) with N being the number of members",
@@ -129,6 +132,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 4,
         run: Run::Data(members::zincrby),
         since: "1.2.0",
         complexity: "O(log(N)) with N being the number of members",
@@ -181,6 +185,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key min max",
         arity: 4,
         flags: flag::READONLY | flag::FAST,
+        constant: 4,
         run: Run::Data(ranges::zlexcount),
         since: "2.8.9",
         complexity: "O(log(N)) with N being the number of members",
@@ -207,6 +212,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key member [member ...]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
+        constant: FEW,
         run: Run::Data(members::zmscore),
         since: "6.2.0",
         complexity: "O(N) with N being the number of members asked for",
@@ -219,6 +225,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
+        constant: 2,
         run: Run::Data(pop::zpopmax),
         since: "5.0.0",
         complexity: "O(log(N)*M) with N being the number of members and M those popped",
@@ -231,6 +238,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
+        constant: 2,
         run: Run::Data(pop::zpopmin),
         since: "5.0.0",
         complexity: "O(log(N)*M) with N being the number of members and M those popped",
@@ -301,6 +309,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key member [WITHSCORE]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
+        constant: 4,
         run: Run::Data(members::zrank),
         since: "2.0.0",
         complexity: "O(log(N))",
@@ -313,6 +322,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -3,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
+        constant: FEW,
         run: Run::Data(members::zrem),
         since: "1.2.0",
         complexity: "O(M*log(N)) with N being the number of members and M those removed",
@@ -396,6 +406,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key member [WITHSCORE]",
         arity: -3,
         flags: flag::READONLY | flag::FAST,
+        constant: 4,
         run: Run::Data(members::zrevrank),
         since: "2.0.0",
         complexity: "O(log(N))",
@@ -419,6 +430,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key member",
         arity: 3,
         flags: flag::READONLY | flag::FAST,
+        constant: 3,
         run: Run::Data(members::zscore),
         since: "1.2.0",
         summary: "Returns the score of a member of a sorted set.",

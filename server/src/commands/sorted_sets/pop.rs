@@ -1,11 +1,11 @@
 //! Taking the members with the lowest or highest scores, also waiting for them.
 
 use ballast_protocol::{Args, CommandError, Protocol, Reply};
-use ballast_storage::types::{Order, ZSet};
-use ballast_storage::{Create, Kind};
+use ballast_storage::types::{Order, ZSet, ZSetRef};
+use ballast_storage::{Create, Kind, Value};
 
 use super::arguments::{at_least_one, count, timeout_ms};
-use crate::commands::context::Data;
+use crate::commands::context::{Data, SHORT_BYTES_MAX};
 use crate::commands::table::CommandResult;
 use crate::engine::waiters::OnTimeout;
 use crate::engine::write::Located;
@@ -31,6 +31,14 @@ impl End {
             b"min" => Some(End::Min),
             b"max" => Some(End::Max),
             _ => None,
+        }
+    }
+
+    /// What the member at this end has at most, in bytes.
+    fn member_bytes_max(self, zset: ZSetRef<'_>) -> usize {
+        match self {
+            End::Min => zset.first_bytes_max(),
+            End::Max => zset.last_bytes_max(),
         }
     }
 
@@ -70,6 +78,12 @@ fn pop(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) -> Comman
     let wanted = args.get(2).map(count).transpose()?;
     let key = cx.key(1)?;
     let nested = wanted.is_some() && reply.protocol() == Protocol::Resp3;
+    if wanted.is_none()
+        && let Some(Value::ZSet(zset)) = cx.peek(key)
+        && end.member_bytes_max(zset) > SHORT_BYTES_MAX
+    {
+        cx.begin_long(0, 0)?;
+    }
     let mut write = cx.write(key);
     let popped = write.zset(Create::OnlyExisting, |zset, _| {
         let taken = wanted.unwrap_or(1).min(zset.len());

@@ -11,8 +11,11 @@ use std::ops::Range;
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::{STRING_MAX, Value};
 
-use super::context::Data;
-use super::table::{Access, CommandResult, Definition, Group, KeySpec, ONE, REST, Run, TWO, flag};
+use super::context::{Data, SHORT_BYTES_MAX};
+use super::table::{
+    Access, CommandResult, Definition, FEW, Group, KeySpec, ONE, REST, Run, TWO, flag,
+};
+use crate::engine::write::Located;
 
 /// Keys and values in turn.
 const PAIRS: KeySpec = KeySpec::Range { first: 1, last: -1, step: 2 };
@@ -26,6 +29,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
+        constant: 3,
         run: Run::Data(ranges::append),
         since: "2.0.0",
         complexity: "O(1), amortised over the growth of the value",
@@ -38,6 +42,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 2,
         run: Run::Data(numbers::decr),
         summary: "Subtracts one from an integer; a missing key counts as 0.",
         ..BASE
@@ -48,6 +53,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 3,
         run: Run::Data(numbers::decrby),
         summary: "Subtracts a number from an integer; a missing key counts as 0.",
         ..BASE
@@ -57,6 +63,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key",
         arity: 2,
         flags: flag::READONLY | flag::FAST,
+        constant: 2,
         run: Run::Data(get),
         summary: "Returns the string at a key.",
         ..BASE
@@ -67,6 +74,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
+        constant: 2,
         run: Run::Data(getdel),
         since: "6.2.0",
         summary: "Returns the string at a key and deletes the key.",
@@ -79,6 +87,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access update").noted("UPDATE, as it may change the expiry")],
+        constant: 4,
         run: Run::Data(set::getex),
         since: "6.2.0",
         summary: "Returns the string at a key and changes when the key expires.",
@@ -101,6 +110,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 3,
         run: Run::Data(set::getset),
         summary: "Returns the string at a key and sets another.",
         ..BASE
@@ -111,6 +121,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 2,
         run: Run::Data(numbers::incr),
         summary: "Adds one to an integer; a missing key counts as 0.",
         ..BASE
@@ -121,6 +132,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 3,
         run: Run::Data(numbers::incrby),
         summary: "Adds a number to an integer; a missing key counts as 0.",
         ..BASE
@@ -131,6 +143,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
+        constant: 3,
         run: Run::Data(numbers::incrbyfloat),
         since: "2.6.0",
         summary: "Adds to a floating-point number; a missing key counts as 0.",
@@ -154,6 +167,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -2,
         flags: flag::READONLY | flag::FAST,
         keys: REST,
+        constant: FEW,
         run: Run::Data(multiple::mget),
         tips: &["request_policy:multi_shard"],
         complexity: "O(N) in the number of keys",
@@ -194,6 +208,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("OW update")],
+        constant: 4,
         run: Run::Data(set::psetex),
         since: "2.6.0",
         summary: "Sets a key to a string that expires after so many milliseconds.",
@@ -204,9 +219,10 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds \
                  | PXAT unix-time-milliseconds | KEEPTTL]",
         arity: -3,
-        flags: flag::WRITE | flag::DENYOOM | flag::SAMPLED,
+        flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW access update variable_flags")
             .noted("RW and ACCESS due to the optional `GET` argument")],
+        constant: 7,
         run: Run::Data(set::set),
         summary: "Sets a key to a string, whatever it held before.",
         ..BASE
@@ -217,6 +233,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("OW update")],
+        constant: 4,
         run: Run::Data(set::setex),
         since: "2.0.0",
         summary: "Sets a key to a string that expires after so many seconds.",
@@ -228,6 +245,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 3,
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("OW insert")],
+        constant: 3,
         run: Run::Data(set::setnx),
         summary: "Sets a key to a string, if the key does not exist.",
         ..BASE
@@ -250,6 +268,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 2,
         flags: flag::READONLY | flag::FAST,
         access: &[Access::to("RO")],
+        constant: 2,
         run: Run::Data(ranges::strlen),
         since: "2.2.0",
         summary: "Returns the length of the string at a key.",
@@ -269,24 +288,48 @@ pub(crate) static COMMANDS: &[Definition] = &[
 
 #[inline]
 fn get(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    match cx.read_inline(cx.key(1)?) {
-        Some(Value::Str(text)) => {
+    let key = cx.key(1)?;
+    match cx.read_inline(key) {
+        Some(Value::Str(text)) if text.len() <= SHORT_BYTES_MAX => {
             reply.bulk(text);
-            Ok(())
+            return Ok(());
         }
-        other => write_string(reply, other),
+        Some(Value::Str(_)) => {}
+        other => return write_string(reply, other),
     }
+    cx.begin_long(1, 0)?;
+    write_string(reply, cx.seen(key))
 }
 
 fn getdel(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
     let key = cx.key(1)?;
-    let found = cx.read(key);
-    let exists = found.is_some();
-    write_string(reply, found)?;
-    if exists {
+    if read_string(cx, key, reply)? {
         cx.write(key).remove("del");
     }
     Ok(())
+}
+
+/// Replies with the string that a key holds, or null if there is no key; whether there is. Before
+/// that, nothing has been changed.
+fn read_string(
+    cx: &mut Data<'_>,
+    key: Located<'_>,
+    reply: &mut Reply,
+) -> Result<bool, CommandError> {
+    let found = cx.read(key);
+    let exists = found.is_some();
+    if !is_long(found) {
+        write_string(reply, found)?;
+        return Ok(exists);
+    }
+    cx.begin_long(1, 0)?;
+    write_string(reply, cx.seen(key))?;
+    Ok(true)
+}
+
+/// Whether this is a string that takes long to be copied.
+fn is_long(value: Option<Value<'_>>) -> bool {
+    matches!(value, Some(Value::Str(text)) if text.len() > SHORT_BYTES_MAX)
 }
 
 /// Replies with the string that a key holds, or null if there is no key.

@@ -3,15 +3,25 @@
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::Value;
 
+use super::{is_long, write_string};
 use crate::commands::context::Data;
 use crate::commands::many_keys::ManyKeys;
 use crate::commands::table::CommandResult;
 
 pub(super) fn mget(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     reply.array(args.len() - 1);
+    let (mut hits, mut misses) = (0, 0);
     let mut keys = ManyKeys::new(args, 1);
     while let Some(key) = keys.next(cx)? {
-        match cx.read(key.located) {
+        let value = cx.read(key.located);
+        hits += u64::from(value.is_some());
+        misses += u64::from(value.is_none());
+        if is_long(value) {
+            cx.begin_long(hits, misses)?;
+            write_string(reply, cx.seen(key.located))?;
+            continue;
+        }
+        match value {
             Some(Value::Str(text)) => reply.bulk(text),
             Some(Value::Int(number)) => reply.bulk_integer(number),
             _ => reply.null(),

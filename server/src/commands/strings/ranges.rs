@@ -6,13 +6,17 @@ use ballast_storage::Value;
 use ballast_storage::types::Element;
 
 use super::{check_length, clipped, reversed, text_of};
-use crate::commands::context::Data;
+use crate::commands::context::{Data, SHORT_BYTES_MAX};
 use crate::commands::table::CommandResult;
 
 pub(super) fn append(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let (key, tail) = (cx.key(1)?, args.at(2));
     let len = len_of(cx.peek(key))?.unwrap_or(0);
     check_length(cx, len, tail.len())?;
+    if len > SHORT_BYTES_MAX {
+        // It is copied whenever its block is full.
+        cx.begin_long(0, 0)?;
+    }
     let mut write = cx.write(key);
     let len = write.append(tail)?;
     write.changed("append");

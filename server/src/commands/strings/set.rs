@@ -2,7 +2,7 @@
 
 use ballast_protocol::{Args, CommandError, Reply, number};
 
-use super::write_string;
+use super::read_string;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
@@ -25,7 +25,7 @@ fn set_with_options(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     let mut expiry = options.lifetime.expiry_ms(cx)?;
     let key = cx.key(1)?;
     if options.get {
-        write_string(reply, cx.read(key))?;
+        read_string(cx, key, reply)?;
     }
     let refused = match options.condition {
         None => false,
@@ -82,7 +82,7 @@ fn set_for(cx: &mut Data<'_>, unit: Unit, args: Args<'_>, reply: &mut Reply) -> 
 
 pub(super) fn getset(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let key = cx.key(1)?;
-    write_string(reply, cx.read(key))?;
+    read_string(cx, key, reply)?;
     let mut write = cx.write(key);
     write.set_string(args.at(2), None);
     write.changed("set");
@@ -99,10 +99,7 @@ pub(super) fn getex(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
         return Err(CommandError::Syntax);
     }
     let key = cx.key(1)?;
-    let found = cx.read(key);
-    let exists = found.is_some();
-    write_string(reply, found)?;
-    if !exists {
+    if !read_string(cx, key, reply)? {
         return Ok(());
     }
     match (lifetime, lifetime.expiry_ms(cx)?) {
