@@ -213,7 +213,7 @@ impl ShardState {
         hold: Box<Hold>,
     ) -> Result<Step<Box<Slot>, Purpose>, Box<Hold>> {
         // What it has missed may be in a mailbox, this thread's own one too: only by mail does it
-        // come behind that. And what serves a blocked client does not go on while others are served.
+        // come behind that. What serves a blocked client does not go on while others are served.
         let goes_by_mail = hold.restarts > 0 || matches!(hold.purpose, Purpose::Serve(_));
         if of == self.id || hold.origin != self.id || goes_by_mail {
             return Err(hold);
