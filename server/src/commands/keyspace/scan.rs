@@ -85,8 +85,10 @@ pub(crate) fn write_scan(next: u64, len: usize, found: Reply, reply: &mut Reply)
     reply.append(found);
 }
 
-/// Parses a cursor as C's `strtoul` does, as Redis: nothing is 0, and there may be a sign.
+/// Parses a cursor as C's `strtoul` does, as Redis: nothing is 0, there may be a sign, and a NUL
+/// is the end.
 pub(crate) fn scan_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text {
         [] => return Ok(0),
         [sign @ (b'+' | b'-'), digits @ ..] => (*sign == b'-', digits),
