@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use ballast_tests::fuzz::{Company, Differential, Fault, Stress};
 
+/// A crowd comes after so many turns of the others.
+const TURNS: usize = 10;
 /// Faults that begin alike are printed once.
 const ALIKE_CHARS: usize = 60;
 
@@ -28,10 +30,10 @@ fn main() -> io::Result<ExitCode> {
         let mut differential = Differential::start(seed, shards)?;
         let mut stress = Stress::start(seed, shards)?;
         while Instant::now() < end {
-            for _ in 0..10 {
+            for _ in 0..TURNS {
                 found.add(differential.round()?);
+                found.add(stress.round(Company::Alone)?);
             }
-            found.add(stress.round(Company::Alone)?);
             found.add(stress.round(Company::Crowd)?);
         }
         println!(

@@ -1,6 +1,7 @@
 //! The same commands to Ballast and to `redis-server`, in lockstep.
 
 use std::io;
+use std::time::Duration;
 
 use rand::RngExt;
 
@@ -16,6 +17,8 @@ use crate::support::{Client, Kind, Process, Reply, Target};
 const ROUND: usize = 400;
 /// Commands in one write in every other round.
 const PIPELINED: usize = 8;
+/// Nothing that is sent waits for longer than a fraction of this.
+const REPLY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The part of the steps that are hand-overs.
 const HAND_OVERS: f64 = 0.1;
 
@@ -44,7 +47,8 @@ impl Differential {
     /// When one does not start or answer.
     pub fn start(seed: u64, shards: usize) -> io::Result<Differential> {
         let args = ["--enable-debug-command", "yes"];
-        let redis = Process::start(&Kind::Redis, &args)?;
+        // It looks for waits that are over so often only.
+        let redis = Process::start(&Kind::Redis, &[&args[..], &["--hz", "500"]].concat())?;
         let ballast = Process::start(&Kind::Ballast { shards }, &args)?;
         let mut client = ballast.connect()?;
         let theirs = commands(&mut redis.connect()?)?;
@@ -82,6 +86,7 @@ impl Differential {
         }
         let Some(difference) = self.run(&steps, pipelined)? else { return Ok(None) };
         let (name, mut what) = (difference.name, difference.what);
+        eprintln!("{name} differs, looking for the fewest commands that lead to it:\n{what}");
         steps.truncate(difference.steps);
         let shrunk = shrink(&steps, |fewer| {
             let found = self.run(fewer, pipelined).ok().flatten();
@@ -100,6 +105,7 @@ impl Differential {
         let mut pair = [self.redis.connect()?, self.ballast.connect()?];
         let mut moving = self.ballast.connect()?;
         for client in &mut pair {
+            client.wait_at_most(REPLY_WAIT_MAX)?;
             client.call(&["FLUSHALL"])?;
         }
         let mut comparison = Comparison::default();
@@ -154,7 +160,17 @@ fn replies(client: &mut Client, commands: &[Words]) -> Vec<Reply> {
     if let Err(error) = client.send_raw(&bytes) {
         return vec![missing(error); commands.len()];
     }
-    commands.iter().map(|_| client.read_reply().unwrap_or_else(missing)).collect()
+    let mut replies = Vec::with_capacity(commands.len());
+    while replies.len() < commands.len() {
+        match client.read_reply() {
+            Ok(reply) => replies.push(reply),
+            // Nor will the rest come.
+            Err(error) => {
+                replies.resize(commands.len(), missing(error));
+            }
+        }
+    }
+    replies
 }
 
 fn shown(redis: &Reply, ballast: &Reply) -> String {

@@ -22,7 +22,7 @@ const PIPELINED: usize = 16;
 /// Connections of a crowd.
 const CROWD: usize = 4;
 /// Hand-overs in one write of who disturbs a crowd.
-const HAND_OVERS: usize = 16;
+const HAND_OVERS: usize = 8;
 /// So often in a row no reply comes in time only if none will.
 const SILENCES_MAX: usize = 6;
 
@@ -80,6 +80,7 @@ impl Stress {
             _ => alone(&mut self.ballast, &bursts[0]),
         };
         let Some(what) = found else { return Ok(None) };
+        eprintln!("looking for the fewest commands that lead to this: {what}");
         self.ballast = server(self.shards)?;
         Ok(Some(self.fault(what, &bursts)))
     }
@@ -250,7 +251,7 @@ fn disturb(server: &Process, hand_overs: &HandOvers, seed: u64, working: &Atomic
                 let moves: Vec<Words> =
                     (0..HAND_OVERS).map(|_| hand_overs.draw(&mut random)).collect();
                 client.pipeline(&moves)?;
-                if random.random_bool(0.2) {
+                if random.random_bool(0.5) {
                     let words = interrupt(&mut client, &mut random)?;
                     client.call(&words)?;
                 }

@@ -30,6 +30,14 @@ impl Client {
         Ok(Client { stream, received: Vec::new() })
     }
 
+    /// Gives replies so long to come.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn wait_at_most(&mut self, wait: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(wait))
+    }
+
     /// Sends one command and waits for its reply.
     ///
     /// # Errors
