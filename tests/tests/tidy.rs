@@ -300,3 +300,23 @@ fn collect(directory: &Path, paths: &mut BTreeSet<PathBuf>) {
 fn none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
+
+#[test]
+fn the_walks_name_functions_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
+    let walks = text.split("\n## ").find(|section| section.starts_with("Five walks"));
+    let walks = walks.expect("a new reader's walks");
+    let mut named = 0;
+    for step in walks.split('`').filter(|word| word.contains(".rs::")) {
+        let (file, function) = step.split_once("::").expect("a file and a function");
+        let path = root().join("server/src").join(file);
+        let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let defines = ["(", "<"].map(|after| format!("fn {function}{after}"));
+        assert!(defines.iter().any(|define| source.contains(define)), "{step} is not there");
+        named += 1;
+    }
+    assert!(named > 20, "{named} functions are named");
+    for walk in walks.split("\n\n").filter(|part| part.contains("\n1. ")) {
+        assert!(walk.lines().count() <= 11, "a walk of more than ten lines:\n{walk}");
+    }
+}
