@@ -81,7 +81,8 @@ fn is_short(timeout: &[u8], company: Company) -> bool {
     match seconds {
         Some(0.0) => company == Company::Crowd,
         Some(seconds) => !(WAIT_MAX..WAIT_REFUSED).contains(&seconds),
-        None => true,
+        // Servers read hexadecimal numbers too.
+        None => !timeout.starts_with(b"0x"),
     }
 }
 
