@@ -59,6 +59,20 @@ pub(crate) enum Sample {
     Repeated(usize),
 }
 
+/// The number of one of `databases`, in Redis a C `int`.
+pub(crate) fn database(text: &[u8], databases: u32) -> Result<u8, CommandError> {
+    let number = parse_i64(text).ok_or(CommandError::NotInteger)?;
+    if i32::try_from(number).is_err() {
+        return Err(CommandError::other(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
+    u8::try_from(number)
+        .ok()
+        .filter(|number| u32::from(*number) < databases)
+        .ok_or(CommandError::InvalidDatabase)
+}
+
 /// What each chosen member is returned with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Companion {

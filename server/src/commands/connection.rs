@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ballast_protocol::{Args, CommandError, Protocol, Reply, number};
 
+use super::arguments::database;
 use super::context::{Data, SessionContext};
 use super::table::{CommandResult, Definition, Group, Run, flag};
 
@@ -171,16 +172,7 @@ fn waitaof(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResul
 }
 
 fn select(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let db = number::parse_i64(args.at(1)).ok_or(CommandError::NotInteger)?;
-    if i32::try_from(db).is_err() {
-        return Err(CommandError::other(
-            "ERR value is out of range, value must between -2147483648 and 2147483647",
-        ));
-    }
-    let db = u8::try_from(db).map_err(|_| CommandError::InvalidDatabase)?;
-    if u32::from(db) >= cx.shard.config.databases {
-        return Err(CommandError::InvalidDatabase);
-    }
+    let db = database(args.at(1), cx.shard.config.databases)?;
     cx.session.db = db;
     cx.session.client.db.store(db, Relaxed);
     reply.ok();

@@ -1,9 +1,9 @@
 //! Keys of any type: deleting, asking, renaming, copying.
 
-use ballast_protocol::number::parse_i64;
 use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::{Kind, Meta, OwnedValue};
 
+use super::arguments::database;
 use super::context::Data;
 use super::many_keys::ManyKeys;
 use super::table::{Access, CommandResult, Definition, FEW, ONE, REST, Run, TWO, flag};
@@ -283,7 +283,7 @@ fn renamenx(cx: &mut Data<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult 
 fn move_key(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let key = cx.key(1)?;
     let from = Place { db: cx.caller.db, key };
-    let to = Place { db: database(cx, args.at(2))?, key };
+    let to = Place { db: database(args.at(2), cx.config().databases)?, key };
     if from == to {
         return Err(CommandError::SameObject);
     }
@@ -308,7 +308,7 @@ fn copy(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
             replace = true;
         } else if word.eq_ignore_ascii_case(b"db") && at + 1 < args.len() {
             at += 1;
-            db = database(cx, args.at(at))?;
+            db = database(args.at(at), cx.config().databases)?;
         } else {
             return Err(CommandError::Syntax);
         }
@@ -336,13 +336,4 @@ fn copy(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     };
     reply.integer(i64::from(copied));
     Ok(())
-}
-
-/// The number of an existing database.
-fn database(cx: &Data<'_>, text: &[u8]) -> Result<u8, CommandError> {
-    let number = parse_i64(text).ok_or(CommandError::NotInteger)?;
-    u8::try_from(number)
-        .ok()
-        .filter(|number| u32::from(*number) < cx.config().databases)
-        .ok_or(CommandError::InvalidDatabase)
 }

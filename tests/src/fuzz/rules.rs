@@ -60,8 +60,10 @@ pub(super) fn rule(name: &str, words: &Words) -> Option<Rule> {
             Rule::Unordered
         }
         "srandmember" | "hrandfield" | "zrandmember" | "randomkey" | "scan" | "hscan" | "sscan"
-        | "zscan" | "dump" | "memory|usage" | "object|encoding" | "object|idletime" | "time"
-        | "lastsave" | "client|id" | "client|info" | "hello" => Rule::Shape,
+        | "zscan" | "dump" | "memory|usage" | "object|encoding" | "object|idletime"
+        | "object|refcount" | "time" | "lastsave" | "client|id" | "client|info" | "hello" => {
+            Rule::Shape
+        }
         "ttl" | "pttl" | "expiretime" | "pexpiretime" => Rule::Near,
         // What expires meanwhile, or has when it is set, is there or not by chance.
         "set" | "getex" | "psetex" | "pexpire" | "restore" if is_soon(words) => return None,
@@ -73,7 +75,7 @@ pub(super) fn rule(name: &str, words: &Words) -> Option<Rule> {
         | "client|getredir"
         | "client|trackinginfo"
         | "client|caching" => Rule::Exact,
-        "object|freq" | "object|refcount" => Rule::Exact,
+        "object|freq" => Rule::Exact,
         // Redis 7.0 has no WITHSCORE, and wants one word more to get the keys of.
         "zrank" | "zrevrank" if words.len() > 3 => return None,
         "command|getkeys" if words.len() < 4 => return None,
@@ -124,13 +126,9 @@ pub(super) const KNOWN: &[Known] = &[
         ballast: "(error)",
         reason: "Redis 7.0 reads the arguments only if there is a key, Redis 7.2 always",
     },
-    Known {
-        command: "object|refcount",
-        redis: "(integer) 1",
-        ballast: "(integer) 2147483647",
-        reason: "said of each small integer; in Redis COPY makes one that is not shared",
-    },
     Known { command: "bitcount", redis: "(integer)", ballast: "(error)", reason: "as BITPOS" },
+    Known { command: "bitcount", redis: "(error) W", ballast: "(error)", reason: "as BITPOS" },
+    Known { command: "bitpos", redis: "(error) W", ballast: "(error)", reason: "as BITPOS" },
 ];
 
 /// Whether the replies are as equal as the rule says, or the difference is known.
