@@ -12,6 +12,8 @@ use crate::request::ProtocolError;
 
 /// Bytes of a client's own words that an error repeats.
 const REPEATED_BYTES_MAX: usize = 128;
+/// Bytes of a word that is no command's name, of which Redis repeats all.
+const WORD_BYTES_MAX: usize = 1024;
 
 /// The error reply of a command. `Display` is the whole text, its code first.
 ///
@@ -163,8 +165,18 @@ pub enum CommandError {
     ClusterDisabled,
     /// The bytes of the request; the connection is closed afterwards.
     Protocol(ProtocolError),
+    /// A text that repeats a word of the client, byte for byte.
+    Repeating(Box<Repeating>),
     /// Anything else: the whole text, code included.
     Other(Cow<'static, str>),
+}
+
+/// What [`CommandError::repeating`] is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeating {
+    before: &'static str,
+    word: Box<[u8]>,
+    after: &'static str,
 }
 
 impl CommandError {
@@ -195,6 +207,14 @@ impl CommandError {
             command: command.to_ascii_uppercase().into(),
             name: shortened(name, REPEATED_BYTES_MAX).into(),
         }
+    }
+
+    /// An error whose text has a word that the client sent between `before`, with the code, and
+    /// `after`. As in Redis, a NUL ends the word.
+    #[cold]
+    pub fn repeating(before: &'static str, word: &[u8], after: &'static str) -> Self {
+        let word = shortened(word, WORD_BYTES_MAX).into();
+        Self::Repeating(Box::new(Repeating { before, word, after }))
     }
 
     /// An error with a text of its own, code included.
@@ -231,6 +251,11 @@ impl CommandError {
                 buf.extend_from_slice(b"'. Try ");
                 buf.extend_from_slice(command.as_bytes());
                 buf.extend_from_slice(b" HELP.");
+            }
+            Self::Repeating(text) => {
+                buf.extend_from_slice(text.before.as_bytes());
+                buf.extend_from_slice(&text.word);
+                buf.extend_from_slice(text.after.as_bytes());
             }
             _ => match self.fixed_text() {
                 Some(text) => buf.extend_from_slice(text.as_bytes()),
@@ -332,7 +357,7 @@ impl fmt::Display for CommandError {
             Self::WrongArity(command) => {
                 write!(f, "ERR wrong number of arguments for '{command}' command")
             }
-            Self::UnknownCommand { .. } | Self::UnknownSubcommand { .. } => {
+            Self::UnknownCommand { .. } | Self::UnknownSubcommand { .. } | Self::Repeating(_) => {
                 let mut text = Vec::new();
                 self.write_to(&mut text);
                 f.write_str(&String::from_utf8_lossy(&text))
@@ -418,6 +443,11 @@ mod tests {
         text.clear();
         error.write_to(&mut text);
         assert_eq!(text, b"ERR unknown subcommand 'x\xff'. Try OBJECT HELP.");
+        let error = CommandError::repeating("ERR Unsupported option ", b"\xfe\xff\0x", "!");
+        text.clear();
+        error.write_to(&mut text);
+        assert_eq!(text, b"ERR Unsupported option \xfe\xff!");
+        assert_eq!(error.code(), "ERR");
     }
 
     #[test]

@@ -219,8 +219,7 @@ fn setinfo(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Co
     } else if option.eq_ignore_ascii_case(b"lib-ver") {
         labels.lib_version = checked_label(args.at(3), "lib-ver")?;
     } else {
-        let shown = String::from_utf8_lossy(option);
-        return Err(CommandError::other(format!("ERR Unrecognized option '{shown}'")));
+        return Err(CommandError::repeating("ERR Unrecognized option '", option, "'"));
     }
     reply.ok();
     Ok(())
@@ -289,8 +288,7 @@ fn client_type(name: &[u8]) -> Result<Type, CommandError> {
     } else if known.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())) {
         Ok(Type::Other)
     } else {
-        let shown = String::from_utf8_lossy(name);
-        Err(CommandError::other(format!("ERR Unknown client type '{shown}'")))
+        Err(CommandError::repeating("ERR Unknown client type '", name, "'"))
     }
 }
 
@@ -387,9 +385,7 @@ impl Filter {
                 filter.other_type = client_type(value)? == Type::Other;
             } else if option.eq_ignore_ascii_case(b"user") {
                 if value != b"default" {
-                    let shown = String::from_utf8_lossy(value);
-                    let text = format!("ERR No such user '{shown}'");
-                    return Err(CommandError::other(text));
+                    return Err(CommandError::repeating("ERR No such user '", value, "'"));
                 }
             } else if option.eq_ignore_ascii_case(b"maxage") {
                 filter.max_age_s = Some(number::parse_i64(value).ok_or(CommandError::NotInteger)?);

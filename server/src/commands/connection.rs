@@ -236,23 +236,18 @@ fn hello(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
         };
     }
     let mut name = None;
-    let mut login = None;
     let mut at = 2;
     while let Some(option) = args.get(at) {
         if option.eq_ignore_ascii_case(b"auth") && at + 2 < args.len() {
-            login = Some((args.at(at + 1), args.at(at + 2)));
+            // Before the rest is read, as in Redis.
+            authenticate(cx, args.at(at + 1), args.at(at + 2))?;
             at += 3;
         } else if option.eq_ignore_ascii_case(b"setname") && at + 1 < args.len() {
             name = Some(super::client::checked_label(args.at(at + 1), "Client names")?);
             at += 2;
         } else {
-            let shown = String::from_utf8_lossy(option);
-            let text = format!("ERR Syntax error in HELLO option '{shown}'");
-            return Err(CommandError::other(text));
+            return Err(CommandError::repeating("ERR Syntax error in HELLO option '", option, "'"));
         }
-    }
-    if let Some((user, password)) = login {
-        authenticate(cx, user, password)?;
     }
     if !cx.session.authenticated {
         return Err(CommandError::other(

@@ -163,10 +163,7 @@ impl Conditions {
                 b"xx" => conditions.only_present = true,
                 b"gt" => conditions.only_later = true,
                 b"lt" => conditions.only_earlier = true,
-                _ => {
-                    let word = String::from_utf8_lossy(word);
-                    return Err(CommandError::other(format!("ERR Unsupported option {word}")));
-                }
+                _ => return Err(CommandError::repeating("ERR Unsupported option ", word, "")),
             }
         }
         let Conditions { only_absent, only_present, only_later, only_earlier } = conditions;

@@ -78,7 +78,11 @@ pub(super) fn rule(name: &str, words: &Words) -> Option<Rule> {
         "object|freq" => Rule::Exact,
         // Redis 7.0 has no WITHSCORE, and wants one word more to get the keys of.
         "zrank" | "zrevrank" if words.len() > 3 => return None,
-        "command|getkeys" if words.len() < 4 => return None,
+        "command|getkeys"
+            if words.len() < 4 || words[2].to_ascii_lowercase().ends_with(b"rank") =>
+        {
+            return None;
+        }
         "command|getkeys" => Rule::Exact,
         _ if name.contains('|') => return None,
         _ => Rule::Exact,

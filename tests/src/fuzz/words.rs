@@ -58,7 +58,8 @@ const ODD: &[&[u8]] = &[
     b"1e308",
     b"-1e308",
     b"1e400",
-    b"5e-324",
+    // Smaller ones have Redis find numbers in a later SORT out of range.
+    b"2.3e-308",
     b"9223372036854775807",
     b"-9223372036854775808",
     b"9223372036854775808",
@@ -272,7 +273,7 @@ fn score(random: &mut StdRng) -> String {
         0 => "inf".to_owned(),
         1 => "-inf".to_owned(),
         2 => format!("{}e{}", random.random_range(1..9), random.random_range(-20..20)),
-        3 => ["-0", "1e308", "-1e308", "5e-324", "0.1", "3.0"]
+        3 => ["-0", "1e308", "-1e308", "2.3e-308", "0.1", "3.0"]
             .choose(random)
             .map_or_else(String::new, |text| (*text).to_owned()),
         4 | 5 => format!("{}.{}", random.random_range(-9..9), random.random_range(0..999)),

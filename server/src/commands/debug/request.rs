@@ -102,11 +102,11 @@ impl Request {
 }
 
 fn unknown(name: &[u8]) -> CommandError {
-    let name = &name[..name.len().min(128)];
-    CommandError::other(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-        String::from_utf8_lossy(name)
-    ))
+    CommandError::repeating(
+        "ERR unknown subcommand or wrong number of arguments for '",
+        &name[..name.len().min(128)],
+        "'. Try DEBUG HELP.",
+    )
 }
 
 /// As C's `strtod`: what is no number is 0.
