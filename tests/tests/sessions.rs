@@ -197,3 +197,17 @@ fn the_client_list_says_what_ran_last() {
     other.pipeline(&[vec!["SET", "a", "1"], vec!["SET", "b", "1"], vec!["INCR", "a"]]).unwrap();
     assert_eq!(listed(), "incr");
 }
+
+#[test]
+fn what_names_no_subcommand_counts_for_no_command() {
+    let server = start();
+    let mut client = server.connect().unwrap();
+    for command in ["CONFIG NOSUCH", "CLIENT NOSUCH x", "OBJECT"] {
+        assert!(matches!(call(&mut client, command), Reply::Error(_)), "{command}");
+    }
+    let statistics = info(&mut client, "commandstats");
+    assert!(!statistics.contains("cmdstat_config"), "{statistics}");
+    assert!(!statistics.contains("cmdstat_client"), "{statistics}");
+    let counted = "cmdstat_object:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1";
+    assert!(statistics.contains(counted), "{statistics}");
+}

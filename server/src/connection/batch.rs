@@ -221,7 +221,11 @@ fn step(
     let command = match state.find_command(args.at(0)) {
         Some(command) => match refine(command, args) {
             Ok(command) => command,
-            Err(error) => return refuse(state, session, group, Some(command), &error, reply),
+            Err(error) => {
+                // As Redis: what names no subcommand counts for no command.
+                let command = (args.len() == 1).then_some(command);
+                return refuse(state, session, group, command, &error, reply);
+            }
         },
         None => return unknown(state, session, group, args, reply),
     };
