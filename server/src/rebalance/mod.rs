@@ -41,7 +41,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             return;
         }
         coordinator.desk.collector_bytes = coordinator.collector.heap_bytes();
-        coordinator.shared.overheads.set_balancer(coordinator.desk.heap_bytes());
         coordinator.observe(&snapshot).await;
         coordinator.relieve(&snapshot).await;
     }
@@ -103,6 +102,7 @@ impl Coordinator {
     }
 
     fn tell(&self) {
+        self.shared.overheads.set_balancer(self.desk.heap_bytes());
         self.shared.balance.publish(self.desk.tell(clocks(&self.shared)));
     }
 
