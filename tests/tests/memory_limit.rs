@@ -364,3 +364,17 @@ fn any_write(random: &mut StdRng, written: &mut u64) -> Vec<Vec<u8>> {
         _ => words(&["SET", &a, &value, "EX", "5000"]),
     }
 }
+
+#[test]
+fn what_a_client_sends_leaves_no_lease_that_was_given_before() {
+    let mut node = Node::start(2, 64 * MIB, "noeviction");
+    let half = "x".repeat(1 << 20);
+    for number in 0..50 {
+        assert!(!is_oom(&node.call(&["SET", &format!("key:{number}"), &half])));
+    }
+    let mut other = node.server.connect().expect("connected");
+    let request = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$30000000\r\n{}", "y".repeat(20 << 20));
+    other.send_raw(request.as_bytes()).expect("sent");
+    wait_until("received", || node.info("memory", "mem_clients_normal") > 20 * MIB);
+    assert!(is_oom(&node.call(&["SET", "small", "value"])), "its shard had a lease");
+}

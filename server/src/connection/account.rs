@@ -12,6 +12,9 @@ use crate::commands::session::Queued;
 use crate::node::clients::CLIENT_BYTES;
 use crate::shard::buffers::READ_BYTES;
 
+/// A connection that grows by no more leaves the leases as they are.
+const UNNOTICED_BYTES_MAX: u64 = 16 << 10;
+
 impl Connection {
     /// Counts what it keeps now, with everything received so far in its place.
     pub(super) fn account(&mut self) {
@@ -50,5 +53,9 @@ impl Connection {
     fn publish(&self, bytes: u64) {
         let before = self.session.client.bytes.swap(bytes, Relaxed);
         self.shard.counters.clients_bytes.add(bytes.wrapping_sub(before));
+        if bytes > before + UNNOTICED_BYTES_MAX {
+            // Leases were given for what was left before.
+            self.shard.shared.leases.end_all();
+        }
     }
 }
