@@ -438,3 +438,25 @@ fn a_client_that_must_not_be_evicted_stays() {
     };
     assert!(is_closed, "{read:?}");
 }
+
+#[test]
+fn long_commands_for_another_shard_arrive_whole() {
+    let server = InProcess::start(Server::builder().directive("shards", "2"));
+    let mut client = server.connect().expect("connected");
+    let long = |number: u8| vec![b'a' + number; 300_000];
+    for number in 0..8 {
+        let key = format!("key:{number}");
+        // Alone, behind another in one write, and before another.
+        for (before, after) in [(false, false), (true, false), (false, true)] {
+            let mut commands: Vec<Vec<Vec<u8>>> = Vec::new();
+            commands.extend(before.then(|| vec![b"SET".to_vec(), b"other".to_vec(), long(9)]));
+            commands.push(vec![b"SET".to_vec(), key.clone().into_bytes(), long(number)]);
+            commands.extend(after.then(|| vec![b"PING".to_vec()]));
+            let replies = client.pipeline(&commands).expect("all replies");
+            assert_eq!(replies.len(), commands.len());
+            assert_eq!(replies[usize::from(before)], Reply::Simple(b"OK".to_vec()));
+            let value = client.call(&["GETDEL", &key]).expect("a value");
+            assert_eq!(value, Reply::Bulk(long(number)), "{key} {before} {after}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use super::on_session::run_on_session;
 use super::transaction::unwatch_all;
 use super::{ahead, limits};
 use crate::commands::REPLY_BYTES;
-use crate::commands::context::Routed;
+use crate::commands::context::{Routed, SHORT_BYTES_MAX};
 use crate::commands::session::{Session, Transaction};
 use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
@@ -23,6 +23,9 @@ use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
 use crate::shard::lookahead::Planned;
 use crate::shard::message::RemoteBatch;
+
+/// Of `\r\n`, behind the last argument.
+const LINE_END_BYTES: usize = 2;
 
 /// The bytes of a batch and how far they are executed.
 pub(crate) struct Input<'a> {
@@ -79,6 +82,9 @@ pub(crate) struct Group {
     pub(crate) local_bytes: usize,
     /// The slot of the last command, here or elsewhere.
     pub(crate) last_slot: Option<u16>,
+    /// The only batch takes over what was received, as its only command is long and the last: so
+    /// many bytes from the command on.
+    pub(crate) moved: Option<usize>,
     /// The shard on which the only command of a batch was executed without sending it there.
     pub(crate) on_behalf: Option<ShardId>,
 }
@@ -428,8 +434,18 @@ fn collect(
     routed: Routed,
     args: Args<'_>,
 ) {
+    let is_first = group.is_empty();
     let at = outgoing(state, caller, group, state.keeper(routed.slot));
-    group.outgoing[at].1.push(command, routed, args);
+    let batch = &mut group.outgoing[at].1;
+    let (received, span) = (args.buffer().len(), args.span());
+    let is_last = received - span.end as usize == LINE_END_BYTES;
+    if is_first && is_last && span.len() > SHORT_BYTES_MAX {
+        // A copy would take as much memory again.
+        batch.push_long(command, routed, args);
+        group.moved = Some(received);
+    } else {
+        batch.push(command, routed, args);
+    }
 }
 
 /// The message to the shard that keeps the slots of the next command, which is about to be put

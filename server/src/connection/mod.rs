@@ -33,6 +33,7 @@ use self::batch::{Group, Stop};
 use self::follow::Follow;
 use self::group::More;
 use self::outbox::Outbox;
+use crate::commands::context::SHORT_BYTES_MAX;
 use crate::commands::session::Session;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
@@ -231,6 +232,10 @@ impl Connection {
     /// Lets the other shards execute what was collected for them, and puts the replies in order.
     async fn finish_group(&mut self) -> Result<(), End> {
         let mut group = std::mem::take(&mut self.group);
+        let sent = group.outgoing.iter().map(|(_, batch)| batch.heap_bytes()).sum::<usize>();
+        if sent > SHORT_BYTES_MAX {
+            self.count_waiting(sent);
+        }
         self.follow.turn(&group, !self.reply.is_empty());
         let mut under_way = group.send(&mut self.shard.state());
         let mut result = Ok(());
@@ -241,6 +246,9 @@ impl Connection {
         }
         under_way.end(&mut group, &mut self.shard.state());
         self.group = group;
+        if sent > SHORT_BYTES_MAX {
+            self.count_waiting(0);
+        }
         result
     }
 
@@ -287,6 +295,13 @@ impl Connection {
             }
             None => batch::run(&mut state, session, group, &mut input, &mut self.reply),
         };
+        if let Some(received) = group.moved.take()
+            && let Some((_, batch)) = group.outgoing.first_mut()
+        {
+            batch.own(std::mem::take(&mut self.input), self.filled - received);
+            self.filled = 0;
+            self.taken = 0;
+        }
         // Who has slots everywhere is not here because of one of them.
         if let Some(slot) = group.last_slot.take()
             && !self.follow.roams()
@@ -338,7 +353,10 @@ impl Connection {
                 Stop::Barrier(barrier) => {
                     // It may begin a transaction, or watch.
                     self.is_at_rest = false;
-                    if let Err(end) = self.pass(*barrier).await {
+                    self.count_waiting(barrier.args.view().bytes());
+                    let passed = self.pass(*barrier).await;
+                    self.count_waiting(0);
+                    if let Err(end) = passed {
                         return Some(end);
                     }
                 }
@@ -357,6 +375,15 @@ impl Connection {
             return Some(self.drain().await.err().unwrap_or(End::Closed));
         }
         self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
+    }
+
+    /// Counts the arguments that are kept for commands under way, if they are long.
+    fn count_waiting(&mut self, bytes: usize) {
+        let bytes = if bytes > SHORT_BYTES_MAX { bytes } else { 0 };
+        if bytes != self.waiting_bytes {
+            self.waiting_bytes = bytes;
+            self.account();
+        }
     }
 
     /// Forgets everything that the connection has begun.

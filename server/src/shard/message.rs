@@ -125,6 +125,25 @@ impl RemoteBatch {
         self.commands.push(RemoteCommand { command, slot, slots, routed, first, end });
     }
 
+    /// [`Self::push`] without a copy, into an empty batch: where the arguments are in what
+    /// [`Self::own`] is given next.
+    pub(crate) fn push_long(&mut self, command: &'static Command, routed: Routed, args: Args<'_>) {
+        debug_assert!(self.bytes.is_empty() && self.commands.is_empty());
+        self.ranges.extend_from_slice(args.ranges());
+        let (slot, slots, end) = (routed.slot, (0, 0), self.ranges.len());
+        self.commands.push(RemoteCommand { command, slot, slots, routed, first: 0, end });
+    }
+
+    /// Takes over a buffer in which the arguments of the only command begin at `start`.
+    pub(crate) fn own(&mut self, bytes: Vec<u8>, start: usize) {
+        offset(bytes.len());
+        let start = offset(start);
+        self.bytes = bytes;
+        for range in &mut self.ranges {
+            *range = ArgRange::new(range.start + start, range.end + start);
+        }
+    }
+
     /// [`Self::push`] of a command with keys in several slots.
     pub(crate) fn push_wide(&mut self, command: &'static Command, slots: &[u16], args: Args<'_>) {
         self.push(command, Routed::to(slots[0]), args);
