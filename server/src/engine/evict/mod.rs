@@ -166,11 +166,19 @@ impl Engine {
             match self.ask(of, 0) {
                 Some(true) => return Step::Freed,
                 Some(false) => {}
-                // A thread at work that has just found nothing will not find much.
-                None => busy |= self.node.counters[of.index()].worth() != Worth::Nothing,
+                // It may have found nothing before its present work, which may bring something.
+                None if self.node.counters[of.index()].worth() == Worth::Nothing => {
+                    busy |= self.evictor.waited < WAITS_MAX;
+                }
+                None => busy = true,
             }
         }
-        if busy { Step::Busy } else { Step::Nothing }
+        if busy {
+            self.evictor.waited += 1;
+            return Step::Busy;
+        }
+        self.evictor.waited = 0;
+        Step::Nothing
     }
 
     /// Whether it is worth waiting for a sibling at work that has something less valuable: a few
