@@ -65,6 +65,8 @@ pub(super) fn rule(name: &str, words: &Words) -> Option<Rule> {
             Rule::Shape
         }
         "ttl" | "pttl" | "expiretime" | "pexpiretime" => Rule::Near,
+        // Redis saturates a value far below the smallest one to the largest.
+        "bitfield" if has(&i64::MIN.to_string()) => return None,
         // What expires meanwhile, or has when it is set, is there or not by chance.
         "set" | "getex" | "psetex" | "pexpire" | "restore" if is_soon(words) => return None,
         "debug" | "wait" | "waitaof" | "info" | "lolwut" | "role" | "balancer" | "quit"
