@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Files of the server that are compiled for tests only.
 const TEST_MODULES: &[&str] =
-    &["config/tests.rs", "connection/simulation.rs", "shard/model.rs", "shard/protocol.rs"];
+    &["config/tests.rs", "connection/simulation/mod.rs", "shard/model.rs", "shard/protocol.rs"];
 
 /// The layers of the server, lowest first: a module uses its own layer and what stands below it.
 const SERVER_LAYERS: &[&[&str]] = &[

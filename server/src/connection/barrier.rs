@@ -18,10 +18,10 @@ use crate::commands::gather::Gathering;
 use crate::commands::table::{KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::engine::waiters::{BlockOn, OnTimeout};
-use crate::node::blocked::{Blocked, Cancelled, Token, WaitKey, WaitState, Waiter};
-use crate::shard::ShardState;
+use crate::node::blocked::{Blocked, Caller, Cancelled, Token, WaitKey, WaitState, Waiter};
 use crate::shard::borrowing::Want;
 use crate::shard::waits::Outcome;
+use crate::shard::{Shard, ShardState};
 
 impl Connection {
     /// Runs a command alone.
@@ -76,28 +76,17 @@ impl Connection {
     /// sent if the command waited.
     async fn pass_data(&mut self, barrier: &Barrier) -> Result<usize, End> {
         let mut start = self.reply.len();
-        let command = barrier.command;
-        let want = if command.needs_all_slots(barrier.args.view()) {
-            Want::All
-        } else {
-            Want::Slots(barrier.slots.clone())
-        };
-        // Where it names keys, the work is theirs, though it may expire others.
-        let first = barrier.slots.first().or(want.slots().first()).copied().unwrap_or(NO_SLOT);
-        if command.has(flag::WRITE) {
+        if barrier.command.has(flag::WRITE) {
             self.wait_for_room().await;
         }
+        let want = barrier.want();
         let caller = self.session.caller();
         let mut reply = self.lend_reply();
-        let args = &barrier.args;
         let client = &self.session.client;
         let shard = Rc::clone(&self.shard);
         let blocked = self
             .with_slots(want.clone(), "command", |state| {
-                let (args, needed) = (args.view(), want.slots());
-                let on = state.execute_slots(command, needed, first, args, caller, &mut reply);
-                state.book_barrier(first);
-                let wait = begin_wait(state, barrier, caller, &on?);
+                let wait = barrier.execute(state, &want, caller, &mut reply)?;
                 client.blocked.lock().replace(wait.waiter.clone());
                 Some(wait)
             })
@@ -140,22 +129,63 @@ impl Connection {
     }
 }
 
+impl Barrier {
+    /// The slots that it needs.
+    pub(super) fn want(&self) -> Want {
+        if self.command.needs_all_slots(self.args.view()) {
+            Want::All
+        } else {
+            Want::Slots(self.slots.clone())
+        }
+    }
+
+    /// Executes a command on keys, all of whose slots are here. Answers with the wait that it
+    /// begins.
+    pub(super) fn execute(
+        &self,
+        state: &mut ShardState,
+        want: &Want,
+        caller: Caller,
+        reply: &mut Reply,
+    ) -> Option<Wait> {
+        let (args, needed) = (self.args.view(), want.slots());
+        // Where it names keys, the work is theirs, though it may expire others.
+        let first = self.slots.first().or(needed.first()).copied().unwrap_or(NO_SLOT);
+        let on = state.execute_slots(self.command, needed, first, args, caller, reply);
+        state.book_barrier(first);
+        Some(begin_wait(state, self, caller, &on?))
+    }
+}
+
 /// A connection's part of a wait for keys.
-struct Wait {
+pub(super) struct Wait {
     waiter: Waiter,
-    token: Token,
+    pub(super) token: Token,
     /// Of the monotonic clock; `None`: it waits for ever.
     end_ms: Option<u64>,
-    on_timeout: OnTimeout,
+    pub(super) on_timeout: OnTimeout,
+}
+
+impl Wait {
+    /// Ends it from the connection's side; empty unless the command was executed after all.
+    pub(super) async fn cancel(&self, shard: &Shard) -> Vec<u8> {
+        match self.waiter.cancel() {
+            Cancelled::Now => {
+                let mut state = shard.state();
+                state.waits.close(self.token);
+                state.forget_waiter(&self.waiter);
+                Vec::new()
+            }
+            Cancelled::Confirmed | Cancelled::TooLate => match shard.outcome(self.token).await {
+                Outcome::Unblocked(reply) => reply,
+                Outcome::Batch(_) | Outcome::Held(_) => Vec::new(),
+            },
+        }
+    }
 }
 
 /// Registers the command with its keys, all of whose slots are here.
-fn begin_wait(
-    state: &mut ShardState,
-    barrier: &Barrier,
-    caller: crate::node::blocked::Caller,
-    on: &BlockOn,
-) -> Wait {
+fn begin_wait(state: &mut ShardState, barrier: &Barrier, caller: Caller, on: &BlockOn) -> Wait {
     let token = state.waits.open();
     let args = barrier.args.view();
     let wait =
@@ -200,7 +230,7 @@ impl Connection {
         self.account();
         // What the client has waiting for must be sent before it waits.
         if let Err(end) = self.send() {
-            self.cancel_wait(wait).await;
+            wait.cancel(&self.shard).await;
             return Err(end);
         }
         let shared = Arc::clone(&self.shard.shared);
@@ -221,11 +251,11 @@ impl Connection {
         match event {
             Some(Event::Outcome(reply)) => Ok(self.unblocked_reply(wait, reply)),
             Some(Event::Gone(end)) => {
-                self.cancel_wait(wait).await;
+                wait.cancel(&self.shard).await;
                 Err(end)
             }
             None => {
-                let reply = self.cancel_wait(wait).await;
+                let reply = wait.cancel(&self.shard).await;
                 Ok(self.unblocked_reply(wait, reply))
             }
         }
@@ -248,23 +278,6 @@ impl Connection {
             return Poll::Ready(Event::Gone(end));
         }
         self.poll_read_ahead(context).map(Event::Gone)
-    }
-
-    /// Ends a wait from this side; empty unless the command was executed after all.
-    async fn cancel_wait(&mut self, wait: &Wait) -> Vec<u8> {
-        match wait.waiter.cancel() {
-            Cancelled::Now => {
-                let mut state = self.shard.state();
-                state.waits.close(wait.token);
-                state.forget_waiter(&wait.waiter);
-                Vec::new()
-            }
-            Cancelled::Confirmed | Cancelled::TooLate => match self.shard.outcome(wait.token).await
-            {
-                Outcome::Unblocked(reply) => reply,
-                Outcome::Batch(_) | Outcome::Held(_) => Vec::new(),
-            },
-        }
     }
 
     /// The reply, or what stands for one when the wait ended without.

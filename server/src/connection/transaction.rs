@@ -108,7 +108,7 @@ impl Connection {
         if transaction.commands.iter().any(|queued| queued.command.has(flag::WRITE)) {
             self.wait_for_room().await;
         }
-        let want = self.transaction_slots(&transaction);
+        let want = slots_of_transaction(&transaction, &self.session);
         let asks = |queued: &Queued| matches!(queued.command.run, Run::Gather(_));
         let result = if transaction.commands.iter().any(asks) {
             self.exec_asking(&transaction, want).await
@@ -179,26 +179,26 @@ impl Connection {
         holding.give_back();
         room
     }
+}
 
-    /// The slots that the transaction needs.
-    fn transaction_slots(&self, transaction: &Transaction) -> Want {
-        let needs_all = |queued: &Queued| queued.command.needs_all_slots(queued.args.view());
-        if transaction.commands.iter().any(needs_all) {
-            return Want::All;
-        }
-        let mut slots: Slots = transaction
-            .commands
-            .iter()
-            .flat_map(|queued| {
-                let args = queued.args.view();
-                slots_of(queued.command.keys, args).into_iter().chain(queued.command.slot(args))
-            })
-            .chain(self.session.watching.iter().map(|watched| watched.slot))
-            .collect();
-        slots.sort_unstable();
-        slots.dedup();
-        Want::Slots(slots)
+/// The slots that a transaction needs.
+pub(super) fn slots_of_transaction(transaction: &Transaction, session: &Session) -> Want {
+    let needs_all = |queued: &Queued| queued.command.needs_all_slots(queued.args.view());
+    if transaction.commands.iter().any(needs_all) {
+        return Want::All;
     }
+    let mut slots: Slots = transaction
+        .commands
+        .iter()
+        .flat_map(|queued| {
+            let args = queued.args.view();
+            slots_of(queued.command.keys, args).into_iter().chain(queued.command.slot(args))
+        })
+        .chain(session.watching.iter().map(|watched| watched.slot))
+        .collect();
+    slots.sort_unstable();
+    slots.dedup();
+    Want::Slots(slots)
 }
 
 /// Forgets the watched keys: here at once, elsewhere by a note that follows the slot.
@@ -234,7 +234,12 @@ fn check_room(state: &mut ShardState, transaction: &Transaction) -> CommandResul
 }
 
 /// One command of a transaction whose slots are all here.
-fn run_queued(state: &mut ShardState, session: &mut Session, queued: &Queued, reply: &mut Reply) {
+pub(super) fn run_queued(
+    state: &mut ShardState,
+    session: &mut Session,
+    queued: &Queued,
+    reply: &mut Reply,
+) {
     let command = queued.command;
     let args = queued.args.view();
     match command.run {

@@ -3,7 +3,9 @@
 //! Batches, transactions over several shards and hand-overs meet in every order that way, a
 //! thousand times faster than threads would do it.
 
-use std::cell::RefCell;
+mod commands;
+
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -13,23 +15,30 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 
 use ballast_protocol::slot::{SLOTS, key_slot};
-use ballast_protocol::{Args, ArgsBuf, Protocol, Reply, RequestParser};
+use ballast_protocol::{Args, ArgsBuf, CommandError, Protocol, Reply, RequestParser};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::clock::Clock;
-use crate::commands::session::Session;
+use crate::commands::gather::Gathering;
+use crate::commands::session::{Session, Transaction};
+use crate::commands::table::{CommandResult, Run, Step};
 use crate::config::Config;
 use crate::connection::ahead;
-use crate::connection::batch::{self, Group, Stop};
+use crate::connection::barrier::{Wait, write_timeout};
+use crate::connection::batch::{self, Barrier, Group, Stop};
 use crate::connection::group::More;
+use crate::connection::transaction::{run_queued, slots_of_transaction};
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::clients::Client;
-use crate::shard::Shard;
 use crate::shard::borrowing::Want;
 use crate::shard::message::Message;
 use crate::shard::shared::Shared;
+use crate::shard::waits::Outcome;
+use crate::shard::{Shard, ShardState};
+
+use self::commands::{Generator, count_replies};
 
 const SHARDS: u16 = 4;
 const CLIENTS: u64 = 6;
@@ -43,6 +52,11 @@ struct World {
     random: RefCell<SmallRng>,
     /// How often each key was counted up.
     counted: RefCell<HashMap<u64, i64>>,
+    generator: Generator,
+    /// Random commands that were answered with something else than an error.
+    answered: Cell<usize>,
+    /// Blocked commands that were served by others.
+    served: Cell<usize>,
 }
 
 impl World {
@@ -55,6 +69,9 @@ impl World {
             shards: shards.collect(),
             random: RefCell::new(SmallRng::seed_from_u64(seed)),
             counted: RefCell::default(),
+            generator: Generator::new(),
+            answered: Cell::default(),
+            served: Cell::default(),
         }
     }
 
@@ -78,7 +95,10 @@ impl World {
 
     /// A slot goes to another shard, unless it belongs to `but`, which is busy.
     fn hand_over(&self, but: Option<ShardId>) {
-        let slot = key_slot(key(self.draw(KEYS)).as_bytes());
+        let slot = match self.draw(3) {
+            0 => self.generator.slot(&mut self.random.borrow_mut()),
+            _ => key_slot(key(self.draw(KEYS)).as_bytes()),
+        };
         let owner = self.shards[0].shared.router.owner(slot);
         let to = ShardId(self.draw(SHARDS.into()) as u16);
         if Some(owner) != but {
@@ -120,6 +140,12 @@ impl World {
             let state = shard.state();
             assert!(state.places.is_complete() && state.places.parked() == 0);
             assert_eq!(state.lease.limit_bytes, u64::MAX);
+            assert_eq!(state.counters.unfetched.value(), 0);
+            for (slot, boxed) in state.boxes() {
+                let data = boxed.data();
+                assert_eq!(data.bytes(), data.bytes_walked(), "slot {slot}");
+                assert!(!boxed.waiters.has_ready(), "slot {slot} has a key that nobody serves");
+            }
             for slot in 0..SLOTS {
                 assert_eq!(state.has(slot), state.shared.router.owner(slot) == state.id);
             }
@@ -173,9 +199,10 @@ struct Connection {
 impl Connection {
     async fn run(mut self) {
         for _ in 0..ROUNDS {
-            match self.world.draw(4) {
+            match self.world.draw(6) {
                 0 => self.transaction().await,
                 1 => self.foreseen().await,
+                2 | 3 => self.anything().await,
                 _ => self.pipeline().await,
             }
             yield_once().await;
@@ -249,6 +276,127 @@ impl Connection {
         self.counted(number, integers(&reply.to_vec())[0]);
     }
 
+    /// Random commands in a pipeline, some of them in a transaction, on keys of their own: each
+    /// is answered once.
+    async fn anything(&mut self) {
+        let mut commands: Vec<Vec<String>> = Vec::new();
+        for _ in 0..1 + self.world.draw(10) {
+            commands.push(self.world.generator.command(&mut self.world.random.borrow_mut()));
+        }
+        if self.world.draw(3) == 0 {
+            commands.insert(0, vec!["MULTI".to_owned()]);
+            commands.push(vec!["EXEC".to_owned()]);
+        }
+        let mut bytes = Vec::new();
+        for words in &commands {
+            bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+            for word in words {
+                bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+            }
+        }
+        self.session.db = 1;
+        let reply = self.send(&bytes).await;
+        self.session.db = 0;
+        let replies = count_replies(&reply.to_vec());
+        assert_eq!(replies.all, commands.len(), "{commands:?}");
+        self.world.answered.set(self.world.answered.get() + replies.all - replies.errors);
+    }
+
+    /// Runs what has been received to its end; the replies.
+    async fn send(&mut self, bytes: &[u8]) -> Reply {
+        let (mut group, mut reply) = (Group::default(), Reply::new(Protocol::Resp2));
+        let (mut parser, mut ranges, mut taken) = (RequestParser::new(), Vec::new(), 0);
+        loop {
+            let mut input =
+                batch::Input { bytes, taken: &mut taken, parser: &mut parser, ranges: &mut ranges };
+            let shard = Rc::clone(&self.shard);
+            let session = &mut self.session;
+            let stop = batch::run(&mut shard.state(), session, &mut group, &mut input, &mut reply);
+            if !group.is_empty() {
+                self.world.disturb(self.shard.id);
+                self.finish(&mut group, &mut reply).await;
+            }
+            match stop {
+                Stop::Empty { .. } => return reply,
+                Stop::Barrier(barrier) => self.pass(&barrier, &mut reply).await,
+                Stop::Again | Stop::Flush | Stop::Room | Stop::Pause { .. } => {}
+                Stop::Close(why) => panic!("the connection ends: {why}"),
+            }
+        }
+    }
+
+    /// What a connection does with a command that runs alone.
+    async fn pass(&mut self, barrier: &Barrier, reply: &mut Reply) {
+        let (shard, start) = (Rc::clone(&self.shard), reply.len());
+        let args = barrier.args.view();
+        let result = match barrier.command.run {
+            Run::Spread(_, gather) => {
+                let gathering = Gathering { threads: &*shard, session: &mut self.session };
+                gather(gathering, args, reply).await
+            }
+            Run::Transaction(Step::Multi) => {
+                self.session.transaction = Some(Transaction::default());
+                reply.ok();
+                Ok(())
+            }
+            Run::Transaction(_) => self.exec(reply).await,
+            _ => {
+                let (want, caller) = (barrier.want(), self.session.caller());
+                let execute = |state: &mut ShardState| barrier.execute(state, &want, caller, reply);
+                let wait = shard.with_slots(ClientId(0), want.clone(), "command", execute).await;
+                if let Some(wait) = wait {
+                    self.wait(&wait, reply).await;
+                }
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            reply.truncate(start);
+            reply.command_error(&error);
+        }
+        shard.free_if_asked().await;
+    }
+
+    async fn exec(&mut self, reply: &mut Reply) -> CommandResult {
+        let transaction = self.session.transaction.take().ok_or(CommandError::ExecWithoutMulti)?;
+        if transaction.failed {
+            return Err(CommandError::ExecAbort);
+        }
+        let want = slots_of_transaction(&transaction, &self.session);
+        let (shard, session) = (Rc::clone(&self.shard), &mut self.session);
+        let execute = |state: &mut ShardState| {
+            reply.array(transaction.commands.len());
+            for queued in &transaction.commands {
+                run_queued(state, session, queued, reply);
+            }
+        };
+        shard.with_slots(ClientId(0), want, "transaction", execute).await;
+        Ok(())
+    }
+
+    /// Waits for a key, until somebody makes it ready or patience ends.
+    async fn wait(&self, wait: &Wait, reply: &mut Reply) {
+        let ended = loop {
+            let token = wait.token;
+            let polled = poll_fn(|context| {
+                Poll::Ready(self.shard.state().waits.poll(token, context.waker()))
+            });
+            match polled.await {
+                Poll::Ready(Outcome::Unblocked(reply)) => {
+                    self.world.served.set(self.world.served.get() + 1);
+                    break reply;
+                }
+                Poll::Ready(_) => panic!("it waits for keys"),
+                Poll::Pending if self.world.draw(60) == 0 => break wait.cancel(&self.shard).await,
+                Poll::Pending => yield_once().await,
+            }
+        };
+        match ended.is_empty() {
+            true => write_timeout(wait.on_timeout, reply),
+            false => reply.append(Reply::from(ended)),
+        }
+    }
+
     async fn finish(&self, group: &mut Group, reply: &mut Reply) {
         let mut under_way = group.send(&mut self.shard.state());
         while under_way.write(group, &self.shard, reply).await == More::Replies {}
@@ -302,9 +450,18 @@ fn connection(world: &Rc<World>, id: u64) -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(connection.run())
 }
 
-/// Returns how often one shard acted on behalf of another, and how many commands of its
-/// connections others executed or it executed for them.
-fn simulate(seed: u64) -> (u64, u64) {
+/// What has happened in a run.
+#[derive(Debug, Default)]
+struct Counts {
+    /// One shard acted on behalf of another.
+    on_behalf: u64,
+    /// Commands of connections that others executed, or that were executed for others.
+    elsewhere: u64,
+    answered: usize,
+    served: usize,
+}
+
+fn simulate(seed: u64, counts: &mut Counts) {
     println!("seed {seed}");
     let world = Rc::new(World::new(seed));
     let mut connections: Vec<_> = (1..=CLIENTS).map(|id| connection(&world, id)).collect();
@@ -331,7 +488,11 @@ fn simulate(seed: u64) -> (u64, u64) {
             let sum = |of: fn(&crate::node::counters::ShardCounters) -> u64| {
                 world.shards[0].shared.sum(of)
             };
-            return (sum(|of| of.on_behalf.value()), sum(|of| of.commands_elsewhere.value()));
+            counts.on_behalf += sum(|of| of.on_behalf.value());
+            counts.elsewhere += sum(|of| of.commands_elsewhere.value());
+            counts.answered += world.answered.get();
+            counts.served += world.served.get();
+            return;
         }
     }
     for shard in &world.shards {
@@ -342,13 +503,15 @@ fn simulate(seed: u64) -> (u64, u64) {
 
 #[test]
 fn nothing_is_lost_doubled_overtaken_or_stuck() {
-    let (mut on_behalf, mut elsewhere) = (0, 0);
-    for seed in 0..60 {
-        let counts = simulate(seed);
-        on_behalf += counts.0;
-        elsewhere += counts.1;
+    let more = std::env::var("SEEDS").ok().and_then(|text| text.parse().ok());
+    let mut counts = Counts::default();
+    for seed in 0..more.unwrap_or(60) {
+        simulate(seed, &mut counts);
     }
+    let Counts { on_behalf, elsewhere, answered, served } = counts;
+    println!("{counts:?}");
     assert!(on_behalf > 100 && elsewhere > 100 + on_behalf, "both ways: {on_behalf} {elsewhere}");
+    assert!(answered > 3_000 && served > 10, "{answered} answers, {served} waits served");
 }
 
 #[test]
