@@ -106,8 +106,9 @@ impl World {
         }
     }
 
-    /// What other threads may do while `own` collects a batch.
+    /// What other threads may do while `own` collects a batch, and so holds its state.
     fn disturb(&self, own: ShardId) {
+        let _held = self.shards[own.index()].state();
         for _ in 0..self.draw(4) {
             let other = self.draw(SHARDS.into()) as usize;
             if self.draw(2) == 0 {
@@ -505,7 +506,8 @@ fn simulate(seed: u64, counts: &mut Counts) {
 fn nothing_is_lost_doubled_overtaken_or_stuck() {
     let more = std::env::var("SEEDS").ok().and_then(|text| text.parse().ok());
     let mut counts = Counts::default();
-    for seed in 0..more.unwrap_or(60) {
+    let from = std::env::var("FROM").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    for seed in from..more.unwrap_or(60) {
         simulate(seed, &mut counts);
     }
     let Counts { on_behalf, elsewhere, answered, served } = counts;
