@@ -1,7 +1,8 @@
-//! The protocol of shards over real mailboxes and the real router, in random interleavings of
-//! their threads: a slot has one box, what waits for it keeps its order, nothing waits for ever.
-//! What shards do with the messages is told again here, as short as it can be; the simulation
-//! beside it runs the real shards, but one message at a time.
+//! The protocol of shards over real mailboxes, homes, router and places, in random interleavings
+//! of their threads: a slot has one box, what waits for it keeps its order, nothing waits for
+//! ever. What shards do with the messages is told again here, as short as it can be; all that they
+//! decide about slots is decided by the server's [`Places`]. The simulation of connections runs
+//! the real shards, but one message at a time.
 
 #![allow(clippy::duplicate_mod, reason = "the same source over other atomics")]
 
@@ -15,6 +16,7 @@ use shuttle::thread;
 use self::home::Home;
 use self::mailbox::Mailbox;
 use self::router::Router;
+use super::places::{self, Boxes, Due, Place, Places, Want};
 use crate::ids::ShardId;
 
 #[path = "home.rs"]
@@ -87,7 +89,10 @@ fn explore(model: impl Fn() + Sync + Send + Copy + 'static) {
 }
 
 /// What the commands have written into a slot.
-type Box = Vec<u32>;
+type Content = Vec<u32>;
+type Hold = places::Hold<Content, ()>;
+type Step = places::Step<Content, ()>;
+type Part = places::Part<Content>;
 
 #[derive(Debug)]
 enum Message {
@@ -95,28 +100,53 @@ enum Message {
     Batch(VecDeque<u32>),
     /// What of it is left.
     BatchDone(VecDeque<u32>),
-    Adopt(usize, Box),
-    Borrow(Borrow),
-    Return(Vec<(usize, Box)>),
+    Adopt(u16, Content),
+    /// A transaction over both slots.
+    Hold(Box<Hold>),
+    Return(Part),
     /// One command for slot 0, to which there is no answer.
     Note(u32),
     /// Hand this slot over, if it is here.
-    HandOver(usize, usize),
+    HandOver(u16, ShardId),
     /// A transaction of this shard is over.
     Done,
     Stop,
 }
 
-/// A transaction over slots 0 and 1.
-#[derive(Debug)]
-struct Borrow {
-    origin: usize,
-    got: Vec<(Box, usize)>,
-}
-
 const SLOTS: usize = 2;
 /// The mailbox of the connection.
 const CLIENT: usize = 2;
+/// Starts after which hand-overs wait for a hold.
+const RESTARTS_MAX: u32 = 1;
+
+/// The boxes that are on a shard.
+#[derive(Debug, Default)]
+struct Here([Option<Content>; SLOTS]);
+
+impl Boxes for Here {
+    type Item = Content;
+
+    fn has(&self, slot: u16) -> bool {
+        self.0[usize::from(slot)].is_some()
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn take(&mut self, slot: u16) -> Option<Content> {
+        self.0[usize::from(slot)].take()
+    }
+
+    fn put(&mut self, slot: u16, boxed: Content) {
+        let before = self.0[usize::from(slot)].replace(boxed);
+        assert!(before.is_none(), "slot {slot} has two boxes");
+    }
+
+    fn take_all(&mut self) -> Vec<(u16, Content)> {
+        unreachable!("no transaction wants more than these two slots")
+    }
+}
 
 struct Shared {
     router: Router,
@@ -132,8 +162,15 @@ impl Shared {
         Arc::new(Shared { router, mailboxes, homes: [Home::default(), Home::default()] })
     }
 
-    fn owner(&self, slot: usize) -> usize {
-        self.router.owner(slot as u16).index()
+    fn owner(&self, slot: u16) -> usize {
+        self.router.owner(slot).index()
+    }
+
+    /// Begins a transaction over both slots on a shard.
+    fn begin(&self, origin: usize) {
+        let want = Want::Slots((0..SLOTS as u16).collect());
+        let hold = Hold::new(ShardId(origin as u16), want, "transaction", ());
+        self.send(origin, Message::Hold(Box::new(hold)));
     }
 
     fn send(&self, to: usize, message: Message) {
@@ -176,138 +213,222 @@ impl Shared {
 }
 
 struct Shard {
-    id: usize,
+    id: ShardId,
     shared: Arc<Shared>,
-    parked: usize,
-    slots: [Option<Box>; SLOTS],
-    lent: [Option<Vec<Message>>; SLOTS],
+    here: Here,
+    places: Places<Message, Content, ()>,
+    goes_on: bool,
 }
 
 impl home::Resident for Shard {}
 
 impl Shard {
     /// Runs until `Stop` and leaves the boxes it has.
-    fn spawn(id: usize, shared: &Arc<Shared>) -> thread::JoinHandle<[Option<Box>; SLOTS]> {
+    fn spawn(id: usize, shared: &Arc<Shared>) -> thread::JoinHandle<[Option<Content>; SLOTS]> {
         let shared = Arc::clone(shared);
         thread::spawn(move || {
-            let mut slots = [None, None];
-            slots[id] = Some(Box::new());
             let (home, borrowed) = (&shared.homes[id], RefCell::default());
-            let all = Arc::clone(&shared);
-            home.settle(Shard { id, shared: all, parked: 0, slots, lent: [None, None] });
-            let slots = loop {
-                block_on(shared.mailboxes[id].wait());
+            let mut here = Here::default();
+            here.put(id as u16, Content::new());
+            let (all, id) = (Arc::clone(&shared), ShardId(id as u16));
+            home.settle(Shard { id, shared: all, here, places: Places::new(id), goes_on: false });
+            let mailbox = &shared.mailboxes[id.index()];
+            let boxes = loop {
+                block_on(mailbox.wait());
                 let mut shard = home.lock(&borrowed);
-                match shared.mailboxes[id].pop() {
+                match mailbox.pop() {
                     None => {}
-                    Some(Message::Stop) => break std::mem::take(&mut shard.slots),
+                    Some(Message::Stop) => {
+                        assert!(shard.places.is_complete() && shard.places.parked() == 0);
+                        break std::mem::take(&mut shard.here.0);
+                    }
                     Some(message) => shard.handle(message),
                 }
             };
             home.vacate();
-            slots
+            boxes
         })
     }
 
     fn handle(&mut self, message: Message) {
         match message {
             Message::Batch(batch) => self.batch(batch),
-            Message::Note(command) => {
-                if !self.run_batch(&mut [command].into()) {
-                    self.wait_for(0, Message::Note(command));
-                }
-            }
-            Message::Borrow(borrow) => self.borrow(borrow),
+            Message::Note(command) => match self.locate(0) {
+                Place::Here => drop(self.run_batch(&mut [command].into())),
+                Place::Lent => self.wait_for(0, Message::Note(command)),
+                Place::OnItsWay => self.send(self.id, Message::Note(command)),
+                Place::Shard(owner) => self.send(owner, Message::Note(command)),
+            },
+            Message::Hold(hold) => self.take_for(hold),
             Message::Adopt(slot, boxed) => {
-                assert!(self.slots[slot].is_none() && self.lent[slot].is_none());
-                self.slots[slot] = Some(boxed);
+                assert!(!matches!(self.locate(slot), Place::Here | Place::Lent));
+                self.here.put(slot, boxed);
             }
-            Message::Return(boxes) => self.take_back(boxes),
-            Message::HandOver(slot, to) => {
-                if let Some(boxed) = self.slots[slot].take() {
-                    let shared = Arc::clone(&self.shared);
-                    let push = || shared.send(to, Message::Adopt(slot, boxed));
-                    shared.router.hand_over(slot as u16, ShardId(to as u16), push);
-                }
-            }
+            Message::Return(part) => self.take_back(part),
+            Message::HandOver(slot, to) => self.hand_over(slot, to),
             Message::BatchDone(_) | Message::Done | Message::Stop => unreachable!("not for shards"),
         }
     }
 
-    /// Keeps what is for a slot that is not here, or sends it to where the slot is.
-    fn wait_for(&mut self, slot: usize, message: Message) {
-        if let Some(parked) = &mut self.lent[slot] {
-            parked.push(message);
-            self.parked += 1;
-            if self.parked == 1 {
-                self.shared.mailboxes[self.id].expect();
-            }
-        } else {
-            self.shared.send(self.shared.owner(slot), message);
+    fn send(&self, to: ShardId, message: Message) {
+        self.shared.send(to.index(), message);
+    }
+
+    fn locate(&self, slot: u16) -> Place {
+        let owner = |slot| self.shared.router.owner(slot);
+        self.places.locate(slot, self.here.has(slot), owner)
+    }
+
+    fn wait_for(&mut self, slot: u16, message: Message) {
+        self.places.wait_for(slot, message);
+        self.expect_returns();
+    }
+
+    fn expect_returns(&self) {
+        let mailbox = &self.shared.mailboxes[self.id.index()];
+        match self.places.parked() {
+            0 => mailbox.expect_nothing(),
+            _ => mailbox.expect(),
         }
+    }
+
+    fn hand_over(&mut self, slot: u16, to: ShardId) {
+        let shared = Arc::clone(&self.shared);
+        if to == self.id || shared.router.owner(slot) != self.id || shared.router.is_frozen() {
+            return;
+        }
+        let Some(boxed) = self.places.release(&mut self.here, slot) else { return };
+        shared.router.hand_over(slot, to, || self.send(to, Message::Adopt(slot, boxed)));
+        self.go_on();
     }
 
     fn batch(&mut self, mut batch: VecDeque<u32>) {
         if !self.run_batch(&mut batch) {
-            if self.lent[0].is_none() && self.shared.owner(0) != self.id {
-                return self.shared.send(CLIENT, Message::BatchDone(batch));
+            match self.locate(0) {
+                Place::Lent => return self.wait_for(0, Message::Batch(batch)),
+                Place::OnItsWay => return self.send(self.id, Message::Batch(batch)),
+                Place::Here | Place::Shard(_) => {}
             }
-            return self.wait_for(0, Message::Batch(batch));
         }
         self.shared.send(CLIENT, Message::BatchDone(batch));
     }
 
     /// Executes the commands if their slot is here.
     fn run_batch(&mut self, batch: &mut VecDeque<u32>) -> bool {
-        let Some(boxed) = &mut self.slots[0] else { return false };
+        let Some(boxed) = &mut self.here.0[0] else { return false };
         boxed.extend(batch.drain(..));
         true
     }
 
-    fn borrow(&mut self, mut borrow: Borrow) {
-        while borrow.got.len() < SLOTS {
-            let slot = borrow.got.len();
-            let Some(boxed) = self.slots[slot].take() else {
-                return self.wait_for(slot, Message::Borrow(borrow));
+    fn take_for(&mut self, hold: Box<Hold>) {
+        let step = self.arrive(hold);
+        self.follow(step);
+    }
+
+    fn arrive(&mut self, hold: Box<Hold>) -> Step {
+        let shared = Arc::clone(&self.shared);
+        let owner = |slot| shared.router.owner(slot);
+        let step = self.places.arrive(&mut self.here, owner, SLOTS as u16, hold, 0);
+        if matches!(step, Step::Waits) {
+            self.expect_returns();
+        }
+        step
+    }
+
+    fn follow(&mut self, mut step: Step) {
+        loop {
+            step = match step {
+                Step::Go(to, hold) => match self.take_on_behalf(to, hold) {
+                    Ok(Step::Go(to, hold)) if to == self.id => self.arrive(hold),
+                    Ok(next) => next,
+                    Err(hold) => return self.send(to, Message::Hold(hold)),
+                },
+                Step::Complete(hold) => return self.complete(*hold),
+                Step::Waits => return,
+                Step::Restart(mut hold, parts) => {
+                    if hold.restarts >= RESTARTS_MAX && !std::mem::replace(&mut hold.freezes, true)
+                    {
+                        self.shared.router.freeze();
+                    }
+                    parts.into_iter().for_each(|part| self.give_back(part));
+                    let first = hold.next(|slot| self.shared.router.owner(slot));
+                    return self.send(first, Message::Hold(hold));
+                }
             };
-            self.lent[slot] = Some(Vec::new());
-            borrow.got.push((boxed, self.id));
         }
-        if borrow.origin != self.id {
-            return self.shared.send(borrow.origin, Message::Borrow(borrow));
+    }
+
+    fn take_on_behalf(&self, of: ShardId, hold: Box<Hold>) -> Result<Step, Box<Hold>> {
+        if of == self.id || hold.origin != self.id || hold.restarts > 0 {
+            return Err(hold);
         }
-        let mut own = Vec::new();
-        for (slot, (mut boxed, lender)) in borrow.got.into_iter().enumerate() {
-            boxed.push(100 + self.id as u32);
-            if lender == self.id {
-                own.push((slot, boxed));
-            } else {
-                let boxes = vec![(slot, boxed)];
-                self.shared.mailboxes[lender].push_quietly(Message::Return(boxes));
-            }
+        let mut hold = Some(hold);
+        let step = self.on_behalf(of, |other| hold.take().map(|hold| other.arrive(hold)));
+        step.flatten().ok_or_else(|| hold.expect("it was not taken"))
+    }
+
+    fn on_behalf<R>(&self, of: ShardId, work: impl FnOnce(&mut Shard) -> R) -> Option<R> {
+        let mailbox = &self.shared.mailboxes[of.index()];
+        let visit = |other: &mut Shard| mailbox.is_empty().then(|| work(other));
+        self.shared.homes[of.index()].visit(visit).flatten()
+    }
+
+    /// The transaction writes into both slots at once, and gives them back.
+    fn complete(&mut self, mut hold: Hold) {
+        if std::mem::replace(&mut hold.freezes, false) {
+            self.shared.router.thaw();
         }
-        self.take_back(own);
+        let mut parts = std::mem::take(&mut hold.parts);
+        let boxes: Vec<_> = parts.iter_mut().flat_map(|part| &mut part.boxes).collect();
+        assert_eq!(boxes.len(), SLOTS);
+        boxes.into_iter().for_each(|(_, boxed)| boxed.push(100 + u32::from(self.id.0)));
+        parts.into_iter().for_each(|part| self.give_back(part));
         self.shared.send(CLIENT, Message::Done);
     }
 
-    fn take_back(&mut self, boxes: Vec<(usize, Box)>) {
-        let mut parked = Vec::new();
-        for (slot, boxed) in boxes {
-            assert!(self.slots[slot].replace(boxed).is_none());
-            parked.extend(self.lent[slot].take().expect("it was lent"));
+    fn give_back(&mut self, part: Part) {
+        let lender = part.lender;
+        if lender == self.id {
+            return self.take_back(part);
         }
-        if !parked.is_empty() {
-            self.parked -= parked.len();
-            if self.parked == 0 {
-                self.shared.mailboxes[self.id].expect_nothing();
+        let mut part = Some(part);
+        self.on_behalf(lender, |other| {
+            if other.places.parked() == 0
+                && let Some(part) = part.take()
+            {
+                other.take_back(part);
+            }
+        });
+        if let Some(part) = part {
+            self.shared.mailboxes[lender.index()].push_quietly(Message::Return(part));
+        }
+    }
+
+    fn take_back(&mut self, part: Part) {
+        self.places.take_back(&mut self.here, part);
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        if std::mem::replace(&mut self.goes_on, true) {
+            return;
+        }
+        while let Some(due) = self.places.next(&mut self.here, 0) {
+            match due {
+                Due::Work(message) => self.handle(message),
+                Due::Hold(hold) => self.take_for(hold),
             }
         }
-        parked.into_iter().for_each(|message| self.handle(message));
+        self.goes_on = false;
+        self.expect_returns();
     }
 }
 
 /// Ends the shards. Each slot must be on one of them.
-fn stop(shared: &Shared, shards: [thread::JoinHandle<[Option<Box>; SLOTS]>; 2]) -> [Box; SLOTS] {
+fn stop(
+    shared: &Shared,
+    shards: [thread::JoinHandle<[Option<Content>; SLOTS]>; 2],
+) -> [Content; SLOTS] {
     shared.send(0, Message::Stop);
     shared.send(1, Message::Stop);
     let [zero, one] = shards.map(|shard| shard.join().expect("it does not panic"));
@@ -322,8 +443,8 @@ fn stop(shared: &Shared, shards: [thread::JoinHandle<[Option<Box>; SLOTS]>; 2]) 
 fn commands_never_overtake_each_other_across_a_hand_over() {
     explore(|| {
         let shared = Shared::new();
-        shared.send(0, Message::HandOver(0, 1));
-        shared.send(1, Message::HandOver(0, 0));
+        shared.send(0, Message::HandOver(0, ShardId(1)));
+        shared.send(1, Message::HandOver(0, ShardId(0)));
         let shards = [0, 1].map(|id| Shard::spawn(id, &shared));
         // Two commands of one connection, each routed by itself, as a batch is grouped; then one
         // message if the router did not stand still.
@@ -347,7 +468,7 @@ fn commands_never_overtake_each_other_across_a_hand_over() {
 fn whoever_acts_on_behalf_of_a_shard_does_not_overtake_what_it_has_sent() {
     explore(|| {
         let shared = Shared::new();
-        shared.send(1, Message::Borrow(Borrow { origin: 1, got: Vec::new() }));
+        shared.begin(1);
         let shards = [0, 1].map(|id| Shard::spawn(id, &shared));
         let mut transactions = 0;
         for number in 1..4 {
@@ -371,9 +492,9 @@ fn transactions_and_hand_overs_never_wait_for_each_other_for_ever() {
     explore(|| {
         let shared = Shared::new();
         for origin in [0, 1] {
-            shared.send(origin, Message::Borrow(Borrow { origin, got: Vec::new() }));
+            shared.begin(origin);
         }
-        shared.send(0, Message::HandOver(0, 1));
+        shared.send(0, Message::HandOver(0, ShardId(1)));
         let shards = [0, 1].map(|id| Shard::spawn(id, &shared));
         for _ in 0..2 {
             assert!(matches!(shared.receive(CLIENT), Message::Done));
@@ -385,14 +506,33 @@ fn transactions_and_hand_overs_never_wait_for_each_other_for_ever() {
     });
 }
 
+#[test]
+fn transactions_of_both_shards_go_on_while_both_slots_move() {
+    explore(|| {
+        let shared = Shared::new();
+        shared.begin(0);
+        shared.send(0, Message::HandOver(0, ShardId(1)));
+        shared.send(1, Message::HandOver(1, ShardId(0)));
+        shared.begin(1);
+        let shards = [0, 1].map(|id| Shard::spawn(id, &shared));
+        for _ in 0..2 {
+            assert!(matches!(shared.receive(CLIENT), Message::Done));
+        }
+        let boxes = stop_settled(&shared, shards);
+        assert_eq!(boxes[0], boxes[1]);
+        assert_eq!(boxes[0].len(), 2);
+        assert!(!shared.router.is_frozen());
+    });
+}
+
 /// [`stop`] after hand-overs that may still be under way: what they are sent by and what they
 /// consist of is at most one message behind the other.
 fn stop_settled(
     shared: &Arc<Shared>,
-    shards: [thread::JoinHandle<[Option<Box>; SLOTS]>; 2],
-) -> [Box; SLOTS] {
+    shards: [thread::JoinHandle<[Option<Content>; SLOTS]>; 2],
+) -> [Content; SLOTS] {
     // A transaction goes behind all that is there, and comes back when it has all slots.
-    shared.send(0, Message::Borrow(Borrow { origin: 0, got: Vec::new() }));
+    shared.begin(0);
     assert!(matches!(shared.receive(CLIENT), Message::Done));
     let mut boxes = stop(shared, shards);
     for boxed in &mut boxes {
