@@ -3,7 +3,7 @@
 //!
 //! A [`Generator`] makes commands, [`Differential`] compares their replies with those of
 //! `redis-server`, [`Stress`] runs them from several connections while slots move and keys are
-//! evicted, [`check`] is what must hold at any time, and [`shrink`] makes a failure short.
+//! evicted, [`check()`] is what must hold at any time, and [`shrink()`] makes a failure short.
 
 mod check;
 mod dangers;
