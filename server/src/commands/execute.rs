@@ -8,6 +8,7 @@ use ballast_storage::ACCOUNTS;
 
 use crate::commands::context::{Data, Routed};
 use crate::commands::table::{Command, Run, flag};
+use crate::engine::hot_keys::HotKeys;
 use crate::engine::waiters::BlockOn;
 use crate::engine::{Engine, Long, NO_SLOT};
 use crate::node::blocked::Caller;
@@ -230,6 +231,9 @@ impl Engine {
         let weighted_ns = ns.saturating_mul(u64::from(weight));
         if let Some(boxed) = self.slot_mut(slot) {
             boxed.work.cpu_ns += weighted_ns;
+            if let Some(hot_keys) = &mut boxed.hot_keys {
+                count_key(hot_keys, command, args, weight);
+            }
         }
         self.statistics.timed(command.id, command.event(), ns, weight, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
@@ -269,5 +273,15 @@ impl Engine {
     pub(crate) fn count_error(&mut self, error: &CommandError) {
         self.counters.error_replies.add(1);
         self.statistics.error(error);
+    }
+}
+
+/// Counts a command for its first key.
+#[cold]
+fn count_key(hot_keys: &mut HotKeys, command: &'static Command, args: Args<'_>, weight: u32) {
+    let mut first = None;
+    command.keys.each(args, |at| first = first.or(Some(at)));
+    if let Some(at) = first {
+        hot_keys.count(args.at(at), weight.into());
     }
 }

@@ -458,3 +458,24 @@ fn long_values_are_left_to_their_own_thread() {
     assert_eq!(guest.send(&[vec!["RPOP", b]]), (1, bulk("x").into_bytes()));
     assert_eq!(guest.send(&[vec!["LLEN", b]]), (1, b":1\r\n".to_vec()));
 }
+
+#[test]
+fn the_key_of_most_commands_of_a_slot_is_named_while_it_is_watched() {
+    let shards = shards(1, &[]);
+    let mut state = shards[0].state();
+    let slot = key_slot(b"{k}hot");
+    execute_line(&mut state, "GET {k}hot");
+    assert!(state.slot(slot).is_some_and(|boxed| boxed.hot_keys.is_none()), "at no cost");
+    state.note(slot, |boxed| boxed.hot_keys = Some(Box::default()));
+    for number in 0..640 {
+        execute_line(&mut state, "GET {k}hot");
+        // Timed each.
+        if number % 8 == 0 {
+            execute_line(&mut state, &format!("LRANGE {{k}}{number} 0 -1"));
+        }
+    }
+    let hot_keys = state.slot(slot).and_then(|boxed| boxed.hot_keys.as_ref()).expect("watched");
+    let (name, part) = hot_keys.hottest().expect("a key");
+    assert_eq!(name, b"{k}hot");
+    assert!((0.7..0.95).contains(&part), "{part}");
+}

@@ -4,6 +4,7 @@
 pub(crate) mod evict;
 pub(crate) mod expiry;
 pub(crate) mod hand_over_times;
+pub(crate) mod hot_keys;
 pub(crate) mod latency;
 pub(crate) mod prefetch;
 pub(crate) mod read;

@@ -1,6 +1,7 @@
 //! The box that a shard owns and hands over: the stored data of one of the 16,384 hash slots
 //! and everything that has to travel with it.
 
+use crate::engine::hot_keys::HotKeys;
 use crate::engine::waiters::Waiters;
 use crate::engine::watchers::Watchers;
 
@@ -13,6 +14,8 @@ pub(crate) struct Slot {
     pub(crate) watchers: Watchers,
     /// Connections blocked on a key.
     pub(crate) waiters: Waiters,
+    /// Which keys its commands are for, while it is too hot to be levelled.
+    pub(crate) hot_keys: Option<Box<HotKeys>>,
     /// Work done for the slot since the last `CONFIG RESETSTAT`.
     pub(crate) work: Work,
 }

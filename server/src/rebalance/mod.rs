@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ballast_balancer::Reason;
 use ballast_balancer::machine::{Clock as Clocks, Command, Event, Notice};
 use ballast_balancer::model::{LoadSnapshot, ShardId as Bin, SlotId};
 use tokio::sync::oneshot;
@@ -31,6 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         desk: Desk::new(&shared.config.load()),
         collector: collect::Collector::default(),
         looked: None,
+        hot: None,
         shared,
     };
     loop {
@@ -52,6 +54,8 @@ struct Coordinator {
     collector: collect::Collector,
     /// When it looked last; it looks at once if it never did.
     looked: Option<Clocks>,
+    /// The slot whose keys are counted.
+    hot: Option<u16>,
     shared: Arc<Shared>,
 }
 
@@ -118,8 +122,30 @@ impl Coordinator {
             commands.extend(self.desk.machine.proceed(clocks(&self.shared)));
         }
         self.tell();
+        self.watch_hot_slot();
         let allowed = relief::allowed(&self.desk.machine, clocks(&self.shared));
         self.shared.relief.renew(snapshot, allowed, self.shared.clock.mono_ms());
+    }
+
+    /// Has the keys of a slot counted as long as that is too hot to be levelled, so that the hot
+    /// key has a name.
+    fn watch_hot_slot(&mut self) {
+        let hot = match self.desk.machine.reason() {
+            Reason::HotSlot { slot, .. } => Some(slot.0),
+            _ => None,
+        };
+        if hot == self.hot {
+            return;
+        }
+        let before = std::mem::replace(&mut self.hot, hot);
+        for (slot, counts) in [(before, false), (hot, true)] {
+            let Some(slot) = slot else { continue };
+            let note = move |state: &mut ShardState| {
+                state.note(slot, move |boxed| boxed.hot_keys = counts.then(Box::default));
+            };
+            let owner = self.shared.router.owner(slot);
+            self.shared.mailboxes[owner.index()].push(Message::Call(Box::new(note)));
+        }
     }
 
     /// Shards that are at their share: the smallest hand-over that gives them room, or leave to
