@@ -349,7 +349,12 @@ fn shutdown(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> C
         return Err(CommandError::other("ERR No shutdown in progress."));
     }
     let shared = &cx.shard.node;
-    shared.log.line(shared.clock.wall_ms(), Level::Warning, "User requested shutdown...");
+    let say = |text: &str| shared.log.line(shared.clock.wall_ms(), Level::Warning, text);
+    say("User requested shutdown...");
+    if has(b"save") && !has(b"force") {
+        say("Snapshots are not taken yet: say SHUTDOWN NOSAVE if the data may be lost");
+        return Err(CommandError::other("ERR Errors trying to SHUTDOWN. Check logs."));
+    }
     // Redis closes the connection instead of replying.
     let _ = reply;
     cx.session.closing = true;
