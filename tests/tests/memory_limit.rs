@@ -378,3 +378,65 @@ fn what_a_client_sends_leaves_no_lease_that_was_given_before() {
     wait_until("received", || node.info("memory", "mem_clients_normal") > 20 * MIB);
     assert!(is_oom(&node.call(&["SET", "small", "value"])), "its shard had a lease");
 }
+
+#[test]
+fn buffers_kept_for_speed_are_the_first_to_go() {
+    let mut node = Node::start(16, 64 * MIB, "noeviction");
+    let large = "x".repeat(10_000);
+    let mut number = 0;
+    while !is_oom(&node.call(&["SET", &format!("key:{number}"), &large])) {
+        number += 1;
+    }
+    // Pipelines over all shards leave buffers on each.
+    let value = "x".repeat(3000);
+    let sets: Vec<_> = (0..300).map(|n| words(&["SET", &format!("key:{n}"), &value])).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut client = node.server.connect().expect("connected");
+            let sets = &sets;
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    client.pipeline(sets).expect("all replies");
+                }
+            });
+        }
+    });
+    wait_until("buffers gone", || node.used() <= node.maxmemory + node.maxmemory / 1000);
+    node.assert_exact();
+}
+
+#[test]
+fn refused_writes_of_several_clients_add_nothing() {
+    for shards in SHARDS {
+        let mut node = Node::start(shards, 24 * MIB, "volatile-lru");
+        let value = "x".repeat(1000);
+        let mut number = 0;
+        while !is_oom(&node.call(&["SET", &format!("key:{number}"), &value])) {
+            number += 1;
+        }
+        let clients: Vec<Client> =
+            (0..4).map(|_| node.server.connect().expect("connected")).collect();
+        let writers = clients.into_iter().map(|mut client| {
+            let value = value.clone();
+            std::thread::spawn(move || {
+                for n in 0..200 {
+                    let (a, b) = (format!("a:{n}"), format!("b:{n}"));
+                    let commands = [
+                        words(&["MSET", &a, &value, &b, &value]),
+                        words(&["MULTI"]),
+                        words(&["SET", &a, &value]),
+                        words(&["EXEC"]),
+                        words(&["SET", &b, &value]),
+                    ];
+                    client.pipeline(&commands).expect("all replies");
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.join().expect("no panic");
+        }
+        node.assert_within(10_000, "refused");
+        assert_eq!(node.evicted(), 0);
+        node.assert_exact();
+    }
+}

@@ -192,7 +192,7 @@ impl Engine {
     /// Puts a slot's box in.
     #[inline]
     pub(crate) fn put_box(&mut self, slot: u16, boxed: Box<Slot>) {
-        self.arrives(boxed.data().bytes(), boxed.data().key_count());
+        self.arrives(&boxed);
         let before = self.slots[usize::from(slot)].replace(boxed);
         assert!(before.is_none(), "slot {slot} has two boxes");
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use super::evict::Step;
 use super::latency::Event;
+use super::slot::Slot;
 use crate::config::MaxmemoryPolicy;
 use crate::node::memory::{lease_bytes, lease_bytes_max};
 
@@ -58,13 +59,14 @@ impl Engine {
         self.slots_bytes >= self.lease.limit_bytes
     }
 
-    /// A box of so many bytes and keys comes here.
-    pub(crate) fn arrives(&mut self, bytes: u64, keys: usize) {
+    /// A box comes here.
+    pub(crate) fn arrives(&mut self, boxed: &Slot) {
+        let bytes = boxed.data().bytes();
         self.slots_bytes += bytes;
         self.lease.away_bytes = self.lease.away_bytes.wrapping_sub(bytes);
         // Coming and going take nothing of the lease, and add nothing to it.
         self.lease.limit_bytes = self.lease.limit_bytes.saturating_add(bytes);
-        self.evictor.note_arrival(keys);
+        self.evictor.note_arrival(boxed);
     }
 
     /// A box of so many bytes leaves. Until it arrives somewhere it counts here.
@@ -84,7 +86,9 @@ impl Engine {
         let kept = garbage_bytes + self.evictor.heap_bytes() as u64;
         let held = self.slots_bytes.wrapping_add(self.lease.away_bytes).wrapping_add(kept);
         self.counters.held_bytes.set(held);
-        self.counters.garbage_bytes.set(garbage_bytes);
+        // An empty queue keeps memory too, but has nothing that a sibling could ask for.
+        let is_empty = self.garbage.is_empty();
+        self.counters.garbage_bytes.set(if is_empty { 0 } else { garbage_bytes });
         let most = self.slots_bytes.saturating_add(self.lease.most_bytes);
         self.lease.limit_bytes = self.lease.limit_bytes.min(most);
         if self.lease.limit_bytes < self.slots_bytes {
@@ -206,6 +210,11 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Whether there is a limit, and the node holds more.
+    pub(crate) fn is_over_maxmemory(&mut self) -> bool {
+        self.config.maxmemory > 0 && self.is_node_over()
     }
 
     /// Whether the node holds more than it may.

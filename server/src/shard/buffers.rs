@@ -30,6 +30,13 @@ impl Buffers {
         (large + small + good_size(self.reply.borrow().capacity())) as u64
     }
 
+    /// Frees what is kept.
+    pub(crate) fn clear(&self) {
+        self.large.take();
+        self.small.take();
+        self.reply.take();
+    }
+
     /// A buffer of [`READ_BYTES`], for one read.
     #[inline]
     pub(crate) fn take(&self) -> Vec<u8> {

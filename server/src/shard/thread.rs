@@ -93,6 +93,11 @@ async fn cron(shard: Rc<Shard>) {
     loop {
         let hz = shard.state().config.hz.max(1);
         tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
+        // Kept for speed only: at the limit it is the first to go.
+        if shard.state().is_over_maxmemory() {
+            shard.buffers.clear();
+            shard.state().spare_batches = Vec::new();
+        }
         shard.counters.spare_bytes.set(shard.buffers.bytes() + shard.state().spare_bytes());
         while shard.state().cron_slice() {
             tokio::task::yield_now().await;

@@ -14,6 +14,7 @@ use self::census::{Census, Counted};
 use self::pool::Pool;
 use self::score::Scale;
 use super::Engine;
+use super::slot::Slot;
 use crate::config::MaxmemoryPolicy;
 use crate::ids::ShardId;
 use crate::node::counters::Worth;
@@ -79,10 +80,13 @@ impl Evictor {
         self.waited = 0;
     }
 
-    /// A box has come: its keys are not counted yet.
-    pub(super) fn note_arrival(&mut self, keys: usize) {
-        self.census.note_changed(keys as u64);
-        self.taken_at = None;
+    /// A box has come: its keys are not counted yet, if it has any that may go.
+    pub(super) fn note_arrival(&mut self, boxed: &Slot) {
+        let keys = counted(self.policy).of_slot(boxed) as u64;
+        if keys > 0 {
+            self.census.note_changed(keys);
+            self.taken_at = None;
+        }
     }
 }
 
@@ -177,7 +181,7 @@ impl Engine {
             self.evictor.waited += 1;
             return Step::Busy;
         }
-        self.evictor.waited = 0;
+        // The next write does not wait anew: there may be many that are refused.
         Step::Nothing
     }
 
