@@ -101,6 +101,19 @@ pub(crate) enum Place {
 }
 
 impl Group {
+    /// Takes over all that was received, if its only command is to travel without a copy. True if
+    /// it has: nothing is left.
+    pub(crate) fn take_over(&mut self, received: &mut Vec<u8>) -> bool {
+        match (self.moved.take(), self.outgoing.first_mut()) {
+            (Some(bytes), Some((_, batch))) => {
+                let start = received.len() - bytes;
+                batch.own(std::mem::take(received), start);
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.outgoing.is_empty()

@@ -394,6 +394,7 @@ impl Guest {
             }
             None => drop(batch::run(&mut state, session, &mut group, &mut input, &mut reply)),
         }
+        group.take_over(&mut bytes);
         let mut under_way = (!group.is_empty()).then(|| group.send(&mut state));
         drop(state);
         let on_behalf = executed() - before;

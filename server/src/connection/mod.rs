@@ -295,10 +295,7 @@ impl Connection {
             }
             None => batch::run(&mut state, session, group, &mut input, &mut self.reply),
         };
-        if let Some(received) = group.moved.take()
-            && let Some((_, batch)) = group.outgoing.first_mut()
-        {
-            batch.own(std::mem::take(&mut self.input), self.filled - received);
+        if group.take_over(&mut self.input) {
             self.filled = 0;
             self.taken = 0;
         }
