@@ -288,13 +288,15 @@ impl Demo {
 
     fn facts(&self, reading: &Reading) -> Facts {
         let evicted_before = self.last.as_ref().map_or(0, |(last, _)| last.evicted());
-        // Small moves may go on, because evicted pages come back where they were.
+        // Small moves may go on, because evicted pages come back where they were. And it may need
+        // fewer than in the plan that was shown before the window opened.
         let planned = self.plan.as_ref().map_or(0, |plan| plan.slots);
+        let done = reading.moves >= planned || reading.state == "idle";
         Facts {
             at_ms: reading.at_ms,
             filled: self.shoppers.tally.is_filled(),
             uneven: reading.evicted() > 0 && reading.queued_moves > 0,
-            level: reading.moves >= planned.max(1) && reading.spread() < LEVEL_POINTS,
+            level: reading.moves > 0 && done && reading.spread() < LEVEL_POINTS,
             quiet: reading.evicted() == evicted_before,
         }
     }
