@@ -150,7 +150,7 @@ impl Figure {
 
 fn stats<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
-        let shards = ShardFacts::gather(&cx).await;
+        let shards = ShardFacts::with_keys(&cx).await;
         let figures = figures(cx.node(), &shards);
         reply.map(figures.len() + shards.len());
         for (name, figure) in figures {
@@ -234,7 +234,7 @@ const SHARD_RATIO: f64 = 1.5;
 
 fn doctor<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
-        let shards = ShardFacts::gather(&cx).await;
+        let shards = ShardFacts::with_keys(&cx).await;
         let found = findings(cx.node(), &shards);
         let mut text = String::new();
         if found.is_empty() {

@@ -24,6 +24,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
     syntax: "[section [section ...]]",
     arity: -1,
     flags: flag::LOADING | flag::STALE | flag::DANGEROUS | flag::ALL_SLOTS,
+    all_slots_if: Some(asks_for_keys),
     run: Run::Gather(info),
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     group: Group::Server,
@@ -79,9 +80,15 @@ impl DatabaseFacts {
 }
 
 impl ShardFacts {
-    /// Of each shard, with each key counted once, also those in slots that travel meanwhile.
-    pub(crate) async fn gather(cx: &Gathering<'_>) -> Vec<ShardFacts> {
-        let mut facts = cx.each_shard(ShardFacts::of).await;
+    /// Of each shard, but for its keys.
+    async fn of_each(cx: &Gathering<'_>) -> Vec<ShardFacts> {
+        cx.each_shard(ShardFacts::of).await
+    }
+
+    /// Of each shard, with each key counted once, also those in slots that travel meanwhile: they
+    /// are waited for.
+    pub(crate) async fn with_keys(cx: &Gathering<'_>) -> Vec<ShardFacts> {
+        let mut facts = ShardFacts::of_each(cx).await;
         let counted = cx.over_slots(|state, slots| (state.id, databases(state, slots)));
         for (shard, databases) in counted.await {
             let Some(of) = facts.get_mut(shard.index()) else { continue };
@@ -153,6 +160,9 @@ fn held(state: &dyn Local) -> Vec<(u16, &'static str, u64)> {
 /// Writes a section.
 type Section = fn(&Report, &mut String);
 
+/// The sections that count keys, for which slots that travel are waited for.
+const SECTIONS_OF_KEYS: &[&str] = &["shards", "keyspace"];
+
 /// All sections: name, whether it is in the default set, and its writer.
 const SECTIONS: &[(&str, bool, Section)] = &[
     ("server", true, sections::server),
@@ -174,21 +184,17 @@ const SECTIONS: &[(&str, bool, Section)] = &[
 
 fn info<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
-        let wanted: Vec<String> = args
-            .from(1)
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
-            .collect();
-        let asks = |word: &str| wanted.iter().any(|name| name == word);
-        let all = asks("all") || asks("everything");
-        let default = wanted.is_empty() || asks("default");
-        let facts = ShardFacts::gather(&cx).await;
+        let facts = match asks_for_keys(args) {
+            true => ShardFacts::with_keys(&cx).await,
+            // Who wants to know what holds slots must not wait for them.
+            false => ShardFacts::of_each(&cx).await,
+        };
         let node = cx.node().clone();
         let waiting = (0..node.shards()).map(|id| cx.threads.waiting(ShardId(id))).collect();
         let report = Report { shared: node, shards: facts, waiting };
         let mut text = String::new();
         for (name, in_default, write) in SECTIONS {
-            if all || (default && *in_default) || asks(name) {
+            if is_asked_for(args, name, *in_default) {
                 if !text.is_empty() {
                     text.push_str("\r\n");
                 }
@@ -197,5 +203,22 @@ fn info<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered
         }
         reply.verbatim("txt", text.as_bytes());
         Ok(())
+    })
+}
+
+/// Whether `INFO` with these arguments has a section.
+fn is_asked_for(args: Args<'_>, section: &str, in_default: bool) -> bool {
+    let asks = |name: &[u8]| args.from(1).iter().any(|word| word.eq_ignore_ascii_case(name));
+    let asks_for_default = args.len() == 1 || asks(b"default");
+    asks(section.as_bytes())
+        || asks_for_default && in_default
+        || asks(b"all")
+        || asks(b"everything")
+}
+
+/// Whether a section that counts keys is asked for.
+fn asks_for_keys(args: Args<'_>) -> bool {
+    SECTIONS.iter().any(|(name, in_default, _)| {
+        SECTIONS_OF_KEYS.contains(name) && is_asked_for(args, name, *in_default)
     })
 }
