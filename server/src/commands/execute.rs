@@ -190,7 +190,7 @@ impl Engine {
         if !command.is_constant(args.len()) || !routed.is_short {
             return Some((Instant::now(), 1));
         }
-        let weight = self.statistics.sample(command.id)?;
+        let weight = self.statistics.begin_sample(command.id)?;
         Some((Instant::now(), weight))
     }
 

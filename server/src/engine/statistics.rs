@@ -17,6 +17,8 @@ use crate::ids::CommandId;
 pub(crate) struct CommandStatistics {
     /// Times executed.
     pub(crate) calls: u64,
+    /// The number of the call that is timed next, if its cost is constant.
+    next_timed: u64,
     /// Calls that the timed ones stand for.
     pub(crate) timed: u64,
     /// Time of the calls that the timed ones stand for.
@@ -30,6 +32,19 @@ pub(crate) struct CommandStatistics {
 }
 
 impl CommandStatistics {
+    /// Chooses the call that is timed next: one of the next `every`, each time at another place, or
+    /// a client that repeats as many commands would always have the same one timed.
+    #[cold]
+    fn choose_next(&mut self, every: u32) -> u32 {
+        let every_calls = u64::from(every);
+        let block = self.calls / every_calls + 1;
+        // By the golden ratio, successive places are far apart, and all come equally often.
+        let turn = u128::from(block.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let place = (turn * u128::from(every)) >> 64;
+        self.next_timed = block * every_calls + place as u64;
+        every
+    }
+
     /// With the sampled figures brought to the number of calls: what the last sample stands for has
     /// not all happened yet.
     pub(crate) fn settled(mut self) -> CommandStatistics {
@@ -95,8 +110,8 @@ pub(crate) struct Statistics {
     tracks: bool,
     /// What took longer than the latency monitor's threshold.
     pub(crate) latency: Latency,
-    /// Of calls of constant cost only those are timed whose number has none of these bits.
-    pub(crate) sample_mask: u32,
+    /// Of so many calls of constant cost one is timed.
+    sample_every: u32,
 }
 
 /// Of calls of constant cost, one in so many is timed and counts for all of them, so that the clock
@@ -116,7 +131,7 @@ impl Statistics {
             slow_max: 0,
             tracks: true,
             latency: Latency::default(),
-            sample_mask: SAMPLE_EVERY - 1,
+            sample_every: SAMPLE_EVERY,
         }
     }
 
@@ -125,7 +140,7 @@ impl Statistics {
         let slower_than_us = config.slowlog_log_slower_than_us;
         let latency_ms = config.latency_monitor_threshold_ms;
         let all = (0..TIME_ALL_BELOW_US).contains(&slower_than_us) || latency_ms > 0;
-        self.sample_mask = if all { 0 } else { SAMPLE_EVERY - 1 };
+        self.sample(if all { 1 } else { SAMPLE_EVERY });
         self.latency.configure(latency_ms);
         self.tracks = config.latency_tracking;
         self.slower_than_us = u64::try_from(slower_than_us).ok();
@@ -133,12 +148,20 @@ impl Statistics {
         self.slow.truncate(self.slow_max);
     }
 
+    /// Times one of so many calls of constant cost from now on.
+    pub(crate) fn sample(&mut self, every: u32) {
+        if std::mem::replace(&mut self.sample_every, every) != every {
+            self.commands.iter_mut().for_each(|of| of.next_timed = of.calls);
+        }
+    }
+
     /// For how many calls the next one of constant cost counts, if it is to be timed: each
-    /// command's first call, so that none is without a time, and then one in [`SAMPLE_EVERY`].
+    /// command's first call, so that none is without a time, and then one of [`SAMPLE_EVERY`].
     #[inline(always)]
-    pub(crate) fn sample(&self, command: CommandId) -> Option<u32> {
-        let calls = self.commands.get(command.index()).map_or(0, |of| of.calls);
-        (calls & u64::from(self.sample_mask) == 0).then_some(self.sample_mask + 1)
+    pub(crate) fn begin_sample(&mut self, command: CommandId) -> Option<u32> {
+        let every = self.sample_every;
+        let of = self.commands.get_mut(command.index())?;
+        (of.calls >= of.next_timed).then(|| of.choose_next(every))
     }
 
     /// A call that was not timed.
@@ -269,4 +292,45 @@ fn slow_args(args: Args<'_>) -> Vec<Vec<u8>> {
         list.push(format!("... ({} more arguments)", args.len() - shown).into_bytes());
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_of_each_block_is_timed_at_any_place() {
+        let command = CommandId(0);
+        let mut statistics = Statistics::new(1);
+        let mut places = [0; SAMPLE_EVERY as usize];
+        for call in 0..32_000_u64 {
+            match statistics.begin_sample(command) {
+                None => statistics.called(command),
+                Some(weight) => {
+                    assert_eq!(weight, SAMPLE_EVERY);
+                    places[(call % u64::from(SAMPLE_EVERY)) as usize] += 1;
+                    statistics.timed(command, Event::FastCommand, 1, weight, 0);
+                }
+            }
+            assert!(call > 0 || places[0] == 1, "the first");
+        }
+        assert_eq!(places.iter().sum::<u32>(), 1_000, "one of 32");
+        assert!(places.iter().all(|count| (25..38).contains(count)), "{places:?}");
+    }
+
+    #[test]
+    fn all_calls_are_timed_as_soon_as_somebody_wants_it() {
+        let command = CommandId(0);
+        let mut statistics = Statistics::new(1);
+        let timed = |statistics: &mut Statistics| {
+            let weight = statistics.begin_sample(command);
+            statistics.called(command);
+            weight
+        };
+        (0..7).for_each(|_| assert!(timed(&mut statistics).is_none_or(|weight| weight > 1)));
+        statistics.sample(1);
+        assert!((0..10).all(|_| timed(&mut statistics) == Some(1)));
+        statistics.sample(SAMPLE_EVERY);
+        assert!((0..100).filter(|_| timed(&mut statistics).is_some()).count() < 6);
+    }
 }
