@@ -312,7 +312,7 @@ fn all_that_is_not_of_constant_cost_is_timed() {
     let mut state = shard.state();
     state.begin_batch(ClientId(0));
     // As where the slow log's threshold is usual; here, whatever is timed is slow.
-    state.statistics.sample_mask = 31;
+    state.statistics.sample(32);
     let long = "x".repeat(SHORT_BYTES_MAX + 1);
     execute(&mut state, ["SET", "long", &long]);
     execute(&mut state, ["HSET", "hash", "f", &long]);
@@ -468,7 +468,7 @@ fn the_key_of_most_commands_of_a_slot_is_named_while_it_is_watched() {
     execute_line(&mut state, "GET {k}hot");
     assert!(state.slot(slot).is_some_and(|boxed| boxed.hot_keys.is_none()), "at no cost");
     state.note(slot, |boxed| boxed.hot_keys = Some(Box::default()));
-    for number in 0..640 {
+    for number in 0..1280 {
         execute_line(&mut state, "GET {k}hot");
         // Timed each.
         if number % 8 == 0 {

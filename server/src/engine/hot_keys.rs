@@ -6,6 +6,10 @@
 const KEYS_MAX: usize = 16;
 /// Of a longer name the beginning is kept.
 const NAME_BYTES_MAX: usize = 128;
+/// After so many commands what was before counts half: a key that is hot no more makes way.
+const COMMANDS_MAX: u64 = 1 << 20;
+/// Before so many commands nothing is said: the timed ones are too few.
+const COMMANDS_MIN: u64 = 1 << 10;
 
 /// Counts of the keys of one slot.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,13 @@ impl HotKeys {
     /// So many commands were for this key.
     pub(crate) fn count(&mut self, key: &[u8], commands: u64) {
         let name = &key[..key.len().min(NAME_BYTES_MAX)];
+        if self.commands >= COMMANDS_MAX {
+            self.commands /= 2;
+            for counted in &mut self.keys {
+                counted.commands /= 2;
+                counted.excess /= 2;
+            }
+        }
         self.commands += commands;
         if let Some(counted) = self.keys.iter_mut().find(|counted| counted.name == name) {
             counted.commands += commands;
@@ -42,6 +53,9 @@ impl HotKeys {
 
     /// The key with most commands, and the part of all that it has at least.
     pub(crate) fn hottest(&self) -> Option<(&[u8], f64)> {
+        if self.commands < COMMANDS_MIN {
+            return None;
+        }
         let sure = |counted: &Counted| counted.commands - counted.excess;
         let hottest = self.keys.iter().max_by_key(|counted| sure(counted))?;
         #[allow(clippy::cast_precision_loss, reason = "a part")]
@@ -61,7 +75,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_with_a_large_part_is_named_with_no_more_than_it_has(
-            keys in prop::collection::vec(0..40_u32, 1..600),
+            keys in prop::collection::vec(0..40_u32, 32..600),
             hot in 40..60_u32,
             every in 1..4_usize,
         ) {
@@ -92,10 +106,22 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut() {
+    fn long_names_are_cut_and_few_commands_say_nothing() {
         let mut counts = HotKeys::default();
+        counts.count(&[b'x'; 1000], COMMANDS_MIN - 1);
+        assert!(counts.hottest().is_none(), "too few");
         counts.count(&[b'x'; 1000], 1);
         let (name, part) = counts.hottest().expect("one");
         assert_eq!((name.len(), part), (NAME_BYTES_MAX, 1.0));
+    }
+
+    #[test]
+    fn a_key_that_is_hot_no_more_makes_way() {
+        let mut counts = HotKeys::default();
+        (0..100_000).for_each(|_| counts.count(b"before", 32));
+        (0..100_000).for_each(|_| counts.count(b"now", 32));
+        let (name, part) = counts.hottest().expect("one");
+        assert_eq!(name, b"now");
+        assert!(part > 0.8, "{part}");
     }
 }

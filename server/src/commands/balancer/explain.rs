@@ -6,7 +6,7 @@ use ballast_balancer::explain::{Explanation, Subject};
 use ballast_balancer::model::SlotId;
 use ballast_protocol::{Args, CommandError, Reply};
 
-use super::survey::survey;
+use super::survey::{HELD_MAX, survey};
 use super::{Words, at_desk, known_shard};
 use crate::commands::cluster::parse_slot;
 use crate::commands::gather::{Gathered, Gathering};
@@ -55,7 +55,9 @@ async fn name_hot_key(cx: &Gathering<'_>, slot: SlotId, answer: &mut Explanation
         let (name, part) = hot_keys.hottest()?;
         Some((String::from_utf8_lossy(name).into_owned(), part))
     });
-    let Some((name, part)) = hottest.await.flatten() else { return };
+    // As for a look at the slot's keys, which a transaction may hold.
+    let hottest = tokio::time::timeout(HELD_MAX, hottest).await;
+    let Some((name, part)) = hottest.ok().flatten().flatten() else { return };
     let percent = part * 100.0;
     answer.facts.push(format!("key {name} has {percent:.0} % of the commands of slot {slot}"));
     answer.suggestions.push(match part > MOST {

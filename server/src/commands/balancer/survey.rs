@@ -27,7 +27,7 @@ const TAGS_MAX: usize = 10_000;
 /// Bits of a cursor over a keyspace.
 const CURSOR_BITS: u32 = 48;
 /// How long a slot may be held by transactions before the look at it is given up.
-const HELD_MAX: Duration = Duration::from_secs(1);
+pub(super) const HELD_MAX: Duration = Duration::from_secs(1);
 
 /// Looks at a slot wherever it is; `None` if a transaction holds it for long.
 pub(super) async fn survey(cx: &Gathering<'_>, slot: u16) -> Option<Findings> {
