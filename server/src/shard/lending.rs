@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::ShardState;
 use super::message::{Hold, Message, Purpose, RemoteBatch};
-use super::places::{Boxes, Due, Part, Place, Slots, Step, Want};
+use super::places::{self, Boxes, Due, Part, Place, Slots, Step, Want};
 use super::waits::Outcome;
 use crate::engine::Engine;
 use crate::engine::slot::Slot;
@@ -181,50 +181,39 @@ impl ShardState {
     }
 
     /// Does what a hold that was here does next. It takes slots of other shards at once where
-    /// nobody uses these, and goes there otherwise.
-    fn follow(&mut self, mut step: Step<Box<Slot>, Purpose>) {
-        loop {
-            step = match step {
-                Step::Go(to, hold) => match self.take_on_behalf(to, hold) {
-                    // It has all of the others', and nothing that it wants is on its way here.
-                    Ok(Step::Go(to, hold)) if to == self.id => self.arrive(hold),
-                    Ok(next) => next,
-                    Err(hold) => return self.send(to, Message::Hold(hold)),
-                },
-                Step::Complete(hold) => return self.hold_complete(hold),
-                Step::Waits => return,
-                Step::Restart(mut hold, parts) => {
-                    if hold.restarts >= RESTARTS_MAX {
-                        self.freeze(&mut hold);
-                    }
-                    self.counters.hold_restarts.add(1);
-                    self.give_back(parts);
-                    return self.start_hold(hold);
+    /// nobody uses these: no thread is woken for it then.
+    fn follow(&mut self, step: Step<Box<Slot>, Purpose>) {
+        match places::travel(self.id, step, |to, hold| self.visit_for(to, hold)) {
+            Step::Go(to, hold) => self.send(to, Message::Hold(hold)),
+            Step::Complete(hold) => self.hold_complete(hold),
+            Step::Waits => {}
+            Step::Restart(mut hold, parts) => {
+                if hold.restarts >= RESTARTS_MAX {
+                    self.freeze(&mut hold);
                 }
-            };
+                self.counters.hold_restarts.add(1);
+                self.give_back(parts);
+                self.start_hold(hold);
+            }
         }
     }
 
-    /// Takes slots of another shard for a hold that ends here, if nobody uses that shard's state:
-    /// no thread is woken for it then.
-    fn take_on_behalf(
+    /// Lets a hold take its slots of a shard: of this one, or of another whose state is free.
+    fn visit_for(
         &mut self,
-        of: ShardId,
+        shard: ShardId,
         hold: Box<Hold>,
     ) -> Result<Step<Box<Slot>, Purpose>, Box<Hold>> {
-        // What it has missed may be in a mailbox, this thread's own one too: only by mail does it
-        // come behind that. What serves a blocked client does not go on while others are served.
-        let goes_by_mail = hold.restarts > 0 || matches!(hold.purpose, Purpose::Serve(_));
-        if of == self.id || hold.origin != self.id || goes_by_mail {
+        if shard == self.id {
+            return Ok(self.arrive(hold));
+        }
+        // What serves a blocked client does not go on while others are served.
+        if matches!(hold.purpose, Purpose::Serve(_)) {
             return Err(hold);
         }
         let mut hold = Some(hold);
-        let step = self.on_behalf(of, |other| hold.take().map(|hold| other.arrive(hold)));
-        match (step.flatten(), hold) {
-            (Some(step), _) => Ok(step),
-            (None, Some(hold)) => Err(hold),
-            (None, None) => unreachable!("a visit that took the hold has answered"),
-        }
+        let step = self.on_behalf(shard, |other| hold.take().map(|hold| other.arrive(hold)));
+        step.flatten().ok_or_else(|| hold.expect("nobody has taken it"))
     }
 
     /// A hold of this shard has all its slots.

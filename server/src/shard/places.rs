@@ -179,6 +179,35 @@ pub(crate) enum Step<B, P> {
     Restart(Box<Hold<B, P>>, SmallVec<[Part<B>; 2]>),
 }
 
+/// Lets a hold that began on `own` go from shard to shard as far as `visit` takes it there: to the
+/// named one, with the decision of which it comes back. Answers with what is left to be done; where
+/// it cannot be visited, that is to send it.
+pub(crate) fn travel<B, P>(
+    own: ShardId,
+    mut step: Step<B, P>,
+    mut visit: impl FnMut(ShardId, Box<Hold<B, P>>) -> Result<Step<B, P>, Box<Hold<B, P>>>,
+) -> Step<B, P> {
+    loop {
+        step = match step {
+            // Its own slots are on their way here, in the mailbox. So may be what it has missed if
+            // it begins anew: only by mail does it come behind that.
+            Step::Go(to, hold) if to == own || hold.origin != own || hold.restarts > 0 => {
+                return Step::Go(to, hold);
+            }
+            Step::Go(to, hold) => match visit(to, hold) {
+                // It has been elsewhere, and nothing here keeps it waiting for mail.
+                Ok(Step::Go(to, hold)) if to == own => match visit(own, hold) {
+                    Ok(next) => next,
+                    Err(hold) => return Step::Go(own, hold),
+                },
+                Ok(next) => next,
+                Err(hold) => return Step::Go(to, hold),
+            },
+            done => return done,
+        };
+    }
+}
+
 /// What has waited and may go on.
 #[derive(Debug)]
 pub(crate) enum Due<W, B, P> {

@@ -335,36 +335,29 @@ impl Shard {
         step
     }
 
-    fn follow(&mut self, mut step: Step) {
-        loop {
-            step = match step {
-                Step::Go(to, hold) => match self.take_on_behalf(to, hold) {
-                    Ok(Step::Go(to, hold)) if to == self.id => self.arrive(hold),
-                    Ok(next) => next,
-                    Err(hold) => return self.send(to, Message::Hold(hold)),
-                },
-                Step::Complete(hold) => return self.complete(*hold),
-                Step::Waits => return,
-                Step::Restart(mut hold, parts) => {
-                    if hold.restarts >= RESTARTS_MAX && !std::mem::replace(&mut hold.freezes, true)
-                    {
-                        self.shared.router.freeze();
-                    }
-                    parts.into_iter().for_each(|part| self.give_back(part));
-                    let first = hold.next(|slot| self.shared.router.owner(slot));
-                    return self.send(first, Message::Hold(hold));
+    fn follow(&mut self, step: Step) {
+        match places::travel(self.id, step, |to, hold| self.visit_for(to, hold)) {
+            Step::Go(to, hold) => self.send(to, Message::Hold(hold)),
+            Step::Complete(hold) => self.complete(*hold),
+            Step::Waits => {}
+            Step::Restart(mut hold, parts) => {
+                if hold.restarts >= RESTARTS_MAX && !std::mem::replace(&mut hold.freezes, true) {
+                    self.shared.router.freeze();
                 }
-            };
+                parts.into_iter().for_each(|part| self.give_back(part));
+                let first = hold.next(|slot| self.shared.router.owner(slot));
+                self.send(first, Message::Hold(hold));
+            }
         }
     }
 
-    fn take_on_behalf(&self, of: ShardId, hold: Box<Hold>) -> Result<Step, Box<Hold>> {
-        if of == self.id || hold.origin != self.id || hold.restarts > 0 {
-            return Err(hold);
+    fn visit_for(&mut self, shard: ShardId, hold: Box<Hold>) -> Result<Step, Box<Hold>> {
+        if shard == self.id {
+            return Ok(self.arrive(hold));
         }
         let mut hold = Some(hold);
-        let step = self.on_behalf(of, |other| hold.take().map(|hold| other.arrive(hold)));
-        step.flatten().ok_or_else(|| hold.expect("it was not taken"))
+        let step = self.on_behalf(shard, |other| hold.take().map(|hold| other.arrive(hold)));
+        step.flatten().ok_or_else(|| hold.expect("nobody has taken it"))
     }
 
     fn on_behalf<R>(&self, of: ShardId, work: impl FnOnce(&mut Shard) -> R) -> Option<R> {

@@ -42,7 +42,8 @@ impl ShardState {
     }
 
     fn serve(&mut self, reach: Reach) {
-        // Who waits has no other thread to be left to: what came in is short.
+        // A blocked command cannot be left to another thread. What it takes has just come, and was
+        // short, or this shard's own thread would be here.
         let on_behalf = std::mem::take(&mut self.on_behalf);
         while let Some(slot) = self.ready.pop_front() {
             // A slot that is not here took its ready keys along.
