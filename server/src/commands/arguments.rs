@@ -8,6 +8,24 @@ use ballast_protocol::{CommandError, Reply};
 
 use super::table::CommandResult;
 
+/// The number of one of `databases`, in Redis a C `int`.
+pub(crate) fn database(text: &[u8], databases: u32) -> Result<u8, CommandError> {
+    let number = i32::try_from(integer(text)?).map_err(|_| {
+        CommandError::other(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        )
+    })?;
+    existing_database(number, databases)
+}
+
+/// A database that there is.
+pub(crate) fn existing_database(number: i32, databases: u32) -> Result<u8, CommandError> {
+    u8::try_from(number)
+        .ok()
+        .filter(|number| u32::from(*number) < databases)
+        .ok_or(CommandError::InvalidDatabase)
+}
+
 /// An integer argument.
 pub(crate) fn integer(text: &[u8]) -> Result<i64, CommandError> {
     parse_i64(text).ok_or(CommandError::NotInteger)
@@ -57,20 +75,6 @@ pub(crate) enum Sample {
     Distinct(usize),
     /// Each chosen from all.
     Repeated(usize),
-}
-
-/// The number of one of `databases`, in Redis a C `int`.
-pub(crate) fn database(text: &[u8], databases: u32) -> Result<u8, CommandError> {
-    let number = parse_i64(text).ok_or(CommandError::NotInteger)?;
-    if i32::try_from(number).is_err() {
-        return Err(CommandError::other(
-            "ERR value is out of range, value must between -2147483648 and 2147483647",
-        ));
-    }
-    u8::try_from(number)
-        .ok()
-        .filter(|number| u32::from(*number) < databases)
-        .ok_or(CommandError::InvalidDatabase)
 }
 
 /// What each chosen member is returned with.

@@ -63,9 +63,7 @@ impl Transaction {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.blocks_bytes + good_size(self.commands.capacity() * size_of::<Queued>())
     }
-}
 
-impl Transaction {
     /// Whether a command of it may change the data set.
     pub(crate) fn may_write(&self) -> bool {
         self.commands.iter().any(|queued| queued.command.may_write())

@@ -4,6 +4,7 @@ use ballast_protocol::number::parse_i64;
 use ballast_protocol::slot::SLOTS;
 use ballast_protocol::{Args, CommandError, Reply};
 
+use crate::commands::arguments::existing_database;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 
@@ -46,7 +47,9 @@ fn flush(cx: &mut Data<'_>, db: Option<u8>) {
 pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     let first = index(args.at(1), "ERR invalid first DB index")?;
     let second = index(args.at(2), "ERR invalid second DB index")?;
-    let (first, second) = (database(cx, first)?, database(cx, second)?);
+    let databases = cx.config().databases;
+    let (first, second) =
+        (existing_database(first, databases)?, existing_database(second, databases)?);
     if first != second {
         for slot in 0..SLOTS {
             cx.engine.swap_in_slot(slot, first, second);
@@ -61,11 +64,4 @@ fn index(text: &[u8], refusal: &'static str) -> Result<i32, CommandError> {
     parse_i64(text)
         .and_then(|number| i32::try_from(number).ok())
         .ok_or(CommandError::other(refusal))
-}
-
-fn database(cx: &Data<'_>, number: i32) -> Result<u8, CommandError> {
-    u8::try_from(number)
-        .ok()
-        .filter(|number| u32::from(*number) < cx.config().databases)
-        .ok_or(CommandError::InvalidDatabase)
 }
