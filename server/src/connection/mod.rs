@@ -232,10 +232,7 @@ impl Connection {
     /// Lets the other shards execute what was collected for them, and puts the replies in order.
     async fn finish_group(&mut self) -> Result<(), End> {
         let mut group = std::mem::take(&mut self.group);
-        let sent = group.outgoing.iter().map(|(_, batch)| batch.heap_bytes()).sum::<usize>();
-        if sent > SHORT_BYTES_MAX {
-            self.count_waiting(sent);
-        }
+        self.count_waiting(group.outgoing.iter().map(|(_, batch)| batch.bytes.len()).sum());
         self.follow.turn(&group, !self.reply.is_empty());
         let mut under_way = group.send(&mut self.shard.state());
         let mut result = Ok(());
@@ -246,9 +243,7 @@ impl Connection {
         }
         under_way.end(&mut group, &mut self.shard.state());
         self.group = group;
-        if sent > SHORT_BYTES_MAX {
-            self.count_waiting(0);
-        }
+        self.count_waiting(0);
         result
     }
 

@@ -136,9 +136,9 @@ impl RemoteBatch {
 
     /// Takes over a buffer in which the arguments of the only command begin at `start`.
     pub(crate) fn own(&mut self, bytes: Vec<u8>, start: usize) {
-        offset(bytes.len());
-        let start = offset(start);
         self.bytes = bytes;
+        // As in `push`: the end is an offset, so all is.
+        let start = offset(self.bytes.len()) - offset(self.bytes.len() - start);
         for range in &mut self.ranges {
             *range = ArgRange::new(range.start + start, range.end + start);
         }
