@@ -57,6 +57,13 @@ fn slots_and_named_overheads_explain_what_is_in_use() {
     }
     wait_until_explained(&mut client, "full");
     assert!(figure(&mut client, "used_memory_slots") > 50_000_000);
+    let connect = |_| server.connect().expect("connected");
+    let mut many: Vec<Client> = (0..500).map(connect).collect();
+    for client in &mut many {
+        client.call(&["PING"]).expect("an answer");
+    }
+    wait_until_explained(&mut client, "of many clients");
+    drop(many);
     // All of it in one transaction, so that all slots are held at once.
     client.call(&["FLUSHALL"]).expect("an answer");
     wait_until_explained(&mut client, "emptied");

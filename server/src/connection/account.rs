@@ -41,7 +41,8 @@ impl Connection {
             .as_ref()
             .map_or(0, |open| open.bytes + open.commands.len() * size_of::<Queued>());
         client.queued_bytes.store(queued as u64, Relaxed);
-        self.publish(CLIENT_BYTES + (good_size(ranges) + buffers) as u64);
+        let own = CLIENT_BYTES + self.shard.connection_task_bytes.get();
+        self.publish(own + (good_size(ranges) + buffers) as u64);
         self.shard.shared.limit_clients();
     }
 

@@ -22,7 +22,7 @@ use crate::node::blocked::Caller;
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
 use crate::shard::lookahead::Planned;
-use crate::shard::message::RemoteBatch;
+use crate::shard::message::{Place, RemoteBatch, Replies};
 
 /// Of `\r\n`, behind the last argument.
 const LINE_END_BYTES: usize = 2;
@@ -72,11 +72,9 @@ pub(crate) struct Barrier {
 pub(crate) struct Group {
     /// At most one per shard.
     pub(crate) outgoing: SmallVec<[(ShardId, Box<RemoteBatch>); 4]>,
-    /// The order of the replies.
-    pub(crate) order: Vec<Place>,
-    /// Replies of commands that ran here meanwhile.
-    pub(crate) local: Vec<u8>,
-    /// Those that are not in one block.
+    /// The order of the replies, and those of commands that ran here meanwhile.
+    pub(crate) replies: Replies,
+    /// Of those the ones that are not in one block.
     pub(crate) long: Vec<Reply>,
     /// Bytes of all of them.
     pub(crate) local_bytes: usize,
@@ -87,17 +85,6 @@ pub(crate) struct Group {
     pub(crate) moved: Option<usize>,
     /// The shard on which the only command of a batch was executed without sending it there.
     pub(crate) on_behalf: Option<ShardId>,
-}
-
-/// Where the next reply is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
-    /// In [`Group::local`], up to there.
-    Local(usize),
-    /// The next one of [`Group::long`].
-    Long,
-    /// The next one of this batch of [`Group::outgoing`].
-    Remote(usize),
 }
 
 impl Group {
@@ -424,17 +411,17 @@ fn local_amid_group(
     args: Args<'_>,
 ) {
     let mut reply = Reply::new(caller.protocol);
-    reply.resume(std::mem::take(&mut group.local));
+    reply.resume(std::mem::take(&mut group.replies.local));
     let start = reply.len();
     state.execute_routed(command, routed, args, caller, &mut reply);
     group.local_bytes += reply.len() - start;
     if reply.contiguous().is_some() {
-        group.order.push(Place::Local(reply.len()));
+        group.replies.order.push(Place::Local(reply.len()));
     } else {
-        group.order.push(Place::Long);
+        group.replies.order.push(Place::Long);
         group.long.push(reply.split_off(start));
     }
-    group.local = reply.take();
+    group.replies.local = reply.take();
 }
 
 /// Puts a command into the message for its slot's shard.
@@ -464,6 +451,9 @@ fn collect(
 /// The message to the shard that keeps the slots of the next command, which is about to be put
 /// there. They may move before further commands on them are collected: `Group::settle` sees it.
 fn outgoing(state: &mut ShardState, caller: Caller, group: &mut Group, keeper: ShardId) -> usize {
+    if group.is_empty() {
+        group.replies = state.spares.replies.pop().unwrap_or_default();
+    }
     let at = match group.outgoing.iter().position(|(to, _)| *to == keeper) {
         Some(at) => at,
         None => {
@@ -473,7 +463,7 @@ fn outgoing(state: &mut ShardState, caller: Caller, group: &mut Group, keeper: S
             group.outgoing.len() - 1
         }
     };
-    group.order.push(Place::Remote(at));
+    group.replies.order.push(Place::Remote(at));
     state.counters.commands_elsewhere.add(1);
     at
 }

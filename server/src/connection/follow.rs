@@ -151,7 +151,7 @@ impl Connection {
             Ok(stream) => {
                 let moving = Moving { stream, session: self.session };
                 let arrive = move |shard: Rc<Shard>| {
-                    tokio::task::spawn_local(Self::arrive(shard, moving));
+                    super::spawn(&shard, Self::arrive(Rc::clone(&shard), moving));
                 };
                 shared.mailboxes[to.index()].push(Message::Task(Box::new(arrive)));
             }

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use ballast_protocol::Reply;
 use smallvec::SmallVec;
 
-use super::batch::{Group, Place};
+use super::batch::Group;
 use crate::commands::REPLY_BYTES;
 use crate::node::blocked::Token;
 use crate::shard::borrowing::{Slots, Want};
-use crate::shard::message::{Message, RemoteBatch};
+use crate::shard::message::{Message, Place, RemoteBatch};
 use crate::shard::waits::Outcome;
 use crate::shard::{Shard, ShardState};
 
@@ -20,11 +20,11 @@ pub(crate) struct UnderWay {
     parts: SmallVec<[Part; 4]>,
     /// Replies written of each part.
     taken: SmallVec<[usize; 4]>,
-    /// Bytes written of [`Group::local`].
+    /// Bytes written of [`Replies::local`](crate::shard::message::Replies::local).
     local: usize,
     /// The long replies of [`Group::long`] that are left.
     long: std::vec::IntoIter<Reply>,
-    /// Places written of [`Group::order`].
+    /// Places written of [`Replies::order`](crate::shard::message::Replies::order).
     places: usize,
 }
 
@@ -84,7 +84,7 @@ impl Group {
         let token = state.waits.open();
         let mut all = state.spare_batch(token, caller);
         let mut taken: SmallVec<[usize; 4]> = SmallVec::from_elem(0, self.outgoing.len());
-        for place in &mut self.order {
+        for place in &mut self.replies.order {
             if let Place::Remote(at) = place {
                 let batch = &self.outgoing[*at].1;
                 let next = taken[*at];
@@ -100,7 +100,7 @@ impl Group {
         }
         for (_, batch) in self.outgoing.drain(..) {
             state.waits.close(batch.token);
-            state.recycle(batch);
+            state.spares.keep_batch(batch);
         }
         self.outgoing.push((to, all));
     }
@@ -115,10 +115,10 @@ impl UnderWay {
         shard: &Rc<Shard>,
         reply: &mut Reply,
     ) -> More {
-        while let Some(place) = group.order.get(self.places) {
+        while let Some(place) = group.replies.order.get(self.places) {
             match *place {
                 Place::Local(end) => {
-                    reply.raw(&group.local[self.local..end]);
+                    reply.raw(&group.replies.local[self.local..end]);
                     self.local = end;
                 }
                 Place::Long => reply.append(self.long.next().unwrap_or_default()),
@@ -140,11 +140,11 @@ impl UnderWay {
         for part in self.parts {
             match part {
                 Part::Away(token) => state.waits.close(token),
-                Part::Home(batch) => state.recycle(batch),
+                Part::Home(batch) => state.spares.keep_batch(batch),
             }
         }
-        group.order.clear();
-        group.local.clear();
+        state.spares.keep_replies(std::mem::take(&mut group.replies));
+        group.outgoing = SmallVec::new();
         group.local_bytes = 0;
     }
 }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ballast_protocol::{ArgRange, Limits, Reply, RequestParser};
+use ballast_storage::memory::good_size;
 use tokio::net::TcpStream;
 
 use self::batch::{Group, Stop};
@@ -57,7 +58,7 @@ impl Accepted {
     /// The message that makes a shard serve it.
     pub(crate) fn message(self) -> Message {
         Message::Task(Box::new(move |shard| {
-            tokio::task::spawn_local(Connection::serve(shard, self));
+            spawn(&shard, Connection::serve(Rc::clone(&shard), self));
         }))
     }
 }
@@ -89,6 +90,13 @@ pub(crate) struct Connection {
     is_at_rest: bool,
     /// Where its commands are carried out.
     follow: Follow,
+}
+
+/// Begins the task of a connection, and notes its size for the account. In a block of its own it
+/// takes less than within tokio's, which is rounded up to a power of two.
+fn spawn(shard: &Shard, serving: impl Future<Output = ()> + 'static) {
+    shard.connection_task_bytes.set(good_size(size_of_val(&serving)) as u64);
+    tokio::task::spawn_local(Box::pin(serving));
 }
 
 impl Connection {

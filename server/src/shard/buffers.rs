@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use ballast_storage::memory::good_size;
 
+use super::message::{RemoteBatch, Replies};
+
 /// How much one read may bring.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 /// What a connection keeps of a read in a buffer of the small kind.
@@ -13,6 +15,11 @@ const SPARE_MAX: usize = 16;
 const SPARE_SMALL_MAX: usize = 512;
 /// Larger buffers for replies are not kept.
 const REPLY_BYTES_MAX: usize = 512 << 10;
+
+/// Batches, and lists of their replies, that are kept.
+const SPARE_BATCHES_MAX: usize = 64;
+/// Those with more arguments or replies are not.
+const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
 
 /// The spare buffers of a shard.
 #[derive(Default)]
@@ -80,6 +87,41 @@ impl Buffers {
         let mut spare = spare.borrow_mut();
         if spare.len() < max {
             spare.push(buffer);
+        }
+    }
+}
+
+/// What batches to other shards have left for the next ones.
+#[derive(Default)]
+pub(crate) struct Spares {
+    #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
+    pub(crate) batches: Vec<Box<RemoteBatch>>,
+    pub(crate) replies: Vec<Replies>,
+}
+
+impl Spares {
+    /// Bytes of what is kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        let batches = self.batches.iter().map(|batch| batch.heap_bytes()).sum::<usize>();
+        let replies = self.replies.iter().map(Replies::heap_bytes).sum::<usize>();
+        (batches + replies) as u64
+    }
+
+    /// Keeps the memory of a batch for the next one.
+    pub(crate) fn keep_batch(&mut self, mut batch: Box<RemoteBatch>) {
+        if self.batches.len() < SPARE_BATCHES_MAX
+            && batch.bytes.capacity().max(batch.replies.capacity()) <= SPARE_BATCH_BYTES_MAX
+        {
+            batch.clear();
+            self.batches.push(batch);
+        }
+    }
+
+    /// Keeps the memory of a group's replies for those of the next one.
+    pub(crate) fn keep_replies(&mut self, mut replies: Replies) {
+        if self.replies.len() < SPARE_BATCHES_MAX && replies.heap_bytes() <= SPARE_BATCH_BYTES_MAX {
+            replies.clear();
+            self.replies.push(replies);
         }
     }
 }

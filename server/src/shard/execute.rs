@@ -160,7 +160,7 @@ impl ShardState {
     pub(crate) fn batch_done(&mut self, batch: Box<RemoteBatch>) {
         let token = batch.token;
         if let Some(Outcome::Batch(batch)) = self.waits.complete(token, Outcome::Batch(batch)) {
-            self.recycle(batch);
+            self.spares.keep_batch(batch);
         }
     }
 }

@@ -221,6 +221,39 @@ impl RemoteBatch {
     }
 }
 
+/// Replies to what one connection has sent, while other shards execute a part of it.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    /// Where they are, in the order of their commands.
+    pub(crate) order: Vec<Place>,
+    /// Those of commands that ran on the connection's own shard.
+    pub(crate) local: Vec<u8>,
+}
+
+/// Where the next reply is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// In [`Replies::local`], up to there.
+    Local(usize),
+    /// The next one of those that are not in one block.
+    Long,
+    /// The next one of this batch of the connection's.
+    Remote(usize),
+}
+
+impl Replies {
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        good_size(self.order.capacity() * size_of::<Place>()) + good_size(self.local.capacity())
+    }
+
+    /// Empties it for another use.
+    pub(crate) fn clear(&mut self) {
+        self.order.clear();
+        self.local.clear();
+    }
+}
+
 /// A hold of the server.
 pub(crate) type Hold = places::Hold<Box<Slot>, Purpose>;
 

@@ -27,11 +27,11 @@ mod model;
 #[cfg(test)]
 mod protocol;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use self::buffers::Buffers;
+use self::buffers::{Buffers, Spares};
 use self::home::{Guard, Home, Resident};
 use self::lending::Parked;
 use self::lookahead::Lookahead;
@@ -61,6 +61,8 @@ pub(crate) struct Shard {
     pub(crate) counters: Arc<ShardCounters>,
     /// Buffers that no connection is using.
     pub(crate) buffers: Buffers,
+    /// What the task of a connection takes, buffers apart.
+    pub(crate) connection_task_bytes: Cell<u64>,
 }
 
 impl Shard {
@@ -69,7 +71,9 @@ impl Shard {
         home.settle(ShardState::new(id, Arc::clone(&shared)));
         let counters = Arc::clone(&shared.counters[id.index()]);
         let buffers = Buffers::default();
-        Shard { id, shared, home, borrowed: RefCell::default(), counters, buffers }
+        let connection_task_bytes = Cell::default();
+        let borrowed = RefCell::default();
+        Shard { id, shared, home, borrowed, counters, buffers, connection_task_bytes }
     }
 
     /// The state, for the length of one batch.
@@ -108,9 +112,8 @@ pub(crate) struct ShardState {
     pub(crate) last_command: Option<&'static Command>,
     /// Cron's place in its rounds.
     pub(crate) cron: cron::CronState,
-    /// Spare boxes for batches to other shards.
-    #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
-    pub(crate) spare_batches: Vec<Box<RemoteBatch>>,
+    /// What batches to other shards have left for the next ones.
+    pub(crate) spares: Spares,
     /// The commands that the running batch has looked at but not executed; empty between batches.
     pub(crate) lookahead: Option<Box<Lookahead>>,
     /// What the commands will read that connections have received and are about to execute.
@@ -140,11 +143,6 @@ impl DerefMut for ShardState {
     }
 }
 
-/// Spare batches kept per shard.
-const SPARE_BATCHES_MAX: usize = 64;
-/// Those with more arguments or replies are not kept.
-const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
-
 impl ShardState {
     fn new(id: ShardId, shared: Arc<Shared>) -> ShardState {
         let commands = crate::commands::table().count();
@@ -157,7 +155,7 @@ impl ShardState {
             waits: Waits::default(),
             last_command: None,
             cron: cron::CronState::default(),
-            spare_batches: Vec::new(),
+            spares: Spares::default(),
             lookahead: None,
             foreseen: Foreseen::default(),
             shared,
@@ -200,28 +198,13 @@ impl ShardState {
 
     /// An empty batch for another shard.
     pub(crate) fn spare_batch(&mut self, token: Token, caller: Caller) -> Box<RemoteBatch> {
-        match self.spare_batches.pop() {
+        match self.spares.batches.pop() {
             Some(mut batch) => {
                 batch.token = token;
                 batch.caller = caller;
                 batch
             }
             None => Box::new(RemoteBatch::new(self.id, token, caller)),
-        }
-    }
-
-    /// Bytes of the empty batches that are kept.
-    pub(crate) fn spare_bytes(&self) -> u64 {
-        self.spare_batches.iter().map(|batch| batch.heap_bytes() as u64).sum()
-    }
-
-    /// Keeps the memory of a batch for the next one.
-    pub(crate) fn recycle(&mut self, mut batch: Box<RemoteBatch>) {
-        if self.spare_batches.len() < SPARE_BATCHES_MAX
-            && batch.bytes.capacity().max(batch.replies.capacity()) <= SPARE_BATCH_BYTES_MAX
-        {
-            batch.clear();
-            self.spare_batches.push(batch);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 
+use super::buffers::Spares;
 use super::message::Message;
 use super::{Shard, ShardState};
 use crate::ids::ShardId;
@@ -96,9 +97,9 @@ async fn cron(shard: Rc<Shard>) {
         // Kept for speed only: at the limit it is the first to go.
         if shard.state().is_over_maxmemory() {
             shard.buffers.clear();
-            shard.state().spare_batches = Vec::new();
+            shard.state().spares = Spares::default();
         }
-        shard.counters.spare_bytes.set(shard.buffers.bytes() + shard.state().spare_bytes());
+        shard.counters.spare_bytes.set(shard.buffers.bytes() + shard.state().spares.bytes());
         while shard.state().cron_slice() {
             tokio::task::yield_now().await;
         }
