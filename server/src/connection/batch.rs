@@ -452,7 +452,7 @@ fn collect(
 /// there. They may move before further commands on them are collected: `Group::settle` sees it.
 fn outgoing(state: &mut ShardState, caller: Caller, group: &mut Group, keeper: ShardId) -> usize {
     if group.is_empty() {
-        group.replies = state.spares.replies.pop().unwrap_or_default();
+        group.replies = state.spares.replies();
     }
     let at = match group.outgoing.iter().position(|(to, _)| *to == keeper) {
         Some(at) => at,

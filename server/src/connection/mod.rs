@@ -241,6 +241,10 @@ impl Connection {
     async fn finish_group(&mut self) -> Result<(), End> {
         let mut group = std::mem::take(&mut self.group);
         self.count_waiting(group.outgoing.iter().map(|(_, batch)| batch.bytes.len()).sum());
+        if self.filled > 0 && self.input.len() == READ_BYTES {
+            // It waits with one of the shard's buffers.
+            self.account();
+        }
         self.follow.turn(&group, !self.reply.is_empty());
         let mut under_way = group.send(&mut self.shard.state());
         let mut result = Ok(());

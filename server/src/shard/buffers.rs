@@ -1,10 +1,12 @@
 //! Buffers that no connection is using: a connection that waits for bytes keeps none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use ballast_storage::memory::good_size;
 
 use super::message::{RemoteBatch, Replies};
+use crate::node::counters::ShardCounters;
 
 /// How much one read may bring.
 pub(crate) const READ_BYTES: usize = 64 << 10;
@@ -21,33 +23,90 @@ const SPARE_BATCHES_MAX: usize = 64;
 /// Those with more arguments or replies are not.
 const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
 
+/// Things kept for the next to need one, of which some are not needed for a while.
+struct Kept<T> {
+    items: Vec<T>,
+    /// The fewest that there were since [`Kept::trim`].
+    least: usize,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Kept<T> {
+        Kept { items: Vec::new(), least: 0 }
+    }
+}
+
+impl<T> Kept<T> {
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        let item = self.items.pop();
+        self.least = self.least.min(self.items.len());
+        item
+    }
+
+    /// Keeps one more, of at most so many.
+    #[inline]
+    fn push(&mut self, item: T, max: usize) {
+        if self.items.len() < max {
+            self.items.push(item);
+        }
+    }
+
+    /// Frees what nobody has needed since it was called last.
+    fn trim(&mut self) {
+        self.items.truncate(self.items.len() - self.least);
+        self.least = self.items.len();
+    }
+}
+
 /// The spare buffers of a shard.
-#[derive(Default)]
 pub(crate) struct Buffers {
-    large: RefCell<Vec<Vec<u8>>>,
-    small: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Kept<Vec<u8>>>,
+    small: RefCell<Kept<Vec<u8>>>,
     reply: RefCell<Vec<u8>>,
+    /// A large one was allocated since they were counted.
+    has_grown: Cell<bool>,
+    counters: Arc<ShardCounters>,
 }
 
 impl Buffers {
-    /// Bytes of what is kept.
-    pub(crate) fn bytes(&self) -> u64 {
-        let large = self.large.borrow().len() * good_size(READ_BYTES);
-        let small = self.small.borrow().len() * good_size(SMALL_BYTES);
-        (large + small + good_size(self.reply.borrow().capacity())) as u64
+    /// Those of the shard that has these counters.
+    pub(crate) fn new(counters: Arc<ShardCounters>) -> Buffers {
+        let (large, small, reply, has_grown) = Default::default();
+        Buffers { large, small, reply, has_grown, counters }
     }
 
-    /// Frees what is kept.
-    pub(crate) fn clear(&self) {
-        self.large.take();
-        self.small.take();
+    /// Counts what is kept, here and in `spares`.
+    pub(crate) fn count(&self, spares: &Spares) {
+        let large = self.large.borrow().items.len() * good_size(READ_BYTES);
+        let small = self.small.borrow().items.len() * good_size(SMALL_BYTES);
+        let reply = good_size(self.reply.borrow().capacity());
+        self.counters.spare_bytes.set((large + small + reply) as u64 + spares.bytes());
+        self.has_grown.set(false);
+    }
+
+    /// Frees what nobody has needed since it was called last.
+    pub(crate) fn trim(&self) {
+        self.large.borrow_mut().trim();
+        self.small.borrow_mut().trim();
         self.reply.take();
     }
 
     /// A buffer of [`READ_BYTES`], for one read.
     #[inline]
     pub(crate) fn take(&self) -> Vec<u8> {
-        self.large.borrow_mut().pop().unwrap_or_else(|| vec![0; READ_BYTES])
+        let spare = self.large.borrow_mut().pop();
+        spare.unwrap_or_else(|| self.allocate())
+    }
+
+    /// A new large buffer. It counts at once, if it is the only new one: one is in use at a time,
+    /// and a connection that waits with one counts it.
+    #[cold]
+    fn allocate(&self) -> Vec<u8> {
+        if !self.has_grown.replace(true) {
+            self.counters.spare_bytes.add(good_size(READ_BYTES) as u64);
+        }
+        vec![0; READ_BYTES]
     }
 
     /// `bytes`, at most [`SMALL_BYTES`], in a buffer of so many.
@@ -78,15 +137,11 @@ impl Buffers {
     /// Keeps a buffer for the next to need one, if it is of either kind.
     #[inline]
     pub(crate) fn give(&self, buffer: Vec<u8>) {
-        let (spare, max) = match buffer.len() {
-            len if len != buffer.capacity() => return,
-            READ_BYTES => (&self.large, SPARE_MAX),
-            SMALL_BYTES => (&self.small, SPARE_SMALL_MAX),
-            _ => return,
-        };
-        let mut spare = spare.borrow_mut();
-        if spare.len() < max {
-            spare.push(buffer);
+        match buffer.len() {
+            len if len != buffer.capacity() => {}
+            READ_BYTES => self.large.borrow_mut().push(buffer, SPARE_MAX),
+            SMALL_BYTES => self.small.borrow_mut().push(buffer, SPARE_SMALL_MAX),
+            _ => {}
         }
     }
 }
@@ -95,33 +150,71 @@ impl Buffers {
 #[derive(Default)]
 pub(crate) struct Spares {
     #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
-    pub(crate) batches: Vec<Box<RemoteBatch>>,
-    pub(crate) replies: Vec<Replies>,
+    batches: Kept<Box<RemoteBatch>>,
+    replies: Kept<Replies>,
 }
 
 impl Spares {
     /// Bytes of what is kept.
     pub(crate) fn bytes(&self) -> u64 {
-        let batches = self.batches.iter().map(|batch| batch.heap_bytes()).sum::<usize>();
-        let replies = self.replies.iter().map(Replies::heap_bytes).sum::<usize>();
+        let batches = self.batches.items.iter().map(|batch| batch.heap_bytes()).sum::<usize>();
+        let replies = self.replies.items.iter().map(Replies::heap_bytes).sum::<usize>();
         (batches + replies) as u64
+    }
+
+    /// Frees what nobody has needed since it was called last.
+    pub(crate) fn trim(&mut self) {
+        self.batches.trim();
+        self.replies.trim();
+    }
+
+    /// An empty batch that was kept.
+    pub(crate) fn batch(&mut self) -> Option<Box<RemoteBatch>> {
+        self.batches.pop()
+    }
+
+    /// An empty list of replies.
+    pub(crate) fn replies(&mut self) -> Replies {
+        self.replies.pop().unwrap_or_default()
     }
 
     /// Keeps the memory of a batch for the next one.
     pub(crate) fn keep_batch(&mut self, mut batch: Box<RemoteBatch>) {
-        if self.batches.len() < SPARE_BATCHES_MAX
-            && batch.bytes.capacity().max(batch.replies.capacity()) <= SPARE_BATCH_BYTES_MAX
-        {
+        if batch.bytes.capacity().max(batch.replies.capacity()) <= SPARE_BATCH_BYTES_MAX {
             batch.clear();
-            self.batches.push(batch);
+            self.batches.push(batch, SPARE_BATCHES_MAX);
         }
     }
 
     /// Keeps the memory of a group's replies for those of the next one.
     pub(crate) fn keep_replies(&mut self, mut replies: Replies) {
-        if self.replies.len() < SPARE_BATCHES_MAX && replies.heap_bytes() <= SPARE_BATCH_BYTES_MAX {
+        if replies.heap_bytes() <= SPARE_BATCH_BYTES_MAX {
             replies.clear();
-            self.replies.push(replies);
+            self.replies.push(replies, SPARE_BATCHES_MAX);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_needed_for_a_while_goes() {
+        let buffers = Buffers::new(Arc::default());
+        let counted = |buffers: &Buffers| {
+            buffers.count(&Spares::default());
+            buffers.counters.spare_bytes.value() / READ_BYTES as u64
+        };
+        let taken: Vec<_> = (0..3).map(|_| buffers.take()).collect();
+        assert_eq!(buffers.counters.spare_bytes.value(), READ_BYTES as u64, "counts at once");
+        taken.into_iter().for_each(|buffer| buffers.give(buffer));
+        buffers.trim();
+        assert_eq!(counted(&buffers), 3, "they have just been needed");
+        buffers.give(buffers.take());
+        buffers.trim();
+        assert_eq!(counted(&buffers), 1, "one was");
+        buffers.trim();
+        assert_eq!(counted(&buffers), 0);
     }
 }

@@ -70,7 +70,7 @@ impl Shard {
         let home = Arc::clone(&shared.homes[id.index()]);
         home.settle(ShardState::new(id, Arc::clone(&shared)));
         let counters = Arc::clone(&shared.counters[id.index()]);
-        let buffers = Buffers::default();
+        let buffers = Buffers::new(Arc::clone(&counters));
         let connection_task_bytes = Cell::default();
         let borrowed = RefCell::default();
         Shard { id, shared, home, borrowed, counters, buffers, connection_task_bytes }
@@ -198,7 +198,7 @@ impl ShardState {
 
     /// An empty batch for another shard.
     pub(crate) fn spare_batch(&mut self, token: Token, caller: Caller) -> Box<RemoteBatch> {
-        match self.spares.batches.pop() {
+        match self.spares.batch() {
             Some(mut batch) => {
                 batch.token = token;
                 batch.caller = caller;

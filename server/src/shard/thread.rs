@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 
-use super::buffers::Spares;
 use super::message::Message;
 use super::{Shard, ShardState};
 use crate::ids::ShardId;
@@ -96,10 +95,10 @@ async fn cron(shard: Rc<Shard>) {
         tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
         // Kept for speed only: at the limit it is the first to go.
         if shard.state().is_over_maxmemory() {
-            shard.buffers.clear();
-            shard.state().spares = Spares::default();
+            shard.buffers.trim();
+            shard.state().spares.trim();
         }
-        shard.counters.spare_bytes.set(shard.buffers.bytes() + shard.state().spares.bytes());
+        shard.buffers.count(&shard.state().spares);
         while shard.state().cron_slice() {
             tokio::task::yield_now().await;
         }
