@@ -63,6 +63,13 @@ fn slots_and_named_overheads_explain_what_is_in_use() {
         client.call(&["PING"]).expect("an answer");
     }
     wait_until_explained(&mut client, "of many clients");
+    // Half of it is for the other shard.
+    let names: Vec<String> = (0..64).map(|number| format!("short:{number}")).collect();
+    let sets: Vec<_> = names.iter().map(|name| vec!["SET", name, "value"]).collect();
+    for client in &mut many {
+        client.pipeline(&sets).expect("answers");
+    }
+    wait_until_explained(&mut client, "of many clients' batches");
     drop(many);
     // All of it in one transaction, so that all slots are held at once.
     client.call(&["FLUSHALL"]).expect("an answer");

@@ -50,7 +50,9 @@ impl Group {
     pub(crate) fn send(&mut self, state: &mut ShardState) -> UnderWay {
         self.settle(state);
         let mut parts = SmallVec::new();
+        state.spares.count_replies(&mut self.replies);
         for (to, mut batch) in self.outgoing.drain(..) {
+            state.spares.count_batch(&mut batch);
             if state.run_on_behalf(to, &mut batch) {
                 state.waits.close(batch.token);
                 parts.push(Part::Home(batch));
@@ -139,7 +141,11 @@ impl UnderWay {
     pub(crate) fn end(self, group: &mut Group, state: &mut ShardState) {
         for part in self.parts {
             match part {
-                Part::Away(token) => state.waits.close(token),
+                Part::Away(token) => {
+                    if let Some(Outcome::Batch(batch)) = state.waits.close(token) {
+                        state.spares.keep_batch(batch);
+                    }
+                }
                 Part::Home(batch) => state.spares.keep_batch(batch),
             }
         }

@@ -240,7 +240,8 @@ impl Connection {
     /// Lets the other shards execute what was collected for them, and puts the replies in order.
     async fn finish_group(&mut self) -> Result<(), End> {
         let mut group = std::mem::take(&mut self.group);
-        self.count_waiting(group.outgoing.iter().map(|(_, batch)| batch.bytes.len()).sum());
+        let long = group.outgoing.iter().filter(|(_, batch)| batch.is_long());
+        self.count_waiting(long.map(|(_, batch)| batch.bytes.len()).sum());
         if self.filled > 0 && self.input.len() == READ_BYTES {
             // It waits with one of the shard's buffers.
             self.account();

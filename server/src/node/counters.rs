@@ -147,6 +147,9 @@ pub(crate) struct ShardCounters {
     pub(crate) clients_bytes: Counter,
     /// Bytes of buffers that are kept for the next batch, as of the last cron.
     pub(crate) spare_bytes: Counter,
+    /// Bytes of what its connections have sent to other shards, replies included, and of the memory
+    /// that is kept for more of it.
+    pub(crate) batches_bytes: Counter,
     /// CPU time of the thread in microseconds, as of the last cron.
     pub(crate) cpu_us: Counter,
     /// Things waiting to be freed in slices.

@@ -90,7 +90,9 @@ impl Node {
     /// go last. A box on its way between shards counts once, whenever this looks.
     pub(crate) fn accounted_bytes(&self) -> u64 {
         let of = |counters: &ShardCounters| {
-            counters.clients_bytes.value() + counters.spare_bytes.value()
+            counters.clients_bytes.value()
+                + counters.spare_bytes.value()
+                + counters.batches_bytes.value()
         };
         self.held_bytes() + self.sum(of) + self.overheads.sum() + index_bytes()
     }

@@ -44,18 +44,21 @@ impl<T> Kept<T> {
         item
     }
 
-    /// Keeps one more, of at most so many.
+    /// Keeps one more, of at most so many; gives back one too many.
     #[inline]
-    fn push(&mut self, item: T, max: usize) {
-        if self.items.len() < max {
-            self.items.push(item);
+    fn push(&mut self, item: T, max: usize) -> Option<T> {
+        if self.items.len() >= max {
+            return Some(item);
         }
+        self.items.push(item);
+        None
     }
 
-    /// Frees what nobody has needed since it was called last.
-    fn trim(&mut self) {
-        self.items.truncate(self.items.len() - self.least);
-        self.least = self.items.len();
+    /// What nobody has needed since it was called last.
+    fn trim(&mut self) -> std::vec::Drain<'_, T> {
+        let needed = self.items.len() - self.least;
+        self.least = needed;
+        self.items.drain(needed..)
     }
 }
 
@@ -76,19 +79,19 @@ impl Buffers {
         Buffers { large, small, reply, has_grown, counters }
     }
 
-    /// Counts what is kept, here and in `spares`.
-    pub(crate) fn count(&self, spares: &Spares) {
+    /// Counts what is kept.
+    pub(crate) fn count(&self) {
         let large = self.large.borrow().items.len() * good_size(READ_BYTES);
         let small = self.small.borrow().items.len() * good_size(SMALL_BYTES);
         let reply = good_size(self.reply.borrow().capacity());
-        self.counters.spare_bytes.set((large + small + reply) as u64 + spares.bytes());
+        self.counters.spare_bytes.set((large + small + reply) as u64);
         self.has_grown.set(false);
     }
 
     /// Frees what nobody has needed since it was called last.
     pub(crate) fn trim(&self) {
-        self.large.borrow_mut().trim();
-        self.small.borrow_mut().trim();
+        drop(self.large.borrow_mut().trim());
+        drop(self.small.borrow_mut().trim());
         self.reply.take();
     }
 
@@ -137,35 +140,36 @@ impl Buffers {
     /// Keeps a buffer for the next to need one, if it is of either kind.
     #[inline]
     pub(crate) fn give(&self, buffer: Vec<u8>) {
-        match buffer.len() {
-            len if len != buffer.capacity() => {}
-            READ_BYTES => self.large.borrow_mut().push(buffer, SPARE_MAX),
-            SMALL_BYTES => self.small.borrow_mut().push(buffer, SPARE_SMALL_MAX),
-            _ => {}
-        }
+        let (spare, max) = match buffer.len() {
+            len if len != buffer.capacity() => return,
+            READ_BYTES => (&self.large, SPARE_MAX),
+            SMALL_BYTES => (&self.small, SPARE_SMALL_MAX),
+            _ => return,
+        };
+        drop(spare.borrow_mut().push(buffer, max));
     }
 }
 
-/// What batches to other shards have left for the next ones.
-#[derive(Default)]
+/// What batches to other shards have left for the next ones. Counts all of their memory, that of
+/// those under way too, as of when they were sent or came back.
 pub(crate) struct Spares {
     #[allow(clippy::vec_box, reason = "the boxes travel in messages")]
     batches: Kept<Box<RemoteBatch>>,
     replies: Kept<Replies>,
+    counters: Arc<ShardCounters>,
 }
 
 impl Spares {
-    /// Bytes of what is kept.
-    pub(crate) fn bytes(&self) -> u64 {
-        let batches = self.batches.items.iter().map(|batch| batch.heap_bytes()).sum::<usize>();
-        let replies = self.replies.items.iter().map(Replies::heap_bytes).sum::<usize>();
-        (batches + replies) as u64
+    /// Those of the shard that has these counters.
+    pub(crate) fn new(counters: Arc<ShardCounters>) -> Spares {
+        Spares { batches: Kept::default(), replies: Kept::default(), counters }
     }
 
     /// Frees what nobody has needed since it was called last.
     pub(crate) fn trim(&mut self) {
-        self.batches.trim();
-        self.replies.trim();
+        let batches = self.batches.trim().map(|batch| batch.counted_bytes).sum::<u64>();
+        let replies = self.replies.trim().map(|replies| replies.counted_bytes).sum::<u64>();
+        self.counters.batches_bytes.sub(batches + replies);
     }
 
     /// An empty batch that was kept.
@@ -178,19 +182,44 @@ impl Spares {
         self.replies.pop().unwrap_or_default()
     }
 
+    /// Counts what a batch of this shard's has become.
+    pub(crate) fn count_batch(&self, batch: &mut RemoteBatch) {
+        let bytes = batch.own_bytes();
+        self.recount(&mut batch.counted_bytes, bytes);
+    }
+
+    /// Counts what a list of replies has become.
+    pub(crate) fn count_replies(&self, replies: &mut Replies) {
+        let bytes = replies.heap_bytes();
+        self.recount(&mut replies.counted_bytes, bytes);
+    }
+
+    fn recount(&self, counted: &mut u64, bytes: usize) {
+        let before = std::mem::replace(counted, bytes as u64);
+        self.counters.batches_bytes.add(counted.wrapping_sub(before));
+    }
+
     /// Keeps the memory of a batch for the next one.
     pub(crate) fn keep_batch(&mut self, mut batch: Box<RemoteBatch>) {
-        if batch.bytes.capacity().max(batch.replies.capacity()) <= SPARE_BATCH_BYTES_MAX {
-            batch.clear();
-            self.batches.push(batch, SPARE_BATCHES_MAX);
+        let largest = batch.bytes.capacity().max(batch.replies.capacity());
+        batch.clear();
+        self.count_batch(&mut batch);
+        let is_kept = largest <= SPARE_BATCH_BYTES_MAX;
+        let left = if is_kept { self.batches.push(batch, SPARE_BATCHES_MAX) } else { Some(batch) };
+        if let Some(batch) = left {
+            self.counters.batches_bytes.sub(batch.counted_bytes);
         }
     }
 
     /// Keeps the memory of a group's replies for those of the next one.
     pub(crate) fn keep_replies(&mut self, mut replies: Replies) {
-        if replies.heap_bytes() <= SPARE_BATCH_BYTES_MAX {
-            replies.clear();
-            self.replies.push(replies, SPARE_BATCHES_MAX);
+        replies.clear();
+        self.count_replies(&mut replies);
+        let is_kept = replies.heap_bytes() <= SPARE_BATCH_BYTES_MAX;
+        let left =
+            if is_kept { self.replies.push(replies, SPARE_BATCHES_MAX) } else { Some(replies) };
+        if let Some(replies) = left {
+            self.counters.batches_bytes.sub(replies.counted_bytes);
         }
     }
 }
@@ -203,7 +232,7 @@ mod tests {
     fn what_was_not_needed_for_a_while_goes() {
         let buffers = Buffers::new(Arc::default());
         let counted = |buffers: &Buffers| {
-            buffers.count(&Spares::default());
+            buffers.count();
             buffers.counters.spare_bytes.value() / READ_BYTES as u64
         };
         let taken: Vec<_> = (0..3).map(|_| buffers.take()).collect();

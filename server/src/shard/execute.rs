@@ -157,7 +157,8 @@ impl ShardState {
     }
 
     /// A batch of this shard's connection is back.
-    pub(crate) fn batch_done(&mut self, batch: Box<RemoteBatch>) {
+    pub(crate) fn batch_done(&mut self, mut batch: Box<RemoteBatch>) {
+        self.spares.count_batch(&mut batch);
         let token = batch.token;
         if let Some(Outcome::Batch(batch)) = self.waits.complete(token, Outcome::Batch(batch)) {
             self.spares.keep_batch(batch);

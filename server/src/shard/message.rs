@@ -8,7 +8,7 @@ use ballast_storage::memory::good_size;
 
 use super::serve_blocked::ReadyKey;
 use super::{Shard, ShardState, places};
-use crate::commands::context::Routed;
+use crate::commands::context::{Routed, SHORT_BYTES_MAX};
 use crate::commands::table::Command;
 use crate::engine::slot::Slot;
 use crate::ids::ShardId;
@@ -63,6 +63,8 @@ pub(crate) struct RemoteBatch {
     pub(crate) ends: Vec<usize>,
     /// The replies before this one have been taken.
     pub(crate) first_reply: usize,
+    /// How many of its bytes count as its shard's.
+    pub(super) counted_bytes: u64,
 }
 
 impl RemoteCommand {
@@ -105,6 +107,7 @@ impl RemoteBatch {
             long_reply: None,
             ends: Vec::new(),
             first_reply: 0,
+            counted_bytes: 0,
         }
     }
 
@@ -164,15 +167,22 @@ impl RemoteBatch {
         }
     }
 
-    /// Bytes on the heap, its own box among them.
-    pub(crate) fn heap_bytes(&self) -> usize {
+    /// Bytes on the heap, its own box among them, but not the arguments of a long command: its
+    /// client counts them.
+    pub(super) fn own_bytes(&self) -> usize {
+        let arguments = if self.is_long() { 0 } else { good_size(self.bytes.capacity()) };
         good_size(size_of::<RemoteBatch>())
-            + good_size(self.bytes.capacity())
+            + arguments
             + good_size(self.ranges.capacity() * size_of::<ArgRange>())
             + good_size(self.commands.capacity() * size_of::<RemoteCommand>())
             + good_size(self.slots.capacity() * size_of::<u16>())
             + good_size(self.replies.capacity())
             + good_size(self.ends.capacity() * size_of::<usize>())
+    }
+
+    /// Whether what it holds counts as its client's.
+    pub(crate) fn is_long(&self) -> bool {
+        self.bytes.len() > SHORT_BYTES_MAX
     }
 
     /// Empties it for another use.
@@ -228,6 +238,8 @@ pub(crate) struct Replies {
     pub(crate) order: Vec<Place>,
     /// Those of commands that ran on the connection's own shard.
     pub(crate) local: Vec<u8>,
+    /// How many of its bytes count as the shard's.
+    pub(super) counted_bytes: u64,
 }
 
 /// Where the next reply is.
@@ -243,7 +255,7 @@ pub(crate) enum Place {
 
 impl Replies {
     /// Bytes on the heap.
-    pub(crate) fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         good_size(self.order.capacity() * size_of::<Place>()) + good_size(self.local.capacity())
     }
 

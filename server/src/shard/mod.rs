@@ -155,7 +155,7 @@ impl ShardState {
             waits: Waits::default(),
             last_command: None,
             cron: cron::CronState::default(),
-            spares: Spares::default(),
+            spares: Spares::new(Arc::clone(&shared.counters[id.index()])),
             lookahead: None,
             foreseen: Foreseen::default(),
             shared,

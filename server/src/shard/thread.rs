@@ -39,9 +39,14 @@ pub(crate) fn spawn(
             Ok(runtime) => runtime,
             Err(error) => return drop(ready.send(error)),
         };
-        starting.end(&shard.shared.overheads);
-        drop(ready);
-        runtime.block_on(run(shard));
+        runtime.block_on(async {
+            tokio::task::spawn_local(cron(Rc::clone(&shard)));
+            // What a runtime needs at all it takes with its first task and timer.
+            tokio::task::yield_now().await;
+            starting.end(&shard.shared.overheads);
+            drop(ready);
+            run(shard).await;
+        });
         // Closes the connections that are left; the slots go with the last of its tasks.
         drop(runtime);
         // The program may go on without this server. The last shard to end gives back all of it.
@@ -63,7 +68,6 @@ impl Drop for StopOnPanic {
 
 /// The life of the shard, until `Stop`.
 async fn run(shard: Rc<Shard>) {
-    tokio::task::spawn_local(cron(Rc::clone(&shard)));
     let mailbox = &shard.shared.mailboxes[shard.id.index()];
     loop {
         mailbox.wait().await;
@@ -98,7 +102,7 @@ async fn cron(shard: Rc<Shard>) {
             shard.buffers.trim();
             shard.state().spares.trim();
         }
-        shard.buffers.count(&shard.state().spares);
+        shard.buffers.count();
         while shard.state().cron_slice() {
             tokio::task::yield_now().await;
         }

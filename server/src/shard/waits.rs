@@ -43,13 +43,15 @@ impl Waits {
         Token { index, generation: cell.generation }
     }
 
-    /// Ends a wait that nobody will answer any more.
-    pub(crate) fn close(&mut self, token: Token) {
+    /// Ends a wait: the outcome, if it has come and nobody has taken it.
+    pub(crate) fn close(&mut self, token: Token) -> Option<Outcome> {
         let cell = &mut self.cells[token.index as usize];
-        if cell.generation == token.generation && cell.used {
-            *cell = Wait { generation: token.generation.wrapping_add(1), ..Wait::default() };
-            self.free.push(token.index);
+        if cell.generation != token.generation || !cell.used {
+            return None;
         }
+        let next = Wait { generation: token.generation.wrapping_add(1), ..Wait::default() };
+        self.free.push(token.index);
+        std::mem::replace(cell, next).outcome
     }
 
     /// Delivers the outcome and wakes the connection. Gives the outcome back if nobody waits
