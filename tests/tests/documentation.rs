@@ -13,6 +13,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("command|getkeysandflags", "Redis 7.0 describes no arguments"),
     ("config|get", "a block of one argument is that argument"),
     ("debug", "Redis describes no arguments, and we have others"),
+    ("psubscribe", "a block of one argument is that argument"),
     ("zrank", "WITHSCORE is of Redis 7.2"),
     ("zrevrank", "WITHSCORE is of Redis 7.2"),
 ];

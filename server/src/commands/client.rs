@@ -12,6 +12,7 @@ use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::session::ReplyMode;
 use crate::ids::{ClientId, CommandId, ShardId};
 use crate::node::blocked::Waiter;
+use crate::node::channels::Kind;
 use crate::node::clients::Client;
 
 const FLAGS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE;
@@ -263,11 +264,10 @@ fn write_list(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
             }
         }
         Some(option) if option.eq_ignore_ascii_case(b"type") && args.len() == 4 => {
-            if client_type(args.at(3))? == Type::Normal {
-                for client in cx.shard.node.clients.all() {
-                    describe(&client, now_ms, &mut text);
-                }
-            }
+            let class = client_type(args.at(3))?;
+            let clients = cx.shard.node.clients.all();
+            let of_class = clients.iter().filter(|client| class.has(client));
+            of_class.for_each(|client| describe(client, now_ms, &mut text));
         }
         Some(_) => return Err(CommandError::Syntax),
     }
@@ -275,18 +275,33 @@ fn write_list(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
     Ok(())
 }
 
+/// The class of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
     Normal,
-    Other,
+    Pubsub,
+    /// There is none of these.
+    Replication,
+}
+
+impl Type {
+    fn has(self, client: &Client) -> bool {
+        match self {
+            Type::Normal => !client.is_subscriber(),
+            Type::Pubsub => client.is_subscriber(),
+            Type::Replication => false,
+        }
+    }
 }
 
 fn client_type(name: &[u8]) -> Result<Type, CommandError> {
-    let known = ["master", "replica", "slave", "pubsub"];
+    let known = ["master", "replica", "slave"];
     if name.eq_ignore_ascii_case(b"normal") {
         Ok(Type::Normal)
+    } else if name.eq_ignore_ascii_case(b"pubsub") {
+        Ok(Type::Pubsub)
     } else if known.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())) {
-        Ok(Type::Other)
+        Ok(Type::Replication)
     } else {
         Err(CommandError::repeating("ERR Unknown client type '", name, "'"))
     }
@@ -309,6 +324,7 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     for (set, letter) in [
         (client.is_blocked(), 'b'),
         (client.queued.load(Relaxed) >= 0, 'x'),
+        (client.is_subscriber(), 'P'),
         (client.no_evict.load(Relaxed), 'e'),
         (client.no_touch.load(Relaxed), 'T'),
     ] {
@@ -322,27 +338,35 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     let last = CommandId(client.last_command.load(Relaxed));
     let command = super::table().by_id(last).map_or("NULL", |command| command.full_name.as_str());
     let query = client.query_bytes.load(Relaxed);
-    let (output, blocks) = (client.output_bytes.load(Relaxed), client.output_blocks.load(Relaxed));
+    let pushed = client.pushed_bytes();
+    let (output, blocks) = (
+        client.output_bytes.load(Relaxed) + pushed,
+        client.output_blocks.load(Relaxed) + u64::from(pushed > 0),
+    );
     let events = if blocks > 0 { "rw" } else { "r" };
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={flags} db={} sub=0 \
-         psub=0 ssub=0 multi={} watch={} qbuf={query} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
-         rbp=0 obl=0 oll={blocks} omem={output} tot-mem={} events={events} cmd={command} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={} shard={}",
+        "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={flags} db={} \
+         sub={} psub={} ssub={} multi={} watch={} qbuf={query} qbuf-free={} argv-mem={} \
+         multi-mem={} rbs=0 rbp=0 obl=0 oll={blocks} omem={output} tot-mem={} \
+         events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
+         shard={}",
         client.id,
         client.address,
         client.local_address,
         client.descriptor,
         labels.name,
         client.db.load(Relaxed),
+        client.subscribed(Kind::Channel),
+        client.subscribed(Kind::Pattern),
+        client.subscribed(Kind::Sharded),
         client.queued.load(Relaxed),
         client.watching.load(Relaxed),
         client.query_free.load(Relaxed),
         client.argument_bytes.load(Relaxed),
         client.queued_bytes.load(Relaxed),
-        client.bytes.load(Relaxed),
+        client.bytes.load(Relaxed) + pushed,
         client.protocol.load(Relaxed),
         labels.lib_name,
         labels.lib_version,
@@ -356,7 +380,7 @@ struct Filter {
     id: Option<ClientId>,
     address: Option<SocketAddr>,
     local_address: Option<SocketAddr>,
-    other_type: bool,
+    class: Option<Type>,
     no_such_user: bool,
     max_age_s: Option<i64>,
     keep_me: bool,
@@ -382,7 +406,7 @@ impl Filter {
             } else if option.eq_ignore_ascii_case(b"laddr") {
                 filter.local_address = Some(address(value));
             } else if option.eq_ignore_ascii_case(b"type") {
-                filter.other_type = client_type(value)? == Type::Other;
+                filter.class = Some(client_type(value)?);
             } else if option.eq_ignore_ascii_case(b"user") {
                 if value != b"default" {
                     return Err(CommandError::repeating("ERR No such user '", value, "'"));
@@ -403,7 +427,7 @@ impl Filter {
     }
 
     fn fits(&self, client: &Client, me: ClientId, now_ms: i64) -> bool {
-        !self.other_type
+        self.class.is_none_or(|class| class.has(client))
             && !self.no_such_user
             && self.id.is_none_or(|id| id == client.id)
             && self.address.is_none_or(|address| address == client.address)

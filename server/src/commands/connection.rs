@@ -6,6 +6,7 @@ use ballast_protocol::{Args, CommandError, Protocol, Reply, number};
 
 use super::arguments::database;
 use super::context::{Data, SessionContext};
+use super::pubsub;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 
 const ALWAYS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST;
@@ -116,6 +117,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
 
 fn ping(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     match args.len() {
+        1 | 2 if pubsub::only_listens(cx) => pubsub::ping_while_listening(args, reply),
         1 => reply.simple("PONG"),
         2 => reply.bulk(args.at(1)),
         _ => return Err(CommandError::WrongArity(cx.command.name.into())),

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::ids::ShardId;
 use crate::node::Node;
 use crate::node::blocked::Waiter;
+use crate::node::clients::Client;
 
 /// The future of a gathering command.
 pub(crate) type Gathered<'a> = Pin<Box<dyn Future<Output = CommandResult> + 'a>>;
@@ -39,6 +40,8 @@ pub(crate) trait Local {
     /// Ends the wait of a blocked command: nothing will be executed for it any more, and its
     /// connection goes on. False if that is too late.
     fn end_wait(&mut self, waiter: &Waiter) -> bool;
+    /// Tells connections, of any shard, that something is in their way to the client.
+    fn wake(&self, clients: Vec<Arc<Client>>);
 }
 
 impl<'a> Deref for dyn Local + 'a {

@@ -141,10 +141,9 @@ pub(crate) fn kind_name(kind: Kind) -> &'static str {
 /// What is known of `key` without its value: counts a hit or a miss, but is no use of the key.
 pub(super) fn read_meta(cx: &mut Data<'_>, key: Located<'_>) -> Option<Meta> {
     let meta = cx.meta(key);
-    let counters = &cx.engine.counters;
     match meta {
-        Some(_) => counters.keyspace_hits.add(1),
-        None => counters.keyspace_misses.add(1),
+        Some(_) => cx.engine.counters.keyspace_hits.add(1),
+        None => cx.engine.count_miss(key.slot, cx.caller.db, key.name()),
     }
     meta
 }

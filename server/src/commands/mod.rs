@@ -27,6 +27,7 @@ pub(crate) mod lists;
 mod many_keys;
 pub(crate) mod memory;
 pub(crate) mod object;
+pub(crate) mod pubsub;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod sets;
@@ -64,6 +65,7 @@ pub(crate) static FAMILIES: &[&[Definition]] = &[
     lists::COMMANDS,
     memory::COMMANDS,
     object::COMMANDS,
+    pubsub::COMMANDS,
     server::COMMANDS,
     sets::COMMANDS,
     slowlog::COMMANDS,

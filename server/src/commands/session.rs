@@ -1,6 +1,7 @@
 //! What a connection has said about itself and has begun: selected database, transaction,
 //! watched keys, modes. Knows nothing of sockets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +11,7 @@ use ballast_storage::memory::good_size;
 use crate::commands::table::Command;
 use crate::engine::watchers::DirtyFlag;
 use crate::node::blocked::Caller;
+use crate::node::channels::{Channels, Kind};
 use crate::node::clients::Client;
 
 /// The state of one connection.
@@ -29,6 +31,8 @@ pub(crate) struct Session {
     watching_bytes: usize,
     /// Set when a watched key has changed.
     pub(crate) dirty: DirtyFlag,
+    /// What it listens to; not there if that is nothing.
+    subscriptions: Option<Box<Subscriptions>>,
     /// `CLIENT REPLY`.
     pub(crate) reply_mode: ReplyMode,
     /// `CLIENT NO-TOUCH`.
@@ -99,6 +103,28 @@ pub(crate) struct WatchedKey {
     pub(crate) key: Vec<u8>,
 }
 
+/// Bytes of a subscription beside its name: its places here and with all subscriptions.
+const SUBSCRIPTION_BYTES: usize = 160;
+/// What is before the bytes of a shared name.
+const ARC_BYTES: usize = 2 * size_of::<usize>();
+
+/// What a connection listens to.
+#[derive(Debug, Default)]
+struct Subscriptions {
+    /// By [`Kind`].
+    names: [BTreeSet<Arc<[u8]>>; 3],
+    /// Of memory, with what others keep for it.
+    bytes: usize,
+}
+
+impl Subscriptions {
+    /// Tells others how many there are of a kind.
+    fn publish(&self, kind: Kind, client: &Client) {
+        let count = u32::try_from(self.names[kind.index()].len()).unwrap_or(u32::MAX);
+        client.subscriptions[kind.index()].store(count, Ordering::Relaxed);
+    }
+}
+
 /// Whether replies are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ReplyMode {
@@ -124,6 +150,7 @@ impl Session {
             watching: Vec::new(),
             watching_bytes: 0,
             dirty: Arc::new(AtomicBool::new(false)),
+            subscriptions: None,
             reply_mode: ReplyMode::On,
             no_touch: false,
             closing: false,
@@ -145,7 +172,69 @@ impl Session {
     /// Whether a command is simply executed and its reply sent.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.authenticated && self.transaction.is_none() && self.reply_mode == ReplyMode::On
+        self.authenticated
+            && self.transaction.is_none()
+            && self.reply_mode == ReplyMode::On
+            && self.subscriptions.is_none()
+    }
+
+    /// Whether it listens to anything.
+    #[inline(always)]
+    pub(crate) fn is_subscriber(&self) -> bool {
+        self.subscriptions.is_some()
+    }
+
+    /// Listens to `name`; nothing changes if it did. As [`Self::listens_to`] afterwards.
+    pub(crate) fn subscribe(&mut self, channels: &Channels, kind: Kind, name: &[u8]) -> usize {
+        let own = self.subscriptions.get_or_insert_default();
+        if !own.names[kind.index()].contains(name) {
+            let name: Arc<[u8]> = name.into();
+            channels.subscribe(kind, &name, &self.client);
+            own.bytes += SUBSCRIPTION_BYTES + good_size(name.len() + ARC_BYTES);
+            own.names[kind.index()].insert(name);
+            own.publish(kind, &self.client);
+        }
+        self.listens_to(kind)
+    }
+
+    /// Listens to `name` no more. As [`Self::listens_to`] afterwards.
+    pub(crate) fn unsubscribe(&mut self, channels: &Channels, kind: Kind, name: &[u8]) -> usize {
+        if let Some(own) = &mut self.subscriptions
+            && own.names[kind.index()].remove(name)
+        {
+            channels.unsubscribe(kind, name, self.client.id);
+            own.bytes -= SUBSCRIPTION_BYTES + good_size(name.len() + ARC_BYTES);
+            own.publish(kind, &self.client);
+            if own.names.iter().all(BTreeSet::is_empty) {
+                self.subscriptions = None;
+            }
+        }
+        self.listens_to(kind)
+    }
+
+    /// What it listens to, of one kind.
+    pub(crate) fn subscribed(&self, kind: Kind) -> Vec<Arc<[u8]>> {
+        let own = self.subscriptions.as_ref();
+        own.map_or_else(Vec::new, |own| own.names[kind.index()].iter().cloned().collect())
+    }
+
+    /// How many subscriptions it has of this kind, or of channels and patterns together.
+    pub(crate) fn listens_to(&self, kind: Kind) -> usize {
+        let Some(own) = &self.subscriptions else { return 0 };
+        let len = |kind: Kind| own.names[kind.index()].len();
+        match kind {
+            Kind::Sharded => len(kind),
+            Kind::Channel | Kind::Pattern => len(Kind::Channel) + len(Kind::Pattern),
+        }
+    }
+
+    /// Listens to nothing any more.
+    pub(crate) fn unsubscribe_all(&mut self, channels: &Channels) {
+        for kind in Kind::ALL {
+            for name in self.subscribed(kind) {
+                self.unsubscribe(channels, kind, &name);
+            }
+        }
     }
 
     /// Whether a watched key has changed.
@@ -156,7 +245,8 @@ impl Session {
     /// Bytes on the heap of what it has begun: commands queued, keys watched.
     pub(crate) fn heap_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, Transaction::heap_bytes);
-        queued + self.watching_bytes
+        let subscribed = self.subscriptions.as_ref().map_or(0, |own| own.bytes);
+        queued + self.watching_bytes + subscribed
     }
 
     /// Watches more keys.

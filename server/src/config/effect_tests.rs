@@ -121,13 +121,12 @@ fn what_has_no_effect_says_so_once_and_only_off_its_default() {
     )
     .unwrap();
     let texts: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(texts.len(), 4, "{texts:?}");
+    assert_eq!(texts.len(), 3, "{texts:?}");
     assert!(texts[0].starts_with("'lua-replicate-commands no' is accepted, but has no effect: "));
     let says = |start: &str, end: &str| {
         texts.iter().any(|text| text.starts_with(start) && text.ends_with(end))
     };
     assert!(says("'io-threads 5' is accepted, but has no effect: ", ""), "{texts:?}");
-    assert!(says("'notify-keyspace-events AKE' is accepted, but has no effect: ", "yet"));
     assert!(says("'databases 17'", "but there are only 16 databases"));
 }
 

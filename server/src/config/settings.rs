@@ -243,6 +243,12 @@ impl KeyspaceEvents {
         self.0 == 0
     }
 
+    /// None, unless there is a channel to publish them to.
+    pub fn effective(self) -> KeyspaceEvents {
+        let channels = KeyspaceEvents(Self::KEYSPACE.0 | Self::KEYEVENT.0);
+        if self.0 & channels.0 == 0 { KeyspaceEvents::default() } else { self }
+    }
+
     pub(super) fn parse(letters: &str) -> Option<KeyspaceEvents> {
         let mut events = 0;
         for letter in letters.chars() {
@@ -327,6 +333,7 @@ pub struct Settings {
     pub slowlog_max_len: u64,
     pub latency_monitor_threshold_ms: u64,
     pub latency_tracking: bool,
+    pub notify_keyspace_events: KeyspaceEvents,
     pub latency_tracking_info_percentiles: Vec<f64>,
 
     // Files

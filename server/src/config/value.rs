@@ -97,6 +97,14 @@ impl Value {
         }
     }
 
+    /// Classes of keyspace events.
+    pub(super) fn events(&self) -> KeyspaceEvents {
+        match self {
+            Value::KeyspaceEvents(events) => *events,
+            _ => mismatch(),
+        }
+    }
+
     /// The name of a choice, or the string.
     pub(super) fn text(&self) -> &str {
         match self {

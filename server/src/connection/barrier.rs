@@ -272,6 +272,11 @@ impl Connection {
         {
             return Poll::Ready(Event::Outcome(reply));
         }
+        if self.session.client.is_pushed()
+            && let Err(end) = self.send_pushed()
+        {
+            return Poll::Ready(Event::Gone(end));
+        }
         if self.outbox.is_some()
             && let Err(end) = self.poll_send(context)
         {

@@ -6,7 +6,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use ballast_protocol::slot::key_slot;
-use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
+use ballast_protocol::{
+    ArgRange, Args, ArgsBuf, CommandError, Parsed, Protocol, Reply, RequestParser,
+};
 use smallvec::SmallVec;
 
 use super::on_session::run_on_session;
@@ -14,6 +16,9 @@ use super::transaction::unwatch_all;
 use super::{ahead, limits};
 use crate::commands::REPLY_BYTES;
 use crate::commands::context::{Routed, SHORT_BYTES_MAX};
+use crate::commands::pubsub::{
+    is_allowed_while_listening, is_answered_by_messages, not_while_listening,
+};
 use crate::commands::session::{Session, Transaction};
 use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
@@ -243,6 +248,13 @@ fn step(
     if !session.authenticated && !command.has(flag::NO_AUTH) {
         return refuse(state, session, group, Some(command), &CommandError::NoAuth, reply);
     }
+    if session.is_subscriber()
+        && session.protocol == Protocol::Resp2
+        && !is_allowed_while_listening(command.name)
+    {
+        let error = not_while_listening(&command.full_name);
+        return refuse(state, session, group, Some(command), &error, reply);
+    }
     if command.has(flag::PROTECTED)
         && let Err(error) = crate::commands::debug::check_allowed(&state.shared, session)
     {
@@ -261,7 +273,12 @@ fn step(
         Run::Session(run) if group.is_empty() => {
             let start = reply.len();
             run_on_session(state, session, (command, run), args, reply);
-            after_reply(session, reply, start);
+            if is_answered_by_messages(command.name) {
+                // Messages are no replies, and come also when those are off.
+                session.wants_reply();
+            } else {
+                after_reply(session, reply, start);
+            }
             Next::Go
         }
         Run::Session(_) => Next::Stop(Stop::Again),

@@ -107,7 +107,8 @@ impl Connection {
     #[inline]
     pub(super) fn settle_input(&mut self, needed: usize) {
         let left = self.filled - self.taken;
-        if left == 0 && self.is_at_rest && self.ranges.capacity() <= RANGES_MAX {
+        let is_at_rest = self.is_at_rest && !self.session.is_subscriber();
+        if left == 0 && is_at_rest && self.ranges.capacity() <= RANGES_MAX {
             let buffer = std::mem::take(&mut self.input);
             self.shard.buffers.give(buffer);
             self.needed = 1;

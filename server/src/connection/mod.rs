@@ -181,6 +181,11 @@ impl Connection {
     /// what their look-ups will read is loaded for all of them together.
     fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         loop {
+            if self.session.client.is_pushed()
+                && let Err(end) = self.send_pushed()
+            {
+                return Poll::Ready(Turn::Ended(end));
+            }
             if self.outbox.is_some()
                 && let Err(end) = self.poll_send(context)
             {
@@ -394,8 +399,11 @@ impl Connection {
     /// Forgets everything that the connection has begun.
     async fn end(mut self, end: &End) {
         self.unwatch_all();
-        self.leave_account();
         let shared = Arc::clone(&self.shard.shared);
+        self.session.unsubscribe_all(&shared.channels);
+        // Nothing comes any more. What is left counts no longer.
+        let _ = shared.channels.take(&self.session.client);
+        self.leave_account();
         shared.clients.remove(self.session.client.id);
         let state = self.shard.state();
         state.counters.clients.sub(1);

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::{Connection, End};
 use crate::config::{ClientClass, OutputBufferLimit};
+use crate::node::channels::Over;
 
 /// Replies up to this length are within every limit: Redis has a fixed buffer for them.
 const UNLIMITED_BYTES: usize = 16 << 10;
@@ -282,8 +283,29 @@ impl Connection {
         .await
     }
 
+    /// Sends what others have for the client, behind its own replies.
+    #[inline(never)]
+    pub(super) fn send_pushed(&mut self) -> Result<(), End> {
+        if self.reply.capacity() == 0 {
+            self.reply.reuse(self.shard.buffers.take_for_reply());
+        }
+        self.append_pushed()?;
+        self.send()
+    }
+
+    /// Puts what others have for the client behind the replies that are to be sent.
+    pub(super) fn append_pushed(&mut self) -> Result<(), End> {
+        match self.shard.shared.channels.take(&self.session.client) {
+            Ok(blocks) => blocks.iter().for_each(|block| self.reply.raw(block)),
+            Err(Over) => return Err(self.over_limit()),
+        }
+        Ok(())
+    }
+
     fn output_limit(&self) -> OutputBufferLimit {
-        self.shard.state().config.client_output_buffer_limits[ClientClass::Normal.index()]
+        let is_subscriber = self.session.is_subscriber();
+        let class = if is_subscriber { ClientClass::Pubsub } else { ClientClass::Normal };
+        self.shard.state().config.client_output_buffer_limits[class.index()]
     }
 
     fn over_limit(&self) -> End {

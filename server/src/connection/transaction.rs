@@ -55,6 +55,9 @@ impl Connection {
             }
             Step::Reset => {
                 self.unwatch_all();
+                self.session.unsubscribe_all(&self.shard.shared.channels);
+                // Who could not keep up has lost what it listened to; it listens no more.
+                let _ = self.append_pushed();
                 let authenticated = self.shard.shared.config.load().requirepass.is_empty();
                 self.session.reset(authenticated);
                 self.reply.set_protocol(self.session.protocol);

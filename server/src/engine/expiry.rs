@@ -52,8 +52,8 @@ impl Engine {
         let over_ms = self.now_ms - 1;
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return 0 };
         let before_bytes = boxed.data.bytes();
-        let mut removed = 0;
-        let watchers = &boxed.watchers;
+        let (mut removed, mut named) = (0, Vec::new());
+        let (watchers, is_named) = (&boxed.watchers, !self.notified.is_empty());
         for db in boxed.data.databases() {
             let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() <= over_ms);
             if due
@@ -63,11 +63,17 @@ impl Engine {
                 let left = budget - removed;
                 removed += keyspace.expired_into(over_ms, left, &mut self.garbage, &mut |key| {
                     watchers.touch(db, key);
+                    if is_named {
+                        named.push((db, key.to_vec()));
+                    }
                 });
             }
         }
         self.book(slot, before_bytes);
         self.counters.expired_keys.add(removed as u64);
+        for (db, key) in named {
+            self.notify(db, &key, "expired");
+        }
         removed
     }
 
@@ -99,7 +105,7 @@ impl Engine {
     fn expire_due(&mut self, slot: u16, db: u8, key: &Key<'_>) {
         let expiry = self.keyspace(slot, db).and_then(|keys| keys.meta(key)?.expiry);
         if expiry.is_some_and(|at_ms| at_ms < self.now_ms) {
-            let expired = self.drop_key(slot, db, key);
+            let expired = self.drop_key(slot, db, key, "expired");
             self.counters.expired_keys.add(u64::from(expired));
         }
     }

@@ -1,6 +1,7 @@
 //! What happens inside slots: their boxes with all that rides along, expiry, eviction, blocked and
 //! watching clients, statistics. Knows nothing of threads, and of where a slot is if not here.
 
+pub(crate) mod events;
 pub(crate) mod evict;
 pub(crate) mod expiry;
 pub(crate) mod hand_over_times;
@@ -29,7 +30,7 @@ use self::hand_over_times::HandOverTimes;
 use self::slot::Slot;
 use self::statistics::Statistics;
 use self::waiters::BlockOn;
-use crate::config::Config;
+use crate::config::{Config, KeyspaceEvents};
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::node::Node;
@@ -94,6 +95,8 @@ pub(crate) struct Engine {
     pub(crate) garbage: ballast_storage::Garbage,
     /// Set by a handler whose caller gets the reply when all of `garbage` is freed.
     pub(crate) reply_when_freed: bool,
+    /// Classes of keyspace events that are published, if there is a channel for them.
+    pub(crate) notified: KeyspaceEvents,
     /// Changes of the data set since the start.
     pub(crate) dirty: u64,
     /// Where expiry stands.
@@ -145,6 +148,7 @@ impl Engine {
             evictor: evict::Evictor::default(),
             garbage: ballast_storage::Garbage::default(),
             reply_when_freed: false,
+            notified: KeyspaceEvents::default(),
             dirty: 0,
             expiry: expiry::Round::default(),
             node,
@@ -258,6 +262,7 @@ impl Engine {
         }
         self.statistics.configure(&self.config);
         self.limits = limits(&self.config);
+        self.notified = self.config.notify_keyspace_events.effective();
         self.counts_uses = self.config.maxmemory_policy.is_lfu();
         self.renew_lease();
     }

@@ -19,6 +19,9 @@ impl Engine {
     pub(crate) fn read(&mut self, db: u8, at: Located<'_>, no_touch: bool) -> Option<Value<'_>> {
         let Located { slot, key } = at;
         self.expire_if_due(slot, db, &key);
+        if self.notifies() {
+            self.notify_miss(slot, db, key.bytes);
+        }
         // The usual policies remember the last use: no more than a clock to write.
         let counted = (self.counts_uses && !no_touch).then(|| self.touch());
         let Engine { slots, counters, lru_clock, .. } = self;

@@ -65,6 +65,8 @@ pub(crate) struct Write<'e, 'k> {
     before_bytes: u64,
     usage: Usage,
     outcome: Outcome,
+    /// Somebody wants to know of new keys, and it would be one.
+    is_new: bool,
 }
 
 impl Engine {
@@ -79,13 +81,18 @@ impl Engine {
         let Located { slot, key } = at;
         self.expire_if_due(slot, db, &key);
         let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
-        Write { engine: self, slot, db, key, before_bytes, usage, outcome: Outcome::Untouched }
+        let is_new = self.notifies() && self.would_be_new(slot, db, key.bytes);
+        let outcome = Outcome::Untouched;
+        Write { engine: self, slot, db, key, before_bytes, usage, outcome, is_new }
     }
 
     /// A change has been made to `key`: whoever is to be told is told.
     #[inline(always)]
-    pub(super) fn announce(&mut self, slot: u16, db: u8, key: &[u8], _event: &'static str) {
+    pub(super) fn announce(&mut self, slot: u16, db: u8, key: &[u8], event: &'static str) {
         self.dirty += 1;
+        if self.notifies() {
+            self.notify_change(slot, db, key, event);
+        }
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
         if !boxed.watchers.is_empty() {
             boxed.watchers.touch(db, key);
@@ -96,9 +103,9 @@ impl Engine {
         }
     }
 
-    /// Removes a key that no command removes: its time is over, or its room is needed. False if it
-    /// does not exist.
-    pub(super) fn drop_key(&mut self, slot: u16, db: u8, key: &Key<'_>) -> bool {
+    /// Removes a key that no command removes: its time is over, or its room is needed, as `event`
+    /// says. False if it does not exist.
+    pub(super) fn drop_key(&mut self, slot: u16, db: u8, key: &Key<'_>, event: &str) -> bool {
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return false };
         let before_bytes = boxed.data.bytes();
         let keyspace = boxed.data.existing_mut(db);
@@ -108,6 +115,9 @@ impl Engine {
         self.garbage.push(removed);
         boxed.watchers.touch(db, key.bytes);
         self.book(slot, before_bytes);
+        if self.notifies() {
+            self.notify(db, key.bytes, event);
+        }
         true
     }
 
@@ -158,6 +168,11 @@ impl Engine {
     }
 }
 
+/// Whether a key is in a slot that is here.
+pub(super) fn exists_in(slot: Option<&super::slot::Slot>, db: u8, key: &[u8]) -> bool {
+    slot.is_some_and(|boxed| exists(&boxed.data, db, key))
+}
+
 fn exists(slot: &ballast_storage::Slot, db: u8, key: &[u8]) -> bool {
     slot.keyspace(db).is_some_and(|keys| keys.find(&Key::new(key)).is_some())
 }
@@ -172,6 +187,9 @@ impl Drop for Write<'_, '_> {
         match self.outcome {
             Outcome::Untouched | Outcome::Unchanged => {}
             Outcome::Changed(event) => {
+                if self.is_new {
+                    self.engine.notify_new(self.db, self.key.bytes);
+                }
                 self.engine.announce(self.slot, self.db, self.key.bytes, event);
             }
             Outcome::Unsaid => {
@@ -184,7 +202,8 @@ impl Drop for Write<'_, '_> {
 
 /// What has been done.
 impl Write<'_, '_> {
-    /// The key has been changed: the event's name as keyspace notifications have it.
+    /// The key has been changed: the event's name as keyspace notifications have it, or several
+    /// with a blank between.
     #[inline(always)]
     pub(crate) fn changed(mut self, event: &'static str) {
         self.outcome = Outcome::Changed(event);

@@ -12,6 +12,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::blocked::Waiter;
+use super::channels::{Kind, Pushed, Waiting, Way};
 use crate::ids::{ClientId, CommandId, ShardId};
 
 /// Memory of a connection beside its future and its buffers: the rest of its task, registry entry,
@@ -43,6 +44,10 @@ pub(crate) struct Client {
     pub(crate) queued: AtomicI64,
     /// Watched keys.
     pub(crate) watching: AtomicU32,
+    /// Subscriptions of each [`Kind`].
+    pub(crate) subscriptions: [AtomicU32; 3],
+    /// What others have for it.
+    way: Way,
     /// Bytes of memory that it keeps, its buffers among it; a part of its shard's `clients_bytes`.
     pub(crate) bytes: AtomicU64,
     /// Bytes received, of which neither commands nor whole arguments have been made yet.
@@ -73,8 +78,17 @@ pub(crate) struct Client {
     pub(crate) unblock_error: AtomicBool,
     /// Number of its socket.
     pub(crate) descriptor: i32,
-    killed: AtomicBool,
+    /// Bits of [`signal`].
+    signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
+}
+
+/// What others want of a connection.
+mod signal {
+    /// That it closes.
+    pub(super) const KILLED: u8 = 1;
+    /// That it takes what is in its way.
+    pub(super) const PUSHED: u8 = 1 << 1;
 }
 
 /// What a client says of itself.
@@ -108,6 +122,8 @@ impl Client {
             protocol: AtomicU8::new(2),
             queued: AtomicI64::new(-1),
             watching: AtomicU32::new(0),
+            subscriptions: Default::default(),
+            way: Way::default(),
             bytes: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
             query_free: AtomicU64::new(0),
@@ -123,7 +139,7 @@ impl Client {
             blocked: Mutex::default(),
             unblock_error: AtomicBool::new(false),
             descriptor,
-            killed: AtomicBool::new(false),
+            signals: AtomicU8::new(0),
             waker: Mutex::new(None),
         }
     }
@@ -141,11 +157,12 @@ impl Client {
 
     /// Closes the connection from any thread: its task is woken and finds out.
     pub(crate) fn kill(&self) {
-        self.killed.store(true, Relaxed);
+        self.signals.fetch_or(signal::KILLED, Relaxed);
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Has the connection's task look at what others want of it.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
@@ -154,7 +171,44 @@ impl Client {
     /// Whether somebody wants the connection closed.
     #[inline]
     pub(crate) fn is_killed(&self) -> bool {
-        self.killed.load(Relaxed)
+        self.signals.load(Relaxed) & signal::KILLED != 0
+    }
+
+    /// Whether something is in its way to the client that it has not taken.
+    #[inline]
+    pub(crate) fn is_pushed(&self) -> bool {
+        self.signals.load(Relaxed) & signal::PUSHED != 0
+    }
+
+    /// Puts a block behind what is in its way already, unless that were more than `limit_bytes`
+    /// with all that waits to be sent; 0: there is no limit.
+    pub(super) fn push(&self, block: &Arc<[u8]>, limit_bytes: u64) -> Pushed {
+        let pushed = self.way.push(block, self.output_bytes.load(Relaxed), limit_bytes);
+        if pushed.wakes {
+            self.signals.fetch_or(signal::PUSHED, Relaxed);
+        }
+        pushed
+    }
+
+    /// What is in its way; the connection's own thread takes it.
+    pub(super) fn take_pushed(&self) -> Waiting {
+        self.signals.fetch_and(!signal::PUSHED, Relaxed);
+        self.way.take()
+    }
+
+    /// Bytes of what is in its way.
+    pub(crate) fn pushed_bytes(&self) -> u64 {
+        self.way.bytes()
+    }
+
+    /// How many subscriptions of a kind it has.
+    pub(crate) fn subscribed(&self, kind: Kind) -> u32 {
+        self.subscriptions[kind.index()].load(Relaxed)
+    }
+
+    /// Whether it is of the class `pubsub`.
+    pub(crate) fn is_subscriber(&self) -> bool {
+        Kind::ALL.into_iter().any(|kind| self.subscribed(kind) > 0)
     }
 
     /// How to wake the connection's task, which is one and the same until it moves.
@@ -185,6 +239,11 @@ impl Clients {
     /// A number for the next connection.
     pub(crate) fn next_id(&self) -> ClientId {
         ClientId(self.last_id.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// How many listen to a channel.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.open.lock().values().filter(|client| client.is_subscriber()).count()
     }
 
     /// Registers a connection.

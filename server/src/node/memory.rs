@@ -94,7 +94,11 @@ impl Node {
                 + counters.spare_bytes.value()
                 + counters.batches_bytes.value()
         };
-        self.held_bytes() + self.sum(of) + self.overheads.sum() + index_bytes()
+        self.held_bytes()
+            + self.sum(of)
+            + self.overheads.sum()
+            + self.channels.waiting_bytes()
+            + index_bytes()
     }
 
     /// What the shards hold of it.

@@ -3,6 +3,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod blocked;
+pub(crate) mod channels;
 pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 
 use self::balance::Balance;
+use self::channels::Channels;
 use self::clients::Clients;
 use self::counters::ShardCounters;
 use self::listeners::Listeners;
@@ -60,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) run_id: String,
     /// Unix milliseconds of the start.
     pub(crate) started_ms: i64,
+    /// Who listens to what.
+    pub(crate) channels: Channels,
     /// `CLIENT PAUSE`.
     pub(crate) pause: Pause,
     /// Expired keys are removed also when nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
@@ -113,6 +117,7 @@ impl Node {
             log,
             seed,
             run_id: run_id(seed),
+            channels: Channels::default(),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             stopping: AtomicBool::new(false),

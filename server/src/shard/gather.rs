@@ -1,7 +1,9 @@
 //! What commands may ask of the shards' threads.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::message::{Hold, Message};
 use super::{Shard, ShardState};
@@ -10,6 +12,7 @@ use crate::engine::Engine;
 use crate::ids::ShardId;
 use crate::node::Node;
 use crate::node::blocked::Waiter;
+use crate::node::clients::Client;
 
 impl Threads for Shard {
     fn node(&self) -> &Arc<Node> {
@@ -128,5 +131,21 @@ impl Local for ShardState {
 
     fn end_wait(&mut self, waiter: &Waiter) -> bool {
         ShardState::end_wait(self, waiter)
+    }
+
+    // Those of other shards are told by their own threads, so that each of these is woken once.
+    fn wake(&self, clients: Vec<Arc<Client>>) {
+        let mut elsewhere: BTreeMap<u16, Vec<Arc<Client>>> = BTreeMap::new();
+        for client in clients {
+            let shard = client.shard.load(Relaxed);
+            if shard == self.id.0 {
+                client.wake();
+            } else {
+                elsewhere.entry(shard).or_default().push(client);
+            }
+        }
+        for (shard, clients) in elsewhere {
+            self.send(ShardId(shard), Message::Wake(clients));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What shards say to each other.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ballast_protocol::{ArgRange, Args, Reply};
@@ -13,6 +14,7 @@ use crate::commands::table::Command;
 use crate::engine::slot::Slot;
 use crate::ids::ShardId;
 use crate::node::blocked::{Caller, Token};
+use crate::node::clients::Client;
 
 /// A message in a shard's mailbox.
 pub(crate) enum Message {
@@ -32,6 +34,8 @@ pub(crate) enum Message {
     Call(Box<dyn FnOnce(&mut ShardState) + Send>),
     /// A task to begin on the shard's thread: a connection to serve.
     Task(Box<dyn FnOnce(Rc<Shard>) + Send>),
+    /// Connections, most of this shard, that others have put something into the way of.
+    Wake(Vec<Arc<Client>>),
     /// Close the connections and end the thread.
     Stop,
 }

@@ -129,6 +129,7 @@ impl ShardState {
             }
             Message::Unblocked(token, reply) => self.unblocked(token, reply),
             Message::Call(work) => work(self),
+            Message::Wake(clients) => clients.iter().for_each(|client| client.wake()),
             Message::Task(_) | Message::Stop => {}
         }
     }

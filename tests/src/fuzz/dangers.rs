@@ -47,6 +47,9 @@ pub(super) fn is_harmless(name: &str, words: &Words, company: Company) -> bool {
         }
         // In lockstep and in order a reply belongs to each command.
         "client|reply" => company != Company::Lockstep,
+        // Who listens reads other things than a reply to each command.
+        "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "ssubscribe"
+        | "sunsubscribe" => company == Company::Crowd,
         // A client that is to be killed might be the one that judges.
         "client|kill" => company == Company::Crowd,
         "config|set" => {

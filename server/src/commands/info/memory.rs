@@ -35,8 +35,8 @@ impl Memory {
         let clients = shared.sum(|counters| counters.clients_bytes.value());
         let index = ballast_storage::memory::index_bytes();
         let balancer = shared.balance.told().heap_bytes;
-        let buffers =
-            shared.sum(|counters| counters.spare_bytes.value() + counters.batches_bytes.value());
+        let buffers = shared.channels.waiting_bytes()
+            + shared.sum(|counters| counters.spare_bytes.value() + counters.batches_bytes.value());
         let named = startup + slots + index + clients + balancer + buffers;
         Memory {
             used,

@@ -9,6 +9,7 @@ use crate::commands::slowlog::merge;
 use crate::engine::hand_over_times::HandOverTimes;
 use crate::engine::statistics::HISTOGRAM_BUCKETS;
 use crate::ids::ShardId;
+use crate::node::channels::Kind;
 
 pub(super) fn server(report: &Report, text: &mut String) {
     let shared = &report.shared;
@@ -63,6 +64,7 @@ pub(super) fn clients(report: &Report, text: &mut String) {
         "maxclients": shared.config.load().maxclients,
         "client_recent_max_input_buffer": most(|c| c.query_bytes.load(Relaxed)).unwrap_or(0),
         "client_recent_max_output_buffer": most(|c| c.output_bytes.load(Relaxed)).unwrap_or(0),
+        "pubsub_clients": shared.clients.subscribers(),
         "blocked_clients": shared.sum(|c| c.blocked_clients.value()),
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
@@ -120,9 +122,9 @@ pub(super) fn stats(report: &Report, text: &mut String) {
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": shared.sum(|c| c.keyspace_hits.value()),
         "keyspace_misses": shared.sum(|c| c.keyspace_misses.value()),
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
-        "pubsubshard_channels": 0,
+        "pubsub_channels": shared.channels.count(Kind::Channel),
+        "pubsub_patterns": shared.channels.count(Kind::Pattern),
+        "pubsubshard_channels": shared.channels.count(Kind::Sharded),
         "latest_fork_usec": 0,
         "total_forks": 0,
         "migrate_cached_sockets": 0,

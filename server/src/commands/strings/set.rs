@@ -43,7 +43,8 @@ fn set_with_options(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
         expiry = write.expiry();
     }
     write.set_string(args.at(2), expiry);
-    write.changed("set");
+    let expires = !matches!(options.lifetime, Lifetime::Keep) && expiry.is_some();
+    write.changed(if expires { "set expire" } else { "set" });
     if !options.get {
         reply.ok();
     }
@@ -75,7 +76,7 @@ fn set_for(cx: &mut Data<'_>, unit: Unit, args: Args<'_>, reply: &mut Reply) -> 
     let key = cx.key(1)?;
     let mut write = cx.write(key);
     write.set_string(args.at(3), expiry);
-    write.changed("set");
+    write.changed("set expire");
     reply.ok();
     Ok(())
 }

@@ -66,7 +66,7 @@ pub(super) const OBSERVING: &[Directive] = &[
         "",
         "Which keyspace events are published; empty = none.",
     )
-    .without_effect("there is no publish/subscribe yet"),
+    .field(|s, v| s.notify_keyspace_events = v.events()),
 ];
 
 fn store_percentiles(settings: &mut Settings, value: &Value) {

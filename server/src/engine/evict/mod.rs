@@ -381,7 +381,7 @@ impl Engine {
     fn evict_best(&mut self) -> bool {
         let Some(best) = self.evictor.pool.take_best() else { return false };
         self.evictor.census.note_changed(1);
-        let evicted = self.drop_key(best.slot, best.db, &Key::new(&best.key));
+        let evicted = self.drop_key(best.slot, best.db, &Key::new(&best.key), "evicted");
         self.counters.evicted_keys.add(u64::from(evicted));
         true
     }
