@@ -62,7 +62,8 @@ impl<T> Kept<T> {
     }
 }
 
-/// The spare buffers of a shard.
+/// The spare buffers of a shard. The first large one is a part of the server itself: it is there
+/// from the start and stays, so what a client sends does not take more.
 pub(crate) struct Buffers {
     large: RefCell<Kept<Vec<u8>>>,
     small: RefCell<Kept<Vec<u8>>>,
@@ -75,13 +76,15 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// Those of the shard that has these counters.
     pub(crate) fn new(counters: Arc<ShardCounters>) -> Buffers {
-        let (large, small, reply, has_grown) = Default::default();
-        Buffers { large, small, reply, has_grown, counters }
+        let (small, reply, has_grown) = Default::default();
+        let first = Kept { items: vec![vec![0; READ_BYTES]], least: 0 };
+        Buffers { large: RefCell::new(first), small, reply, has_grown, counters }
     }
 
-    /// Counts what is kept.
+    /// Counts what is kept beside the first large one.
     pub(crate) fn count(&self) {
-        let large = self.large.borrow().items.len() * good_size(READ_BYTES);
+        let more = self.large.borrow().items.len().saturating_sub(1);
+        let large = more * good_size(READ_BYTES);
         let small = self.small.borrow().items.len() * good_size(SMALL_BYTES);
         let reply = good_size(self.reply.borrow().capacity());
         self.counters.spare_bytes.set((large + small + reply) as u64);
@@ -90,7 +93,10 @@ impl Buffers {
 
     /// Frees what nobody has needed since it was called last.
     pub(crate) fn trim(&self) {
-        drop(self.large.borrow_mut().trim());
+        let mut large = self.large.borrow_mut();
+        // One is needed whenever anything is received.
+        large.least = large.least.min(large.items.len().saturating_sub(1));
+        drop(large.trim());
         drop(self.small.borrow_mut().trim());
         self.reply.take();
     }
@@ -235,15 +241,17 @@ mod tests {
             buffers.count();
             buffers.counters.spare_bytes.value() / READ_BYTES as u64
         };
+        assert_eq!(buffers.counters.spare_bytes.value(), 0, "the first is the server's");
         let taken: Vec<_> = (0..3).map(|_| buffers.take()).collect();
         assert_eq!(buffers.counters.spare_bytes.value(), READ_BYTES as u64, "counts at once");
         taken.into_iter().for_each(|buffer| buffers.give(buffer));
         buffers.trim();
-        assert_eq!(counted(&buffers), 3, "they have just been needed");
-        buffers.give(buffers.take());
+        assert_eq!(counted(&buffers), 2, "they have just been needed");
+        let two = [buffers.take(), buffers.take()];
+        two.into_iter().for_each(|buffer| buffers.give(buffer));
         buffers.trim();
-        assert_eq!(counted(&buffers), 1, "one was");
+        assert_eq!(counted(&buffers), 1, "two were");
         buffers.trim();
-        assert_eq!(counted(&buffers), 0);
+        assert_eq!((counted(&buffers), buffers.large.borrow().items.len()), (0, 1));
     }
 }

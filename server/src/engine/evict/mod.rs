@@ -240,7 +240,7 @@ impl Engine {
     }
 
     /// Gives up what is worth no more than what has this score, for a sibling that needs room.
-    /// Whether there was something.
+    /// Whether there was something, or there is room by now.
     pub(crate) fn give_up(&mut self, score_min: u64) -> bool {
         if !self.garbage.is_empty() {
             self.free_slice();
@@ -248,6 +248,9 @@ impl Engine {
         }
         // By the same clock as who asks: a shard at rest has read its own long ago.
         self.tick();
+        if !self.is_node_over() {
+            return true;
+        }
         let mut gone = 0;
         while gone < GIVEN_UP_MAX
             && self.is_node_over()
