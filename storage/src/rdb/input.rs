@@ -53,6 +53,9 @@ pub enum Malformed {
     /// A member or a field twice.
     #[error("an element is there twice")]
     Duplicate,
+    /// A module's data, of whose parts one has no known type.
+    #[error("data of a module has a part of an unknown type")]
+    Module,
     /// A collection without elements, which cannot be kept.
     #[error("the collection is empty")]
     Empty,
@@ -62,6 +65,10 @@ pub enum Malformed {
 #[derive(Clone, Debug)]
 pub struct Input<'a> {
     rest: &'a [u8],
+    /// At most so many bytes follow that are not here yet.
+    more_bytes: u64,
+    /// So many bytes were missing when it was last found to be cut off.
+    missing_bytes: u64,
     /// What compressed strings may still become.
     inflated_left: u64,
 }
@@ -105,12 +112,17 @@ const WHOLE_64_BITS: u8 = 0x81;
 const INT_8: u8 = 0xc0;
 const INT_16: u8 = 0xc1;
 const INT_32: u8 = 0xc2;
-const COMPRESSED: u8 = 0xc3;
+pub(super) const COMPRESSED: u8 = 0xc3;
 
 impl<'a> Input<'a> {
     /// All of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Input<'a> {
-        Input { rest: bytes, inflated_left: INFLATED_BYTES_MAX }
+        Input::followed(bytes, 0)
+    }
+
+    /// `bytes`, which up to `more_bytes` follow that are still to be read.
+    pub(super) fn followed(bytes: &'a [u8], more_bytes: u64) -> Input<'a> {
+        Input { rest: bytes, more_bytes, missing_bytes: 0, inflated_left: INFLATED_BYTES_MAX }
     }
 
     /// Whether everything has been taken.
@@ -123,6 +135,32 @@ impl<'a> Input<'a> {
         self.rest
     }
 
+    /// After [`Malformed::Truncated`]: how many of the bytes that follow are needed to go on.
+    /// `None`: more than there are.
+    pub(super) fn missing_bytes(&self) -> Option<u64> {
+        Some(self.missing_bytes).filter(|missing| *missing <= self.more_bytes)
+    }
+
+    /// Takes what `f` takes, or nothing if that is cut off.
+    pub(super) fn attempt<R>(
+        &mut self,
+        f: impl FnOnce(&mut Input<'a>) -> Result<R, Malformed>,
+    ) -> Result<R, Malformed> {
+        let (rest, inflated_left) = (self.rest, self.inflated_left);
+        let result = f(self);
+        if matches!(result, Err(Malformed::Truncated)) {
+            self.rest = rest;
+            self.inflated_left = inflated_left;
+        }
+        result
+    }
+
+    /// It is cut off: `wanted_bytes` should be here.
+    fn cut_off(&mut self, wanted_bytes: usize) -> Malformed {
+        self.missing_bytes = (wanted_bytes - self.rest.len()) as u64;
+        Malformed::Truncated
+    }
+
     /// Another value begins, with a limit of its own.
     pub(super) fn begin_value(&mut self) {
         self.inflated_left = INFLATED_BYTES_MAX;
@@ -133,13 +171,17 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(Malformed::Truncated)?;
+        let Some((taken, rest)) = self.rest.split_first_chunk() else {
+            return Err(self.cut_off(N));
+        };
         self.rest = rest;
         Ok(*taken)
     }
 
     pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed::Truncated)?;
+        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
+            return Err(self.cut_off(len));
+        };
         self.rest = rest;
         Ok(taken)
     }
@@ -168,7 +210,9 @@ impl<'a> Input<'a> {
             return Err(Malformed::Empty);
         }
         // None of what follows trusts the count, but with this a wrong one costs nothing.
-        if count > (self.rest.len() / bytes_min) as u64 {
+        let bytes_left = (self.rest.len() as u64).saturating_add(self.more_bytes);
+        if count > bytes_left / bytes_min as u64 {
+            self.missing_bytes = u64::MAX;
             return Err(Malformed::Truncated);
         }
         usize::try_from(count).ok().filter(|_| count <= COUNT_MAX).ok_or(Malformed::TooLarge)
@@ -196,8 +240,7 @@ impl<'a> Input<'a> {
 
     fn inflated(&mut self) -> Result<Vec<u8>, Malformed> {
         let (from, to) = (self.length()?, self.length()?);
-        let from = usize::try_from(from).map_err(|_| Malformed::Truncated)?;
-        let bytes = self.bytes(from)?;
+        let bytes = self.bytes(Self::string_len(from)?)?;
         self.inflated_left = self.inflated_left.checked_sub(to).ok_or(Malformed::TooLarge)?;
         compressed::inflate(bytes, Self::string_len(to)?).ok_or(Malformed::Compressed)
     }

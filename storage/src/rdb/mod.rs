@@ -1,9 +1,11 @@
 //! Values as bytes, in the format of Redis's snapshots (RDB): what `DUMP` answers, and what
-//! snapshots and migrations carry. Pure: no keys, no expiries, no files.
+//! snapshots and migrations carry. Opens no files: what writes and reads whole snapshots is given
+//! something to write to or to read from.
 //!
 //! - [`write_value`] and [`read_value`] are the codec: one value, its type first.
 //! - [`dump`] and [`restore`] are the payload of `DUMP`: a value and a footer with the format's
 //!   version and a checksum.
+//! - [`file`] is a snapshot: a header, databases of keys, an end with a checksum.
 //!
 //! Written are the plain types only (strings, lists, sets and hashes element by element, sorted
 //! sets with binary scores): every Redis since 4.0 reads them, and picks its own encoding by its
@@ -19,6 +21,7 @@
 //! redis-server 7.0 emits and takes.
 
 mod compressed;
+pub mod file;
 mod footer;
 mod input;
 mod int_set;

@@ -20,28 +20,133 @@ use crate::types::{Element, Hash, Inserted, Limits, List, Set, ZSet, canonical_i
 pub fn read_value(input: &mut Input<'_>, limits: &Limits) -> Result<OwnedValue, Malformed> {
     input.begin_value();
     let kind = input.byte()?;
+    Partial::of(kind)?.read_on(input, limits)
+}
+
+/// A value of which a part may have been read: for one that comes piece by piece.
+#[derive(Debug)]
+pub(super) struct Partial {
+    kind: u8,
+    /// What has been read of a collection that comes element by element, and how many items are
+    /// left. `None`: nothing has been read yet.
+    begun: Option<(Collection, usize)>,
+}
+
+impl Partial {
+    /// A value of this type, of which nothing has been read.
+    ///
+    /// # Errors
+    /// If there are no values of this type here.
+    pub(super) fn of(kind: u8) -> Result<Partial, Malformed> {
+        match kind {
+            kind::STRING..=kind::ZSET_2 | kind::HASH_ZIPMAP..=kind::LIST_QUICKLIST => {}
+            kind::HASH_LISTPACK..=kind::LIST_QUICKLIST_2 | kind::SET_LISTPACK => {}
+            kind::MODULE
+            | kind::MODULE_2
+            | kind::STREAM_LISTPACKS
+            | kind::STREAM_LISTPACKS_2
+            | kind::STREAM_LISTPACKS_3 => return Err(Malformed::Unsupported(kind)),
+            _ => return Err(Malformed::UnknownType(kind)),
+        }
+        Ok(Partial { kind, begun: None })
+    }
+
+    /// Takes the rest of the value from the front of `input`.
+    ///
+    /// # Errors
+    /// If it is cut off, whole elements have been taken, and this may be called again with what
+    /// comes next. Any other error is final.
+    pub(super) fn read_on(
+        &mut self,
+        input: &mut Input<'_>,
+        limits: &Limits,
+    ) -> Result<OwnedValue, Malformed> {
+        let kind = self.kind;
+        let Some((empty, bytes_min)) = item_by_item(kind) else {
+            return input.attempt(|input| at_once(kind, input, limits));
+        };
+        if self.begun.is_none() {
+            let count = input.attempt(|input| input.count(bytes_min))?;
+            self.begun = Some((empty, count));
+        }
+        let (collection, left) = self.begun.as_mut().expect("it has begun");
+        while *left > 0 {
+            input.attempt(|input| read_item(collection, kind, input, limits))?;
+            *left -= 1;
+        }
+        let (collection, _) = self.begun.take().expect("it has begun");
+        // A quicklist of empty nodes.
+        if collection.is_empty() {
+            return Err(Malformed::Empty);
+        }
+        Ok(OwnedValue::Collection(collection))
+    }
+}
+
+fn empty_list() -> Collection {
+    Collection::List(List::new())
+}
+
+/// Of a type whose values are a number and so many items: an empty collection, and the least bytes
+/// of an item.
+fn item_by_item(kind: u8) -> Option<(Collection, usize)> {
+    Some(match kind {
+        kind::LIST | kind::LIST_QUICKLIST => (empty_list(), 1),
+        // A node is a string of a byte and more.
+        kind::LIST_QUICKLIST_2 => (empty_list(), 2),
+        kind::SET => (Collection::Set(Set::new()), 1),
+        kind::HASH => (Collection::Hash(Hash::new()), 2),
+        kind::ZSET => (Collection::ZSet(ZSet::new()), 2),
+        kind::ZSET_2 => (Collection::ZSet(ZSet::new()), 1 + size_of::<f64>()),
+        _ => return None,
+    })
+}
+
+/// Takes one item. Nothing is put into the collection of one that is cut off.
+fn read_item(
+    collection: &mut Collection,
+    kind: u8,
+    input: &mut Input<'_>,
+    limits: &Limits,
+) -> Result<(), Malformed> {
+    match collection {
+        Collection::List(list) if kind == kind::LIST => push_all(list, [input.text()], limits),
+        Collection::List(list) => push_node(list, kind, input, limits),
+        Collection::Set(set) => add(set, &input.text()?, limits),
+        Collection::Hash(hash) => set_field(hash, &input.text()?, &input.text()?, limits),
+        Collection::ZSet(zset) => {
+            let member = input.text()?;
+            let score = match kind {
+                kind::ZSET_2 => f64::from_le_bytes(input.array()?),
+                _ => score_in_text(input)?,
+            };
+            insert(zset, &member, score, limits)
+        }
+    }
+}
+
+/// A string, or a collection in one blob.
+fn at_once(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<OwnedValue, Malformed> {
+    if kind == kind::STRING {
+        return string(input.text()?);
+    }
+    let blob = input.blob()?;
     let collection = match kind {
-        kind::STRING => return string(input.text()?),
-        kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
-            Collection::List(list(kind, input, limits)?)
+        kind::LIST_ZIPLIST => {
+            let mut list = List::new();
+            push_all(&mut list, ZipList::new(&blob)?, limits)?;
+            Collection::List(list)
         }
-        kind::SET | kind::SET_INTSET | kind::SET_LISTPACK => {
-            Collection::Set(set(kind, input, limits)?)
-        }
-        kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
-            Collection::Hash(hash(kind, input, limits)?)
-        }
-        kind::ZSET | kind::ZSET_2 | kind::ZSET_ZIPLIST | kind::ZSET_LISTPACK => {
-            Collection::ZSet(sorted_set(kind, input, limits)?)
-        }
-        kind::MODULE
-        | kind::MODULE_2
-        | kind::STREAM_LISTPACKS
-        | kind::STREAM_LISTPACKS_2
-        | kind::STREAM_LISTPACKS_3 => return Err(Malformed::Unsupported(kind)),
+        kind::SET_INTSET => Collection::Set(set_of(IntSet::new(&blob)?, limits)?),
+        kind::SET_LISTPACK => Collection::Set(set_of(Listpack::new(&blob)?, limits)?),
+        kind::HASH_ZIPMAP => Collection::Hash(hash_of(ZipMap::new(&blob)?, limits)?),
+        kind::HASH_ZIPLIST => Collection::Hash(hash_of(ZipList::new(&blob)?, limits)?),
+        kind::HASH_LISTPACK => Collection::Hash(hash_of(Listpack::new(&blob)?, limits)?),
+        kind::ZSET_ZIPLIST => Collection::ZSet(sorted_set_of(ZipList::new(&blob)?, limits)?),
+        kind::ZSET_LISTPACK => Collection::ZSet(sorted_set_of(Listpack::new(&blob)?, limits)?),
         _ => return Err(Malformed::UnknownType(kind)),
     };
-    // A quicklist of empty nodes, a blob without elements.
+    // A blob without elements.
     if collection.is_empty() {
         return Err(Malformed::Empty);
     }
@@ -57,44 +162,6 @@ fn string(text: Text<'_>) -> Result<OwnedValue, Malformed> {
         },
         Text::Inflated(bytes) => OwnedValue::Str(bytes),
     })
-}
-
-/// As many strings as were counted.
-struct Strings<'i, 'a> {
-    input: &'i mut Input<'a>,
-    left: usize,
-}
-
-impl<'i, 'a> Strings<'i, 'a> {
-    /// The strings of items that follow their number; each item is so many strings.
-    fn counted(input: &'i mut Input<'a>, per_item: usize) -> Result<Self, Malformed> {
-        let left = input.count(per_item)?.saturating_mul(per_item);
-        Ok(Strings { input, left })
-    }
-}
-
-impl<'a> Iterator for Strings<'_, 'a> {
-    type Item = Result<Text<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        Some(self.input.text())
-    }
-}
-
-fn list(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<List, Malformed> {
-    let mut list = List::new();
-    match kind {
-        kind::LIST => push_all(&mut list, Strings::counted(input, 1)?, limits)?,
-        kind::LIST_ZIPLIST => push_all(&mut list, ZipList::new(&input.blob()?)?, limits)?,
-        _ => {
-            // A node is a string of a byte and more.
-            for _ in 0..input.count(2)? {
-                push_node(&mut list, kind, input, limits)?;
-            }
-        }
-    }
-    Ok(list)
 }
 
 /// In front of a node: it is one element, or a listpack.
@@ -134,34 +201,20 @@ fn push_all<'a>(
     Ok(())
 }
 
-fn set(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<Set, Malformed> {
-    match kind {
-        kind::SET => set_of(Strings::counted(input, 1)?, limits),
-        kind::SET_INTSET => set_of(IntSet::new(&input.blob()?)?, limits),
-        _ => set_of(Listpack::new(&input.blob()?)?, limits),
-    }
-}
-
 fn set_of<'a>(
     members: impl Iterator<Item = Result<Text<'a>, Malformed>>,
     limits: &Limits,
 ) -> Result<Set, Malformed> {
     let mut set = Set::new();
     for member in members {
-        if !member?.with_bytes(|member| set.add(member, limits)) {
-            return Err(Malformed::Duplicate);
-        }
+        add(&mut set, &member?, limits)?;
     }
     Ok(set)
 }
 
-fn hash(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<Hash, Malformed> {
-    match kind {
-        kind::HASH => hash_of(Strings::counted(input, 2)?, limits),
-        kind::HASH_ZIPMAP => hash_of(ZipMap::new(&input.blob()?)?, limits),
-        kind::HASH_ZIPLIST => hash_of(ZipList::new(&input.blob()?)?, limits),
-        _ => hash_of(Listpack::new(&input.blob()?)?, limits),
-    }
+fn add(set: &mut Set, member: &Text<'_>, limits: &Limits) -> Result<(), Malformed> {
+    let new = member.with_bytes(|member| set.add(member, limits));
+    if new { Ok(()) } else { Err(Malformed::Duplicate) }
 }
 
 fn hash_of<'a>(
@@ -171,33 +224,19 @@ fn hash_of<'a>(
     let mut hash = Hash::new();
     while let Some(field) = texts.next() {
         let (field, value) = (field?, texts.next().ok_or(Malformed::HalfPair)??);
-        let new =
-            field.with_bytes(|field| value.with_bytes(|value| hash.set(field, value, limits)));
-        if !new {
-            return Err(Malformed::Duplicate);
-        }
+        set_field(&mut hash, &field, &value, limits)?;
     }
     Ok(hash)
 }
 
-fn sorted_set(kind: u8, input: &mut Input<'_>, limits: &Limits) -> Result<ZSet, Malformed> {
-    match kind {
-        kind::ZSET_ZIPLIST => sorted_set_of(ZipList::new(&input.blob()?)?, limits),
-        kind::ZSET_LISTPACK => sorted_set_of(Listpack::new(&input.blob()?)?, limits),
-        _ => {
-            let score_bytes_min = if kind == kind::ZSET_2 { size_of::<f64>() } else { 1 };
-            let mut zset = ZSet::new();
-            for _ in 0..input.count(1 + score_bytes_min)? {
-                let member = input.text()?;
-                let score = match kind {
-                    kind::ZSET_2 => f64::from_le_bytes(input.array()?),
-                    _ => score_in_text(input)?,
-                };
-                insert(&mut zset, &member, score, limits)?;
-            }
-            Ok(zset)
-        }
-    }
+fn set_field(
+    hash: &mut Hash,
+    field: &Text<'_>,
+    value: &Text<'_>,
+    limits: &Limits,
+) -> Result<(), Malformed> {
+    let new = field.with_bytes(|field| value.with_bytes(|value| hash.set(field, value, limits)));
+    if new { Ok(()) } else { Err(Malformed::Duplicate) }
 }
 
 fn sorted_set_of<'a>(

@@ -3,6 +3,7 @@
 
 mod build;
 mod encodings;
+mod file;
 mod hostile;
 mod round_trip;
 
