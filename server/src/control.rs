@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::commands::gather::{After, Local};
+use crate::config::ShutdownOptions;
 use crate::connection::Accepted;
+use crate::files::save;
 use crate::ids::ShardId;
 use crate::log::Level;
 use crate::node::Rates;
@@ -37,7 +40,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, follows_signals: bool) -> io::Result<Jo
     })
 }
 
-/// SIGTERM and SIGINT end the server in order; a second SIGINT ends it at once.
+/// SIGTERM and SIGINT end the server in order, with a snapshot if the configuration wants one; a
+/// SIGINT meanwhile ends it at once. The server goes on if no snapshot can be written.
 async fn follow_signals(shared: Arc<Shared>) {
     use tokio::signal::unix::{SignalKind, signal};
     for (kind, name) in IGNORED {
@@ -56,15 +60,49 @@ async fn follow_signals(shared: Arc<Shared>) {
     else {
         return report(&shared, "Can't follow signals; they end the process at once.");
     };
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    report(&shared, &format!("Received {name} scheduling shutdown..."));
-    shared.request_stop();
-    interrupt.recv().await;
-    report(&shared, "You insist... exiting now.");
+    loop {
+        let is_terminate = tokio::select! {
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => false,
+        };
+        let config = shared.config.load();
+        let (name, options) = match is_terminate {
+            true => ("SIGTERM", config.shutdown_on_sigterm),
+            false => ("SIGINT", config.shutdown_on_sigint),
+        };
+        report(&shared, &format!("Received {name} scheduling shutdown..."));
+        let ends = tokio::select! {
+            ends = end(&shared, options) => ends,
+            _ = interrupt.recv() => insist(&shared),
+        };
+        if ends {
+            interrupt.recv().await;
+            insist(&shared);
+        }
+    }
+}
+
+fn insist(shared: &Shared) -> ! {
+    report(shared, "You insist... exiting now.");
     std::process::exit(1);
+}
+
+/// Asks the server to end, after a snapshot if it is to be saved. False if it goes on.
+async fn end(shared: &Shared, options: ShutdownOptions) -> bool {
+    if !save::saves_at_end(&shared.node, options.saves) {
+        shared.request_stop();
+        return true;
+    }
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let work = move |local: &mut dyn Local| {
+        let ends = save::save_and_stop(local, options.is_forced);
+        // This thread may have been told to end by someone else.
+        let _ = sender.send(ends);
+        if ends { After::Keep } else { After::GiveBack }
+    };
+    shared.with_all_slots(ShardId(0), "shutdown", Box::new(work));
+    // Without an answer the shard has ended: so does the server.
+    receiver.await.unwrap_or(true)
 }
 
 /// Signals that a terminal, a log rotation or a shell may send, and that would end the process

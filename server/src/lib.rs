@@ -29,7 +29,9 @@ pub mod config;
 mod connection;
 mod control;
 mod engine;
+mod files;
 mod ids;
+mod loading;
 mod log;
 mod node;
 mod rebalance;
@@ -48,6 +50,7 @@ pub use ballast_storage::memory::CountingAllocator;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 pub use clock::{Clock, ManualClock};
+pub use files::load::{Duplicate, LoadError, LoadReason};
 pub use ids::{ClientId, ShardId};
 pub use log::{Level, Log};
 pub use server::{Builder, Server, StartError};

@@ -10,7 +10,9 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control;
+use crate::files::load::LoadError;
 use crate::ids::ShardId;
+use crate::loading;
 use crate::log::{Level, Log};
 use crate::node::descriptors::{self, Descriptors};
 use crate::node::listeners::{self, Unavailable};
@@ -40,6 +42,9 @@ pub enum StartError {
     /// The log cannot be opened.
     #[error("Can't open the log file: {0}")]
     Log(io::Error),
+    /// The snapshot cannot be loaded.
+    #[error("{0}. The file is left as it is, and the server does not start.")]
+    Load(#[from] LoadError),
     /// The system refuses a thread or a runtime.
     #[error("Can't start a thread: {0}")]
     Thread(io::Error),
@@ -55,6 +60,7 @@ pub struct Builder {
     seed: Option<u64>,
     any_port: bool,
     signals: bool,
+    starts_empty: bool,
 }
 
 impl Builder {
@@ -97,13 +103,20 @@ impl Builder {
         self
     }
 
+    /// Loads no snapshot at the start.
+    pub fn start_empty(mut self) -> Builder {
+        self.starts_empty = true;
+        self
+    }
+
     /// Makes sampling repeatable.
     pub fn seed(mut self, seed: u64) -> Builder {
         self.seed = Some(seed);
         self
     }
 
-    /// Starts the threads and begins to listen.
+    /// Starts the threads, loads the snapshot that `dir` and `dbfilename` name, if there is one,
+    /// and begins to serve clients.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -151,12 +164,22 @@ impl Builder {
             stop_shards(&shared);
             return Err(StartError::Thread(error));
         }
+        starting.end(&shared.overheads);
+        let used = ballast_storage::memory::used_bytes();
+        shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
+        if !self.starts_empty
+            && let Err(error) = loading::load(&shared)
+        {
+            let text = error.to_string();
+            shared.log.line(shared.clock.wall_ms(), Level::Warning, &text);
+            stop_shards(&shared);
+            return Err(error.into());
+        }
+        let starting = Starting::begin();
         let control =
             control::spawn(Arc::clone(&shared), self.signals).map_err(StartError::Thread)?;
         threads.push(control);
         starting.end(&shared.overheads);
-        let used = ballast_storage::memory::used_bytes();
-        shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
         Ok(Server { shared, addresses, threads, _pid_file: pid_file })
     }
 }
@@ -209,7 +232,8 @@ impl Server {
         }
     }
 
-    /// Stops the server: closes its listeners and connections and ends its threads.
+    /// Stops the server: closes its listeners and connections and ends its threads. Writes no
+    /// snapshot: a client that wants one says `SAVE` before.
     pub async fn shutdown(mut self) {
         self.shared.request_stop();
         let threads = std::mem::take(&mut self.threads);

@@ -211,13 +211,3 @@ fn what_names_no_subcommand_counts_for_no_command() {
     let counted = "cmdstat_object:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1";
     assert!(statistics.contains(counted), "{statistics}");
 }
-
-#[test]
-fn a_shutdown_that_is_to_save_is_refused() {
-    let server = start();
-    let mut client = server.connect().unwrap();
-    let refused = Reply::Error(b"ERR Errors trying to SHUTDOWN. Check logs.".to_vec());
-    assert_eq!(call(&mut client, "SHUTDOWN SAVE"), refused);
-    assert_eq!(call(&mut client, "SHUTDOWN NOW SAVE"), refused);
-    assert_eq!(call(&mut client, "PING"), Reply::Simple("PONG".into()));
-}

@@ -36,10 +36,11 @@ const SERVER_LAYERS: &[&[&str]] = &[
     &["ids", "clock", "log", "config"],
     &["node"],
     &["engine"],
+    &["files"],
     &["commands"],
     &["shard"],
     &["connection"],
-    &["server", "control", "rebalance"],
+    &["server", "control", "loading", "rebalance"],
     &["cli"],
 ];
 

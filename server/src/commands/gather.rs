@@ -26,6 +26,18 @@ pub(crate) type Gather = for<'a> fn(Gathering<'a>, Args<'a>, &'a mut Reply) -> G
 /// Work that is sent to a shard's thread.
 pub(crate) type Work = Box<dyn FnOnce(&mut dyn Local) + Send>;
 
+/// Work on all slots, and what becomes of them.
+pub(crate) type AllSlotsWork = Box<dyn FnOnce(&mut dyn Local) -> After + Send>;
+
+/// What becomes of all slots after work on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// They go home.
+    GiveBack,
+    /// They stay where they are until the server ends, and no command reaches a key any more.
+    Keep,
+}
+
 /// What work on a shard's thread sees of it: the engine, for which it also stands, and what only
 /// the shard knows.
 pub(crate) trait Local {
@@ -70,6 +82,9 @@ pub(crate) trait Threads {
     fn send(&self, to: ShardId, work: Work);
     /// Has `work` done where the box of `slot` is, in turn with the transactions that want it.
     fn visit(&self, slot: u16, work: Work);
+    /// Has `work` done on the task's own shard when all slots are there. Whoever holds slots itself
+    /// waits for ever.
+    fn with_all_slots(&self, reason: &'static str, work: AllSlotsWork);
     /// Which shard to ask for a slot.
     fn keeper(&self, slot: u16) -> ShardId;
     /// How many messages wait for a shard.
@@ -135,6 +150,24 @@ impl Gathering<'_> {
             let _ = sender.send(work(local));
         };
         self.threads.visit(slot, Box::new(visit));
+        receiver.await.ok()
+    }
+
+    /// Runs `work` when all slots are on the connection's own shard. `None` only if the threads are
+    /// ending.
+    pub(crate) async fn on_all_slots<T: Send + 'static>(
+        &self,
+        reason: &'static str,
+        work: impl FnOnce(&mut dyn Local) -> (T, After) + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move |local: &mut dyn Local| {
+            let (answer, after) = work(local);
+            // Whoever asked may have given up.
+            let _ = sender.send(answer);
+            after
+        };
+        self.threads.with_all_slots(reason, Box::new(work));
         receiver.await.ok()
     }
 

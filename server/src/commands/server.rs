@@ -1,5 +1,5 @@
-//! The server itself: `CONFIG`, `TIME`, `LOLWUT`, `SHUTDOWN`. The slow log and latencies are in
-//! `slowlog`.
+//! The server itself: `CONFIG`, `TIME`, `LOLWUT`, `SAVE`, `SHUTDOWN`. The slow log and latencies
+//! are in `slowlog`.
 
 use std::sync::Arc;
 
@@ -7,9 +7,11 @@ use ballast_balancer::Warning;
 use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::SessionContext;
+use super::session::Session;
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::commands::gather::{Gathered, Gathering};
+use crate::commands::gather::{After, Gathered, Gathering, Local};
 use crate::config::{Changed, Config, ConfigSetError, Peer, system_reason};
+use crate::files::save;
 use crate::log::Level;
 use crate::node::Node;
 use crate::node::descriptors::{self, Descriptors};
@@ -110,6 +112,16 @@ pub(crate) static COMMANDS: &[Definition] = &[
         ..Definition::BASE
     },
     Definition {
+        name: "save",
+        arity: 1,
+        flags: flag::ADMIN | flag::NOSCRIPT | flag::AT_ONCE | flag::NO_MULTI,
+        run: Run::Gather(save_now),
+        group: Group::Server,
+        complexity: "O(N) where N is the total number of keys in all databases",
+        summary: "Writes a snapshot of all databases to disk, while no other command runs.",
+        ..Definition::BASE
+    },
+    Definition {
         name: "role",
         arity: 1,
         flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::DANGEROUS,
@@ -136,7 +148,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         arity: -1,
         flags: ADMIN | flag::AT_ONCE | flag::NO_MULTI | flag::ALLOW_BUSY,
-        run: Run::Session(shutdown),
+        run: Run::Gather(shutdown),
         group: Group::Server,
         complexity: "O(N) when saving, where N is the total number of keys in all databases.",
         summary: "Shuts down the server.",
@@ -301,7 +313,7 @@ fn time(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandR
 }
 
 fn lastsave(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    reply.integer(cx.shard.node.started_ms / 1000);
+    reply.integer(cx.shard.node.saves.last_s());
     Ok(())
 }
 
@@ -331,33 +343,64 @@ fn lolwut(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
     Ok(())
 }
 
-fn shutdown(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    if cx.session.transaction.is_some() {
-        cx.session.fail_transaction();
-        return Err(CommandError::other("ERR Command not allowed inside a transaction"));
+/// What stands in for a flag of commands that are refused inside a transaction.
+fn refuse_in_transaction(session: &mut Session) -> CommandResult {
+    if session.transaction.is_none() {
+        return Ok(());
     }
-    let options = args.from(1);
-    let has = |word: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(word));
-    let known: [&[u8]; 5] = [b"nosave", b"save", b"now", b"force", b"abort"];
-    let is_known = |option: &[u8]| known.iter().any(|word| option.eq_ignore_ascii_case(word));
-    let abort = has(b"abort");
-    let contradicts = has(b"save") && has(b"nosave") || abort && options.len() > 1;
-    if contradicts || !options.iter().all(is_known) {
-        return Err(CommandError::Syntax);
-    }
-    if abort {
-        return Err(CommandError::other("ERR No shutdown in progress."));
-    }
-    let shared = &cx.shard.node;
-    let say = |text: &str| shared.log.line(shared.clock.wall_ms(), Level::Warning, text);
-    say("User requested shutdown...");
-    if has(b"save") && !has(b"force") {
-        say("Snapshots are not taken yet: say SHUTDOWN NOSAVE if the data may be lost");
-        return Err(CommandError::other("ERR Errors trying to SHUTDOWN. Check logs."));
-    }
-    // Redis closes the connection instead of replying.
-    let _ = reply;
-    cx.session.closing = true;
-    shared.request_stop();
-    Ok(())
+    session.fail_transaction();
+    Err(CommandError::other("ERR Command not allowed inside a transaction"))
+}
+
+fn save_now<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        refuse_in_transaction(cx.session)?;
+        let work = |local: &mut dyn Local| (save::save(local), After::GiveBack);
+        match cx.on_all_slots("snapshot", work).await {
+            Some(Ok(())) => reply.ok(),
+            Some(Err(error)) => return Err(CommandError::other(format!("ERR {error}"))),
+            None => return Err(CommandError::other("ERR the server is ending")),
+        }
+        Ok(())
+    })
+}
+
+fn shutdown<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        refuse_in_transaction(cx.session)?;
+        let options = args.from(1);
+        let has = |word: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(word));
+        let known: [&[u8]; 5] = [b"nosave", b"save", b"now", b"force", b"abort"];
+        let is_known = |option: &[u8]| known.iter().any(|word| option.eq_ignore_ascii_case(word));
+        let abort = has(b"abort");
+        let contradicts = has(b"save") && has(b"nosave") || abort && options.len() > 1;
+        if contradicts || !options.iter().all(is_known) {
+            return Err(CommandError::Syntax);
+        }
+        if abort {
+            return Err(CommandError::other("ERR No shutdown in progress."));
+        }
+        let node = cx.node();
+        node.log.line(node.clock.wall_ms(), Level::Warning, "User requested shutdown...");
+        let asked = match (has(b"save"), has(b"nosave")) {
+            (false, false) => None,
+            (saves, _) => Some(saves),
+        };
+        if save::saves_at_end(node, asked) {
+            let is_forced = has(b"force");
+            let work = move |local: &mut dyn Local| match save::save_and_stop(local, is_forced) {
+                true => (true, After::Keep),
+                false => (false, After::GiveBack),
+            };
+            if cx.on_all_slots("shutdown", work).await == Some(false) {
+                return Err(CommandError::other("ERR Errors trying to SHUTDOWN. Check logs."));
+            }
+        } else {
+            node.request_stop();
+        }
+        // Redis closes the connection instead of replying.
+        let _ = reply;
+        cx.session.closing = true;
+        Ok(())
+    })
 }

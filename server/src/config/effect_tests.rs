@@ -16,8 +16,6 @@ const PROMISES: &[&str] = &[
     "appendonly yes",
     "save 60 1",
     "save 900 1",
-    "shutdown-on-sigterm save",
-    "shutdown-on-sigint force save",
     "rename-command FLUSHALL \"\"",
     "rename-command CONFIG c0nf1g",
     "user alice on >secret ~* +@all",
@@ -90,6 +88,7 @@ fn a_file_that_asks_for_nothing_starts() {
         "cluster-enabled no",
         "min-replicas-to-write 0",
         "shutdown-on-sigterm nosave now",
+        "shutdown-on-sigint force save",
         "user default on nopass sanitize-payload ~* &* +@all",
         "user default on nopass allkeys allchannels allcommands",
     ] {

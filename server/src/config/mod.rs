@@ -38,7 +38,7 @@ pub use self::query::{Changed, Peer};
 pub use self::reference::{help, reference};
 pub use self::settings::{
     Allowed, ClientClass, ClientsLimit, KeyspaceEvents, LogLevel, MaxmemoryPolicy,
-    OutputBufferLimit, SavePoint, Settings,
+    OutputBufferLimit, SavePoint, Settings, ShutdownOptions,
 };
 pub use self::startup::Startup;
 pub use self::tables::{Family, families};

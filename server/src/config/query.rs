@@ -176,7 +176,7 @@ impl Config {
             Effect::Nothing(_) if self.is_default(id) => return None,
             Effect::Nothing(why) => format!("has no effect: {why}"),
             Effect::Refused(refusal) if (refusal.untouched)(self.value_of(id)) => {
-                format!("has no effect: {refusal}")
+                format!("is not kept: {refusal}")
             }
             Effect::Refused(_) => return None,
         };

@@ -181,6 +181,15 @@ pub struct SavePoint {
     pub changes: u32,
 }
 
+/// How a signal ends the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShutdownOptions {
+    /// Whether a snapshot is written before; `None`: if there are save points.
+    pub saves: Option<bool>,
+    /// The server ends also if no snapshot can be written.
+    pub is_forced: bool,
+}
+
 /// The classes of keyspace notifications, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyspaceEvents(u16);
@@ -338,8 +347,14 @@ pub struct Settings {
 
     // Files
     pub dir: PathBuf,
+    pub dbfilename: String,
+    pub save_points: Vec<SavePoint>,
+    pub rdbcompression: bool,
+    pub rdbchecksum: bool,
     pub appendonly: bool,
     pub pidfile: Option<PathBuf>,
+    pub shutdown_on_sigint: ShutdownOptions,
+    pub shutdown_on_sigterm: ShutdownOptions,
 
     // Cluster
     pub cluster_enabled: bool,

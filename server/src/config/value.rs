@@ -119,6 +119,14 @@ impl Value {
         Some(self.text()).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
+    /// The points of a list of save points.
+    pub(super) fn save_points(&self) -> Vec<SavePoint> {
+        match self {
+            Value::SavePoints(points) => points.clone(),
+            _ => mismatch(),
+        }
+    }
+
     /// The words of a list.
     pub(super) fn words(&self) -> &[String] {
         match self {

@@ -269,7 +269,7 @@ impl Engine {
 }
 
 /// The limits of the small encodings, from their directives.
-fn limits(config: &Config) -> Limits {
+pub(crate) fn limits(config: &Config) -> Limits {
     Limits {
         hash_listpack_entries_max: config.hash_max_listpack_entries,
         hash_listpack_value_max: config.hash_max_listpack_value,

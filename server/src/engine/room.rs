@@ -86,6 +86,7 @@ impl Engine {
         let kept = garbage_bytes + self.evictor.heap_bytes() as u64;
         let held = self.slots_bytes.wrapping_add(self.lease.away_bytes).wrapping_add(kept);
         self.counters.held_bytes.set(held);
+        self.counters.changes.set(self.dirty);
         // An empty queue keeps memory too, but has nothing that a sibling could ask for.
         let is_empty = self.garbage.is_empty();
         self.counters.garbage_bytes.set(if is_empty { 0 } else { garbage_bytes });

@@ -130,6 +130,8 @@ pub(crate) struct ShardCounters {
     pub(crate) borrows: Counter,
     /// Holds that a slot had evaded, so that they started again.
     pub(crate) hold_restarts: Counter,
+    /// Changes of the data set since the start, as of when the state was let go last.
+    pub(crate) changes: Counter,
     /// Bytes of the owned slots, as of its last batch or cron.
     pub(crate) slots_bytes: Counter,
     /// Bytes that the node's sum counts here, as of when the state was let go last: the boxes that

@@ -14,6 +14,7 @@ pub(crate) mod pid_file;
 pub(crate) mod places;
 pub(crate) mod relief;
 pub(crate) mod router;
+pub(crate) mod saves;
 pub(crate) mod siblings;
 pub(crate) mod sync;
 pub(crate) mod versioned;
@@ -32,6 +33,7 @@ use self::pause::Pause;
 use self::places::Places;
 use self::relief::Relief;
 use self::router::Router;
+use self::saves::Saves;
 use self::siblings::Siblings;
 use self::versioned::Versioned;
 use crate::clock::Clock;
@@ -64,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) started_ms: i64,
     /// Who listens to what.
     pub(crate) channels: Channels,
+    /// What is known of snapshots.
+    pub(crate) saves: Saves,
     /// `CLIENT PAUSE`.
     pub(crate) pause: Pause,
     /// Expired keys are removed also when nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
@@ -113,6 +117,7 @@ impl Node {
             listeners: Listeners::default(),
             clients: Clients::default(),
             started_ms: clock.wall_ms(),
+            saves: Saves::new(clock.wall_ms()),
             clock,
             log,
             seed,

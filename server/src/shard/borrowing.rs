@@ -9,6 +9,7 @@ use super::message::{Hold, Purpose};
 pub(crate) use super::places::{Slots, Want};
 use super::waits::Outcome;
 use super::{Shard, ShardState};
+use crate::commands::gather::{After, AllSlotsWork};
 use crate::ids::ClientId;
 use crate::node::blocked::Token;
 
@@ -56,6 +57,30 @@ impl Shard {
             Outcome::Batch(_) | Outcome::Unblocked(_) => {
                 unreachable!("a wait for slots ends with slots")
             }
+        }
+    }
+
+    /// Does `work` when all slots are here; then they go home, or stay with this task until the
+    /// server ends.
+    pub(crate) async fn hold_all(&self, reason: &'static str, work: AllSlotsWork) {
+        let mut hold = self.hold(Want::All, reason).await;
+        let after = {
+            let mut state = self.state();
+            state.begin_batch(ClientId(0));
+            let loaded = state.load(&mut hold);
+            let after = work(&mut *state);
+            match after {
+                After::GiveBack => {
+                    state.serve_loaded();
+                    state.unload(loaded);
+                    state.serve_ready();
+                }
+                After::Keep => state.stash(loaded, &mut hold),
+            }
+            after
+        };
+        if after == After::Keep {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::message::{Hold, Message};
 use super::{Shard, ShardState};
-use crate::commands::gather::{Local, Threads, Work};
+use crate::commands::gather::{AllSlotsWork, Local, Threads, Work};
 use crate::engine::Engine;
 use crate::ids::ShardId;
 use crate::node::Node;
@@ -33,6 +33,10 @@ impl Threads for Shard {
 
     fn visit(&self, slot: u16, work: Work) {
         self.state().visit_slot(slot, Box::new(|state| work(state)));
+    }
+
+    fn with_all_slots(&self, reason: &'static str, work: AllSlotsWork) {
+        self.shared.with_all_slots(self.id, reason, work);
     }
 
     fn keeper(&self, slot: u16) -> ShardId {
@@ -101,6 +105,10 @@ impl Threads for Holding<'_> {
         } else {
             self.shard.visit(slot, work);
         }
+    }
+
+    fn with_all_slots(&self, _: &'static str, _: AllSlotsWork) {
+        unreachable!("such commands are refused inside a transaction");
     }
 
     fn keeper(&self, slot: u16) -> ShardId {

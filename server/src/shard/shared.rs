@@ -1,18 +1,20 @@
 //! What the shards' threads share: the node, and the ways to each other.
 
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::commands::gather::AllSlotsWork;
 use crate::config::Config;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::Node;
 use crate::node::siblings::Siblings;
-use crate::shard::ShardState;
 use crate::shard::home::Home;
 use crate::shard::mailbox::Mailbox;
 use crate::shard::message::Message;
+use crate::shard::{Shard, ShardState};
 
 /// See the module. Stands for its node as well.
 pub(crate) struct Shared {
@@ -36,6 +38,17 @@ impl Shared {
         let siblings: Arc<dyn Siblings> = Arc::<Shared>::clone(&shared);
         shared.node.introduce(Arc::downgrade(&siblings));
         shared
+    }
+}
+
+impl Shared {
+    /// Has `work` done on a shard when all slots are there.
+    pub(crate) fn with_all_slots(&self, on: ShardId, reason: &'static str, work: AllSlotsWork) {
+        let begin = move |shard: Rc<Shard>| {
+            let hold = async move { shard.hold_all(reason, work).await };
+            drop(tokio::task::spawn_local(hold));
+        };
+        self.mailboxes[on.index()].push(Message::Task(Box::new(begin)));
     }
 }
 

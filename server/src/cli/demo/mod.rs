@@ -350,6 +350,7 @@ impl Demo {
 fn builder(options: &Options, memory: u64, windows: &str) -> Builder {
     let builder = Server::builder()
         .log(Log::in_memory())
+        .start_empty()
         .seed(options.seed)
         .directive("shards", &options.shards.to_string())
         .directive("maxmemory", &memory.to_string())

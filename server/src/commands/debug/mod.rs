@@ -22,10 +22,11 @@ use self::request::Request;
 use super::context::Data;
 use super::help::{self, Help};
 use super::table::{CommandResult, Definition, Group, Run, flag};
-use crate::commands::gather::{Gathered, Gathering, Local};
+use crate::commands::gather::{After, Gathered, Gathering, Local};
 use crate::commands::session::Session;
 use crate::config::Allowed;
 use crate::engine::Engine;
+use crate::files::{load, save};
 use crate::ids::ShardId;
 use crate::log::Level;
 use crate::node::Node;
@@ -34,7 +35,7 @@ use crate::node::Node;
 const SYNTAX: &str = "<CHANGE-REPL-ID | DIGEST | DIGEST-VALUE [key:string [key:string ...]] | \
                       ERROR message | HAND-OVER slot shard | HAND-OVERS rate duration | HELP | \
                       LOG message | OBJECT key:string | POPULATE count [prefix [size]] | \
-                      PROTOCOL type | SET-ACTIVE-EXPIRE flag | SLEEP duration | \
+                      PROTOCOL type | RELOAD [NOSAVE] | SET-ACTIVE-EXPIRE flag | SLEEP duration | \
                       SLOT-AUDIT [slot] | STRINGMATCH-LEN len pattern | JMAP | PAUSE-CRON flag | \
                       QUICKLIST-PACKED-THRESHOLD size | REPLYBUFFER option value | \
                       SET-DISABLE-DENY-SCRIPTS flag | DROP-CLUSTER-PACKET-FILTER type | \
@@ -82,6 +83,10 @@ const HELP: Help = &[
             "Return a test value of a type: string, integer, double, bignum, null, array, set,",
             "map, attrib, push, verbatim, true, false.",
         ],
+    ),
+    (
+        "RELOAD [NOSAVE]",
+        &["Save a snapshot, unless told not to, and replace all keys by what it holds."],
     ),
     ("SET-ACTIVE-EXPIRE <0|1>", &["Whether expired keys are removed that nobody asks for."]),
     ("SLEEP <seconds>", &["Stop the shard thread of this connection. Decimals allowed."]),
@@ -170,6 +175,14 @@ fn run<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<
                 let done = hand_overs(&cx, a_second, lasting.min(SLEEP_MAX)).await;
                 reply.integer(i64::try_from(done).unwrap_or(i64::MAX));
             }
+            Request::Reload { saves } => {
+                let work = move |local: &mut dyn Local| (reload(local, saves), After::GiveBack);
+                match cx.on_all_slots("reload", work).await {
+                    Some(result) => result?,
+                    None => return Err(CommandError::other("ERR the server is ending")),
+                }
+                reply.ok();
+            }
             simple => run_anywhere(cx.node(), &simple, reply)?,
         }
         Ok(())
@@ -202,12 +215,27 @@ fn run_here(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
             }
             reply.ok();
         }
+        Request::Reload { saves } => {
+            reload(state, saves)?;
+            reply.ok();
+        }
         Request::HandOver { .. } | Request::HandOvers { .. } => {
             return Err(CommandError::other("ERR a transaction holds the slot"));
         }
         simple => run_anywhere(&state.node, &simple, reply)?,
     }
     Ok(())
+}
+
+/// Writes a snapshot, unless it is there already, and loads it; all slots are here.
+fn reload(engine: &mut Engine, saves: bool) -> CommandResult {
+    if saves {
+        save::save(engine).map_err(|error| CommandError::other(format!("ERR {error}")))?;
+    }
+    load::replace_all(engine).map_err(|error| {
+        engine.node.log.line(engine.now_ms, Level::Warning, &error.to_string());
+        CommandError::other("ERR Error trying to load the RDB dump, check server logs.")
+    })
 }
 
 /// Lets every shard hand slots of its own over in small steps; returns how many it were.

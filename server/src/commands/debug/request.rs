@@ -36,6 +36,8 @@ pub(super) enum Request {
     Populate(Populate),
     /// `PROTOCOL`
     Protocol(Kind),
+    /// `RELOAD`
+    Reload { saves: bool },
     /// `SET-ACTIVE-EXPIRE`
     SetActiveExpire(bool),
     /// `SLEEP`
@@ -85,6 +87,15 @@ impl Request {
             ("object", 1) => Request::Object(rest.at(0).to_vec()),
             ("populate", 1..=3) => Request::Populate(Populate::parse(rest)?),
             ("protocol", 1) => Request::Protocol(Kind::parse(rest.at(0))?),
+            ("reload", 0) => Request::Reload { saves: true },
+            ("reload", 1) if rest.at(0).eq_ignore_ascii_case(b"nosave") => {
+                Request::Reload { saves: false }
+            }
+            ("reload", _) => {
+                return Err(CommandError::other(
+                    "ERR DEBUG RELOAD only supports the NOSAVE option",
+                ));
+            }
             ("set-active-expire", 1) => Request::SetActiveExpire(rest.at(0) == b"1"),
             ("sleep", 1) => Request::Sleep(seconds(rest.at(0))),
             ("slot-audit", 0) => Request::SlotAudit(None),

@@ -73,17 +73,29 @@ pub(super) fn clients(report: &Report, text: &mut String) {
 }
 
 pub(super) fn persistence(report: &Report, text: &mut String) {
+    let saves = &report.shared.saves;
+    let changes = report.shards.iter().map(|shard| shard.dirty).sum();
+    let (loaded, expired) = saves.loaded_and_expired();
     text.push_str("# Persistence\r\n");
     fields!(text,
         "loading": 0,
         "async_loading": 0,
-        "rdb_changes_since_last_save": report.shards.iter().map(|s| s.dirty).sum::<u64>(),
+        "current_cow_peak": 0,
+        "current_cow_size": 0,
+        "current_cow_size_age": 0,
+        "current_fork_perc": "0.00",
+        "current_save_keys_processed": 0,
+        "current_save_keys_total": 0,
+        "rdb_changes_since_last_save": saves.unsaved(changes),
         "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": report.shared.started_ms / 1000,
+        "rdb_last_save_time": saves.last_s(),
         "rdb_last_bgsave_status": "ok",
         "rdb_last_bgsave_time_sec": -1,
         "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
+        "rdb_saves": saves.count(),
+        "rdb_last_cow_size": 0,
+        "rdb_last_load_keys_expired": expired,
+        "rdb_last_load_keys_loaded": loaded,
         "aof_enabled": 0,
         "aof_rewrite_in_progress": 0,
         "aof_rewrite_scheduled": 0,

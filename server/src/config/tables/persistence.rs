@@ -5,31 +5,32 @@ use crate::config::directive::{Directive, Kind, Refusal};
 use crate::config::error::system_reason;
 use crate::config::value::Value;
 
-const SNAPSHOTS: &str = "snapshots are not taken yet";
+const SNAPSHOTS: &str = "snapshots are not taken in the background yet";
 const APPEND_ONLY: &str = "there is no append-only file yet";
 const DEBUGGING: &str = "it is a switch of Redis's own test suite";
 
 pub(super) const PERSISTENCE: &[Directive] = &[
-    Directive::text("dir", ".", "Directory of relative paths such as `logfile` and `pidfile`.")
+    Directive::text("dir", ".", "Directory of the snapshot, and of relative paths like `logfile`.")
         .protected()
         .check(directory)
         .field(|s, v| s.dir = v.text().into()),
     Directive::text("dbfilename", "dump.rdb", "Name of the snapshot file.")
         .protected()
         .check(|value| no_path(value, "dbfilename can't be a path, just a filename"))
-        .without_effect(SNAPSHOTS),
+        .field(|s, v| s.dbfilename = v.text().into()),
     Directive::of(
         "save",
         Kind::SavePoints,
         SAVE_DEFAULT,
         "Snapshots after so many seconds if so many writes happened; empty = never.",
     )
-    .refused(NO_SNAPSHOTS),
+    .refused(NO_SNAPSHOTS)
+    .read_early(|s, v| s.save_points = v.save_points()),
     Directive::yes_no("rdbcompression", "yes", "Compresses strings in snapshots.")
-        .without_effect(SNAPSHOTS),
-    Directive::yes_no("rdbchecksum", "yes", "Ends snapshots with a checksum.")
+        .field(|s, v| s.rdbcompression = v.flag()),
+    Directive::yes_no("rdbchecksum", "yes", "Ends snapshots with a checksum, and checks it.")
         .startup()
-        .without_effect(SNAPSHOTS),
+        .field(|s, v| s.rdbchecksum = v.flag()),
     Directive::yes_no("rdb-del-sync-files", "no", "Deletes snapshots made for replicas.")
         .without_effect(SNAPSHOTS),
     Directive::yes_no("rdb-save-incremental-fsync", "yes", "Flushes snapshots piece by piece.")
@@ -111,10 +112,10 @@ pub(super) const PERSISTENCE: &[Directive] = &[
         .without_effect(APPEND_ONLY),
 ];
 
-/// By default Redis saves: who does not say otherwise reads in the log that nothing is saved, and
-/// who asks for snapshots is refused.
+/// By default Redis saves: who does not say otherwise reads in the log that it happens at the end
+/// only, and who asks for snapshots is refused.
 const NO_SNAPSHOTS: Refusal = Refusal::new(
-    SNAPSHOTS,
+    "snapshots are taken by SAVE and at the end only, not yet while the server runs",
     "say `save \"\"` if the data may be lost with the process, or use Redis",
 )
 .harmless(|value| matches!(value, Value::SavePoints(points) if points.is_empty()))

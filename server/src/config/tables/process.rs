@@ -1,7 +1,8 @@
 //! Shard threads, databases and what concerns the process as a whole.
 
 use super::INT_MAX;
-use crate::config::directive::{Directive, Kind, Refusal};
+use crate::config::directive::{Directive, Kind};
+use crate::config::settings::{Settings, ShutdownOptions};
 use crate::config::value::Value;
 
 /// More shard threads than this no machine needs.
@@ -73,8 +74,8 @@ pub(super) const PROCESS: &[Directive] = &[
     Directive::int("shutdown-timeout", (0, INT_MAX), "10", "Longest wait for replicas at the end.")
         .unit("seconds")
         .without_effect("there are no replicas yet"),
-    shutdown_flags("shutdown-on-sigint"),
-    shutdown_flags("shutdown-on-sigterm"),
+    shutdown_flags("shutdown-on-sigint", |s, v| s.shutdown_on_sigint = shutdown_options(v)),
+    shutdown_flags("shutdown-on-sigterm", |s, v| s.shutdown_on_sigterm = shutdown_options(v)),
     Directive::yes_no("always-show-logo", "no", "Shows a logo at start.")
         .startup()
         .without_effect("there is no logo"),
@@ -137,17 +138,20 @@ pub(super) const PROCESS: &[Directive] = &[
         .without_effect(DEBUGGING),
 ];
 
-const fn shutdown_flags(name: &'static str) -> Directive {
+const fn shutdown_flags(name: &'static str, field: fn(&mut Settings, &Value)) -> Directive {
     let names = &["default", "save", "nosave", "now", "force"];
     Directive::of(name, Kind::Flags(names), "default", "How this signal ends the server.")
         .check(not_both_save_and_nosave)
-        .refused(
-            Refusal::new(
-                "snapshots are not taken yet",
-                "leave `save` out if the data may be lost with the process",
-            )
-            .harmless(|value| !value.words().iter().any(|word| word == "save")),
-        )
+        .field(field)
+}
+
+fn shutdown_options(value: &Value) -> ShutdownOptions {
+    let has = |flag: &str| value.words().iter().any(|word| word == flag);
+    let saves = match (has("save"), has("nosave")) {
+        (false, false) => None,
+        (saves, _) => Some(saves),
+    };
+    ShutdownOptions { saves, is_forced: has("force") }
 }
 
 fn not_both_save_and_nosave(value: Value) -> Result<Value, String> {

@@ -1,0 +1,161 @@
+//! Writes a snapshot of all slots, which are here: nothing changes meanwhile.
+//!
+//! The file gets its name when it is complete and on disk: whoever looks finds the old one or the
+//! new one.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ballast_protocol::slot::SLOTS;
+use ballast_storage::rdb::file::{Access, Options, Writer};
+use ballast_storage::{DATABASES, Keyspace, eviction};
+
+use crate::config::{Config, MaxmemoryPolicy, system_reason};
+use crate::engine::Engine;
+use crate::log::Level;
+use crate::node::Node;
+
+/// Why there is no new snapshot. What there was before is as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("Failed writing the snapshot '{}': {}", path.display(), system_reason(error))]
+pub(crate) struct SaveError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// Where the configuration wants the snapshot.
+pub(crate) fn path(config: &Config) -> PathBuf {
+    config.dir.join(&config.dbfilename)
+}
+
+/// Writes the snapshot, and says in the log how that went.
+///
+/// # Errors
+/// If it cannot be written.
+///
+/// # Panics
+/// If a slot is elsewhere.
+pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
+    let node = &engine.node;
+    let say = |level, text: &str| node.log.line(node.clock.wall_ms(), level, text);
+    let config = node.config.load();
+    let path = path(&config);
+    match write(engine, &config, &path) {
+        Ok(()) => {
+            node.saves.saved(node.clock.wall_ms(), changes(engine));
+            say(Level::Notice, "DB saved on disk");
+            Ok(())
+        }
+        Err(error) => {
+            let error = SaveError { path, error };
+            say(Level::Warning, &error.to_string());
+            Err(error)
+        }
+    }
+}
+
+/// Writes the snapshot and asks the server to end, as a shutdown does. False if no snapshot can be
+/// written and that is not forced: the server goes on.
+///
+/// # Panics
+/// If a slot is elsewhere.
+pub(crate) fn save_and_stop(engine: &Engine, is_forced: bool) -> bool {
+    let node = &engine.node;
+    let say = |level, text: &str| node.log.line(node.clock.wall_ms(), level, text);
+    say(Level::Notice, "Saving the final RDB snapshot before exiting.");
+    if save(engine).is_err() {
+        if !is_forced {
+            say(Level::Warning, "Error trying to save the DB, can't exit.");
+            return false;
+        }
+        say(Level::Warning, "Error trying to save the DB. Exit anyway.");
+    }
+    node.request_stop();
+    true
+}
+
+/// Whether a shutdown that names neither writes a snapshot.
+pub(crate) fn saves_at_end(node: &Node, asked: Option<bool>) -> bool {
+    asked.unwrap_or_else(|| !node.config.load().save_points.is_empty())
+}
+
+/// Changes of the data set since the start, by all shards: the others have let go of their slots.
+pub(crate) fn changes(engine: &Engine) -> u64 {
+    let counters = &engine.node.counters;
+    let others = counters.iter().enumerate().filter(|(id, _)| *id != engine.id.index());
+    engine.dirty + others.map(|(_, of)| of.changes.value()).sum::<u64>()
+}
+
+fn write(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
+    let unfinished = Unfinished(temporary(&config.dir));
+    let file = File::create(&unfinished.0)?;
+    let (file, _) = write_all(engine, config, file)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&unfinished.0, path)?;
+    // The name is on disk when the directory is.
+    File::open(&config.dir)?.sync_all()
+}
+
+/// A name that nobody else uses at the same time.
+fn temporary(directory: &Path) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    directory.join(format!("temp-{}-{number}.rdb", std::process::id()))
+}
+
+/// A file that goes when it is done with, unless it has got another name.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It is not there any more if all went well.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn write_all(engine: &Engine, config: &Config, file: File) -> io::Result<(File, u64)> {
+    assert_eq!(engine.boxes().count(), usize::from(SLOTS), "a slot is elsewhere");
+    let options = Options { compresses: config.rdbcompression, has_checksum: config.rdbchecksum };
+    let mut writer = Writer::new(file, options);
+    for (name, value) in [
+        ("redis-ver", crate::REDIS_VERSION.to_owned()),
+        ("redis-bits", usize::BITS.to_string()),
+        ("ctime", (engine.node.clock.wall_ms() / 1000).to_string()),
+        ("used-mem", ballast_storage::memory::used_bytes().to_string()),
+        ("aof-base", "0".to_owned()),
+    ] {
+        writer.field(name, &value)?;
+    }
+    for database in 0..DATABASES {
+        let slots = engine.boxes().map(|(_, boxed)| boxed.data());
+        let keyspaces: Vec<&Keyspace> =
+            slots.filter_map(|slot| slot.keyspace(database)).filter(|of| !of.is_empty()).collect();
+        if keyspaces.is_empty() {
+            continue;
+        }
+        let keys = keyspaces.iter().map(|of| of.len() as u64).sum();
+        let expiring = keyspaces.iter().map(|of| of.expiring_len() as u64).sum();
+        writer.database(database, keys, expiring)?;
+        for (key, value) in keyspaces.into_iter().flat_map(Keyspace::iter_values) {
+            let access = access(config, key.meta.aux, engine.now_ms);
+            writer.key(key.key, value, key.meta.expiry, access)?;
+        }
+    }
+    writer.finish()
+}
+
+/// What the eviction policy goes by, as far as a file says it.
+fn access(config: &Config, aux: u32, now_ms: i64) -> Access {
+    match config.maxmemory_policy {
+        MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru => {
+            Access::Idle(eviction::lru_idle_ms(aux, now_ms) / 1000)
+        }
+        MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu => {
+            Access::Frequency(eviction::lfu_frequency(aux, now_ms, config.lfu_decay_time))
+        }
+        _ => Access::Unknown,
+    }
+}
