@@ -11,7 +11,7 @@ use ballast_storage::rdb::file::KeyRecord;
 
 use crate::files::load::{self, Duplicate, LoadError, LoadReason, Tally};
 use crate::files::save;
-use crate::ids::ShardId;
+use crate::ids::{ClientId, ShardId};
 use crate::shard::ShardState;
 use crate::shard::message::Message;
 use crate::shard::shared::Shared;
@@ -117,7 +117,8 @@ impl Dispatch<'_> {
 
 /// Runs on the shard's thread. Slots do not move yet.
 fn keep_all(state: &mut ShardState, shard: ShardId, keys: Vec<KeyRecord>) -> Done {
-    state.tick();
+    // The shard takes the configuration, which says what the eviction order goes by.
+    state.begin_batch(ClientId(0));
     let mut tally = Tally::default();
     let mut result = Ok(());
     for key in keys {

@@ -258,6 +258,43 @@ fn keys_are_as_idle_or_as_frequent_as_they_were() {
 }
 
 #[test]
+fn keys_of_which_a_file_does_not_say_it_are_new() {
+    let directory = Directory::new();
+    let server = in_process(&directory, Server::builder());
+    server.connect().unwrap().ok("SET k v");
+    server.connect().unwrap().ok("SAVE");
+    drop(server);
+    let builder = Server::builder().directive("maxmemory-policy", "allkeys-lfu");
+    let server = in_process(&directory, builder);
+    assert_eq!(server.connect().unwrap().answer("OBJECT FREQ k"), Reply::Integer(5));
+}
+
+#[test]
+fn a_file_is_compressed_and_has_a_checksum_unless_told_otherwise() {
+    let directory = Directory::new();
+    let value = "again and ".repeat(500);
+    for (compresses, has_checksum) in [(true, true), (false, true), (true, false)] {
+        let word = |on| if on { "yes" } else { "no" };
+        let builder = Server::builder().directive("rdbcompression", word(compresses));
+        let builder = builder.directive("rdbchecksum", word(has_checksum)).start_empty();
+        let server = in_process(&directory, builder);
+        let mut client = server.connect().unwrap();
+        client.call(&["SET", "k", &value]).unwrap();
+        client.ok("SAVE");
+        let bytes = fs::read(directory.file()).unwrap();
+        assert_eq!(bytes.len() < 1000, compresses, "{} bytes", bytes.len());
+        assert_eq!(!bytes.ends_with(&[0; 8]), has_checksum, "{:?}", bytes.last_chunk::<8>());
+    }
+    // A wrong checksum is no reason not to load if none are looked at.
+    let mut bytes = fs::read(directory.file()).unwrap();
+    *bytes.last_mut().unwrap() = 1;
+    fs::write(directory.file(), bytes).unwrap();
+    let builder = Server::builder().directive("rdbchecksum", "no");
+    let server = in_process(&directory, builder);
+    assert_eq!(server.connect().unwrap().answer("DBSIZE"), Reply::Integer(1));
+}
+
+#[test]
 fn a_reload_replaces_all_keys_and_counts_as_saved() {
     let directory = Directory::new();
     let server = debugging(&directory);
@@ -301,12 +338,17 @@ impl Items for Reply {
     }
 }
 
+/// Moves slots between the shards for a second.
+const HAND_OVERS: &str = "DEBUG HAND-OVERS 2000 1";
+
 #[test]
 fn a_snapshot_is_of_one_moment() {
     let directory = Directory::new();
-    let server = in_process(&directory, Server::builder());
+    let server = debugging(&directory);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let mut mover = server.connect().unwrap();
+        scope.spawn(move || assert!(matches!(mover.answer(HAND_OVERS), Reply::Integer(1..))));
         for writer in 0..3 {
             let (server, stop) = (&server, &stop);
             scope.spawn(move || {

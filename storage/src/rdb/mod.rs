@@ -5,7 +5,7 @@
 //! - [`write_value`] and [`read_value`] are the codec: one value, its type first.
 //! - [`dump`] and [`restore`] are the payload of `DUMP`: a value and a footer with the format's
 //!   version and a checksum.
-//! - [`file`] is a snapshot: a header, databases of keys, an end with a checksum.
+//! - [`mod@file`] is a snapshot: a header, databases of keys, an end with a checksum.
 //!
 //! Written are the plain types only (strings, lists, sets and hashes element by element, sorted
 //! sets with binary scores): every Redis since 4.0 reads them, and picks its own encoding by its
