@@ -138,9 +138,13 @@ fn a_client_that_waits_for_keys_gets_its_messages() {
 #[test]
 fn events_of_keys_that_nobody_changes_and_of_new_and_missing_ones() {
     let (clock, hands) = ballast_server::Clock::manual(1_700_000_000_000);
+    let dir = std::env::temp_dir().join(format!("ballast-test-events-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
     let builder = Server::builder()
         .directive("shards", "2")
         .directive("notify-keyspace-events", "Exnmg$")
+        .directive("enable-debug-command", "yes")
+        .directive("dir", dir.to_str().unwrap())
         .clock(clock);
     let server = InProcess::start(builder);
     let (mut listener, mut other) = (server.connect().unwrap(), server.connect().unwrap());
@@ -160,4 +164,10 @@ fn events_of_keys_that_nobody_changes_and_of_new_and_missing_ones() {
     assert_eq!(next(), event("keymiss", "nokey"));
     hands.advance(std::time::Duration::from_millis(50));
     assert_eq!(next(), event("expired", "k"));
+    // What is read from a file is no event.
+    call(&mut other, "SET kept 1");
+    call(&mut other, "DEBUG RELOAD");
+    call(&mut other, "SET kept 2");
+    assert_eq!([next(), next(), next()].map(|(name, _)| name), ["new", "set", "set"]);
+    std::fs::remove_dir_all(dir).unwrap();
 }

@@ -10,6 +10,9 @@ const NEW: &str = "new";
 /// What separates the events of a change that is several.
 const SEPARATOR: char = ' ';
 
+/// What happens to a key when a snapshot is read: nobody is told.
+pub(crate) const LOADED: &str = "loaded";
+
 /// The class of an event.
 fn class(event: &str) -> KeyspaceEvents {
     match event {
@@ -96,7 +99,7 @@ impl Engine {
     /// Publishes an event.
     #[cold]
     pub(super) fn notify(&mut self, db: u8, key: &[u8], event: &str) {
-        if !self.notified.contains(class(event)) {
+        if event == LOADED || !self.notified.contains(class(event)) {
             return;
         }
         let limits = &self.config.client_output_buffer_limits;

@@ -187,7 +187,7 @@ impl Drop for Write<'_, '_> {
         match self.outcome {
             Outcome::Untouched | Outcome::Unchanged => {}
             Outcome::Changed(event) => {
-                if self.is_new {
+                if self.is_new && event != super::events::LOADED {
                     self.engine.notify_new(self.db, self.key.bytes);
                 }
                 self.engine.announce(self.slot, self.db, self.key.bytes, event);

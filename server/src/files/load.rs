@@ -12,6 +12,7 @@ use ballast_storage::{Key, eviction};
 use super::save;
 use crate::config::system_reason;
 use crate::engine::Engine;
+use crate::engine::events::LOADED;
 use crate::engine::write::{Located, Usage};
 use crate::log::Level;
 use crate::node::Node;
@@ -171,7 +172,7 @@ pub(crate) fn keep(engine: &mut Engine, record: KeyRecord) -> Result<Tally, Dupl
         return Err(Duplicate { name, database, offset });
     }
     write.insert(value, expiry, aux);
-    write.changed("loaded");
+    write.changed(LOADED);
     Ok(Tally { kept: 1, expired: 0 })
 }
 
