@@ -82,6 +82,7 @@ impl Engine {
     /// take it. Whoever lets the state go calls it.
     #[inline]
     pub(crate) fn publish_bytes(&mut self) {
+        self.publish_evictable();
         let garbage_bytes = self.garbage.heap_bytes() as u64;
         let kept = garbage_bytes + self.evictor.heap_bytes() as u64;
         let held = self.slots_bytes.wrapping_add(self.lease.away_bytes).wrapping_add(kept);

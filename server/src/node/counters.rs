@@ -86,6 +86,11 @@ impl ShardCounters {
     pub(crate) fn set_worth(&self, best: Option<u64>) {
         self.worth.set(best.map_or(1, |score| score.saturating_add(2)));
     }
+
+    /// Nobody knows what the best candidate is worth. Only the writer of now may call it.
+    pub(crate) fn forget_worth(&self) {
+        self.worth.set(0);
+    }
 }
 
 /// What `INFO` sums over the shards.

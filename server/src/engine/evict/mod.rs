@@ -67,6 +67,8 @@ pub(crate) struct Evictor {
     waited: u32,
     /// [`Engine::dirty`] when the census was taken; none if boxes have come since.
     taken_at: Option<u64>,
+    /// The last look has found nothing that may go, and so it was published.
+    found_nothing: bool,
 }
 
 impl Evictor {
@@ -291,8 +293,19 @@ impl Engine {
         let best = self.confirmed_best(&mut evictor);
         self.counters.evictable_keys.set(evictor.census.keys());
         self.counters.set_worth(best);
+        evictor.found_nothing = best.is_none();
         self.evictor = evictor;
         best
+    }
+
+    /// Whoever lets the state go calls it: siblings must not go by a look that has found nothing if
+    /// something has come since.
+    #[inline(always)]
+    pub(super) fn publish_evictable(&mut self) {
+        if self.evictor.found_nothing && self.evictor.taken_at != Some(self.dirty) {
+            self.evictor.found_nothing = false;
+            self.counters.forget_worth();
+        }
     }
 
     /// Offers samples to the pool, and counts the keys where that is needed.
