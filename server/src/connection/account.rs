@@ -10,6 +10,7 @@ use ballast_storage::memory::good_size;
 use super::Connection;
 use crate::commands::session::Queued;
 use crate::node::clients::CLIENT_BYTES;
+use crate::shard::buffers::READ_BYTES;
 
 /// A connection that grows by no more leaves the leases as they are.
 const UNNOTICED_BYTES_MAX: u64 = 16 << 10;
@@ -18,8 +19,9 @@ impl Connection {
     /// Counts what it keeps now, with everything received so far in its place.
     pub(super) fn account(&mut self) {
         let client = &self.session.client;
-        // Where nothing is left it goes back to the shard.
-        let input = if self.filled > 0 { self.input.capacity() } else { 0 };
+        // A buffer of this size is the shard's.
+        let is_own = self.filled > 0 && self.input.len() != READ_BYTES;
+        let input = if is_own { self.input.capacity() } else { 0 };
         let outbox = self.outbox.as_ref();
         let output = outbox.map_or(0, |outbox| outbox.heap_bytes());
         client.output_bytes.store(output as u64, Relaxed);

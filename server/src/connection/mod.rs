@@ -246,11 +246,10 @@ impl Connection {
     async fn finish_group(&mut self) -> Result<(), End> {
         let mut group = std::mem::take(&mut self.group);
         let long = group.outgoing.iter().filter(|(_, batch)| batch.is_long());
-        self.count_waiting(long.map(|(_, batch)| batch.bytes.len()).sum());
-        if self.filled > 0 && self.input.len() == READ_BYTES {
-            // It waits with one of the shard's buffers.
-            self.account();
-        }
+        // While it waits with one of the shard's buffers, that counts as its own.
+        let holds_buffer = self.filled > 0 && self.input.len() == READ_BYTES;
+        let held = if holds_buffer { READ_BYTES } else { 0 };
+        self.count_waiting(held + long.map(|(_, batch)| batch.bytes.len()).sum::<usize>());
         self.follow.turn(&group, !self.reply.is_empty());
         let mut under_way = group.send(&mut self.shard.state());
         let mut result = Ok(());
@@ -387,9 +386,9 @@ impl Connection {
         self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
     }
 
-    /// Counts the arguments that are kept for commands under way, if they are long.
+    /// Counts what is kept of the input for commands under way, if it is long.
     fn count_waiting(&mut self, bytes: usize) {
-        let bytes = if bytes > SHORT_BYTES_MAX { bytes } else { 0 };
+        let bytes = if bytes >= SHORT_BYTES_MAX { bytes } else { 0 };
         if bytes != self.waiting_bytes {
             self.waiting_bytes = bytes;
             self.account();
