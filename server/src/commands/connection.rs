@@ -49,7 +49,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "ping",
         syntax: "[message]",
         arity: -1,
-        flags: flag::FAST,
+        flags: flag::FAST | flag::LISTENING,
         constant: 2,
         run: Run::Session(ping),
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
@@ -60,7 +60,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "quit",
         arity: -1,
-        flags: ALWAYS | flag::NO_AUTH | flag::AT_ONCE | flag::ALLOW_BUSY,
+        flags: ALWAYS | flag::LISTENING | flag::NO_AUTH | flag::AT_ONCE | flag::ALLOW_BUSY,
         run: Run::Session(quit),
         group: Group::Connection,
         summary: "Closes the connection.",
@@ -69,7 +69,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "reset",
         arity: 1,
-        flags: ALWAYS | flag::NO_AUTH | flag::AT_ONCE | flag::ALLOW_BUSY,
+        flags: ALWAYS | flag::LISTENING | flag::NO_AUTH | flag::AT_ONCE | flag::ALLOW_BUSY,
         run: Run::Transaction(crate::commands::table::Step::Reset),
         group: Group::Connection,
         since: "6.2.0",
@@ -117,7 +117,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
 
 fn ping(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     match args.len() {
-        1 | 2 if pubsub::only_listens(cx) => pubsub::ping_while_listening(args, reply),
+        1 | 2 if cx.session.only_listens() => pubsub::ping_while_listening(args, reply),
         1 => reply.simple("PONG"),
         2 => reply.bulk(args.at(1)),
         _ => return Err(CommandError::WrongArity(cx.command.name.into())),

@@ -52,7 +52,7 @@ pub(crate) trait Local {
     /// Ends the wait of a blocked command: nothing will be executed for it any more, and its
     /// connection goes on. False if that is too late.
     fn end_wait(&mut self, waiter: &Waiter) -> bool;
-    /// Tells connections, of any shard, that something is in their way to the client.
+    /// Tells connections, of any shard, that something has been pushed to them.
     fn wake(&self, clients: Vec<Arc<Client>>);
 }
 

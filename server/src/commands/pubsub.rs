@@ -1,18 +1,18 @@
 //! Publish and subscribe. A subscription lives in its connection and in the node's list of who
 //! listens ([`Channels`](crate::node::channels::Channels)); a message goes straight from the thread
-//! that publishes into the way of each connection that listens.
+//! that publishes to each connection that listens.
 
-use ballast_protocol::{Args, CommandError, Protocol, Reply};
+use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::SessionContext;
 use super::help::{self, Help};
+use super::session::ReplyMode;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::config::ClientClass;
-use crate::node::channels::{Kind, Over};
+use crate::node::channels::Kind;
 
-const LISTENS: u32 = flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE;
-const PUBLISHES: u32 =
-    flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST | flag::MAY_REPLICATE;
+const LISTENS: u32 = ASKS | flag::NOSCRIPT | flag::MESSAGES | flag::LISTENING;
+const PUBLISHES: u32 = ASKS | flag::FAST | flag::MAY_REPLICATE;
 const ASKS: u32 = flag::PUBSUB | flag::LOADING | flag::STALE;
 
 const BASE: Definition = Definition { group: Group::PubSub, since: "2.0.0", ..Definition::BASE };
@@ -37,7 +37,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "channel [channel ...]",
         arity: -2,
         flags: LISTENS,
-        run: Run::Session(subscribe),
+        run: Run::Session(|cx, args, reply| listen(cx, Kind::Channel, args, reply)),
         complexity: "O(N) where N is the number of channels to subscribe to.",
         summary: "Listens for messages published to channels.",
         ..BASE
@@ -47,7 +47,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "[channel [channel ...]]",
         arity: -1,
         flags: LISTENS,
-        run: Run::Session(unsubscribe),
+        run: Run::Session(|cx, args, reply| listen_no_more(cx, Kind::Channel, args, reply)),
         complexity: "O(N) where N is the number of channels to unsubscribe.",
         summary: "Stops listening to messages posted to channels.",
         ..BASE
@@ -57,7 +57,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "pattern [pattern ...]",
         arity: -2,
         flags: LISTENS,
-        run: Run::Session(psubscribe),
+        run: Run::Session(|cx, args, reply| listen(cx, Kind::Pattern, args, reply)),
         complexity: "O(N) where N is the number of patterns to subscribe to.",
         summary: "Listens for messages published to channels that match patterns.",
         ..BASE
@@ -67,7 +67,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "[pattern [pattern ...]]",
         arity: -1,
         flags: LISTENS,
-        run: Run::Session(punsubscribe),
+        run: Run::Session(|cx, args, reply| listen_no_more(cx, Kind::Pattern, args, reply)),
         complexity: "O(N) where N is the number of patterns to unsubscribe.",
         summary: "Stops listening to messages published to channels that match patterns.",
         ..BASE
@@ -77,7 +77,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "shardchannel [shardchannel ...]",
         arity: -2,
         flags: LISTENS,
-        run: Run::Session(ssubscribe),
+        run: Run::Session(|cx, args, reply| listen(cx, Kind::Sharded, args, reply)),
         since: "7.0.0",
         complexity: "O(N) where N is the number of shard channels to subscribe to.",
         summary: "Listens for messages published to shard channels.",
@@ -88,7 +88,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "[shardchannel [shardchannel ...]]",
         arity: -1,
         flags: LISTENS,
-        run: Run::Session(sunsubscribe),
+        run: Run::Session(|cx, args, reply| listen_no_more(cx, Kind::Sharded, args, reply)),
         since: "7.0.0",
         complexity: "O(N) where N is the number of shard channels to unsubscribe.",
         summary: "Stops listening to messages posted to shard channels.",
@@ -99,7 +99,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "channel message",
         arity: 3,
         flags: PUBLISHES,
-        run: Run::Session(publish),
+        run: Run::Session(|cx, args, reply| post(cx, Kind::Channel, args, reply)),
         complexity: "O(N+M) where N is the number of clients subscribed to the receiving channel \
                      and M is the total number of subscribed patterns (by any client).",
         summary: "Posts a message to a channel.",
@@ -110,7 +110,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "shardchannel message",
         arity: 3,
         flags: PUBLISHES,
-        run: Run::Session(spublish),
+        run: Run::Session(|cx, args, reply| post(cx, Kind::Sharded, args, reply)),
         since: "7.0.0",
         complexity: "O(N) where N is the number of clients subscribed to the receiving shard \
                      channel.",
@@ -182,38 +182,12 @@ pub(crate) static COMMANDS: &[Definition] = &[
     },
 ];
 
-/// What a client may say in version 2 of the protocol while it listens: there, nothing tells a
-/// reply from a message.
-pub(crate) fn is_allowed_while_listening(name: &str) -> bool {
-    is_answered_by_messages(name) || matches!(name, "ping" | "quit" | "reset")
-}
-
-/// Whether what the client reads of a command is a message for each channel.
-pub(crate) fn is_answered_by_messages(name: &str) -> bool {
-    matches!(
-        name,
-        "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "ssubscribe" | "sunsubscribe"
-    )
-}
-
-/// The answer to what it may not say then.
+/// The answer to a command without [`flag::LISTENING`] while the session only listens.
 pub(crate) fn not_while_listening(name: &str) -> CommandError {
     CommandError::other(format!(
         "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
          are allowed in this context"
     ))
-}
-
-fn subscribe(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    listen(cx, Kind::Channel, args, reply)
-}
-
-fn psubscribe(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    listen(cx, Kind::Pattern, args, reply)
-}
-
-fn ssubscribe(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    listen(cx, Kind::Sharded, args, reply)
 }
 
 fn listen(
@@ -227,18 +201,6 @@ fn listen(
         confirm(cx.command.name, Some(name), count, reply);
     }
     Ok(())
-}
-
-fn unsubscribe(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    listen_no_more(cx, Kind::Channel, args, reply)
-}
-
-fn punsubscribe(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    listen_no_more(cx, Kind::Pattern, args, reply)
-}
-
-fn sunsubscribe(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    listen_no_more(cx, Kind::Sharded, args, reply)
 }
 
 fn listen_no_more(
@@ -267,9 +229,8 @@ fn listen_no_more(
 
 /// Writes the messages that wait for the client.
 fn append_pushed(cx: &mut SessionContext<'_>, reply: &mut Reply) {
-    match cx.shard.node.channels.take(&cx.session.client) {
-        Ok(blocks) => blocks.iter().for_each(|block| reply.raw(block)),
-        Err(Over) => cx.session.closing = true,
+    if cx.shard.node.channels.take(&cx.session.client, reply).is_err() {
+        cx.session.closing = true;
     }
 }
 
@@ -284,14 +245,6 @@ fn confirm(what: &str, name: Option<&[u8]>, count: usize, reply: &mut Reply) {
     reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
-fn publish(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    post(cx, Kind::Channel, args, reply)
-}
-
-fn spublish(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
-    post(cx, Kind::Sharded, args, reply)
-}
-
 fn post(
     cx: &mut SessionContext<'_>,
     kind: Kind,
@@ -302,7 +255,7 @@ fn post(
     let limit_bytes = limits[ClientClass::Pubsub.index()].hard_bytes;
     let published = cx.shard.node.channels.publish(kind, args.at(1), args.at(2), limit_bytes);
     cx.shard.wake(published.to_wake);
-    if cx.session.is_subscriber() {
+    if cx.session.is_subscriber() && cx.session.reply_mode == ReplyMode::On {
         // As in Redis 7.0, what a client sends to itself comes before the answer.
         append_pushed(cx, reply);
     }
@@ -383,9 +336,4 @@ pub(crate) fn ping_while_listening(args: Args<'_>, reply: &mut Reply) {
     reply.array(2);
     reply.bulk_str("pong");
     reply.bulk(args.get(1).unwrap_or_default());
-}
-
-/// Whether a session reads nothing but messages.
-pub(crate) fn only_listens(cx: &SessionContext<'_>) -> bool {
-    cx.session.is_subscriber() && cx.session.protocol == Protocol::Resp2
 }

@@ -178,6 +178,12 @@ impl Session {
             && self.subscriptions.is_none()
     }
 
+    /// Whether it reads nothing but messages.
+    #[inline]
+    pub(crate) fn only_listens(&self) -> bool {
+        self.is_subscriber() && self.protocol == Protocol::Resp2
+    }
+
     /// Whether it listens to anything.
     #[inline(always)]
     pub(crate) fn is_subscriber(&self) -> bool {

@@ -57,6 +57,11 @@ pub(crate) mod flag {
     pub(crate) const NO_MULTI: u32 = 1 << 15;
     /// Allowed while a script is busy.
     pub(crate) const ALLOW_BUSY: u32 = 1 << 16;
+    /// What the client reads of it is a message for each channel, no reply.
+    pub(crate) const MESSAGES: u32 = 1 << 17;
+    /// Allowed also for a client that listens and speaks version 2 of the protocol: there, nothing
+    /// tells a reply from a message.
+    pub(crate) const LISTENING: u32 = 1 << 21;
     /// Category @dangerous.
     pub(crate) const DANGEROUS: u32 = 1 << 18;
     /// Category @keyspace though it is not of the generic group.

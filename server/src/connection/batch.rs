@@ -6,9 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use ballast_protocol::slot::key_slot;
-use ballast_protocol::{
-    ArgRange, Args, ArgsBuf, CommandError, Parsed, Protocol, Reply, RequestParser,
-};
+use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
 use super::on_session::run_on_session;
@@ -16,9 +14,7 @@ use super::transaction::unwatch_all;
 use super::{ahead, limits};
 use crate::commands::REPLY_BYTES;
 use crate::commands::context::{Routed, SHORT_BYTES_MAX};
-use crate::commands::pubsub::{
-    is_allowed_while_listening, is_answered_by_messages, not_while_listening,
-};
+use crate::commands::pubsub::not_while_listening;
 use crate::commands::session::{Session, Transaction};
 use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
@@ -248,10 +244,7 @@ fn step(
     if !session.authenticated && !command.has(flag::NO_AUTH) {
         return refuse(state, session, group, Some(command), &CommandError::NoAuth, reply);
     }
-    if session.is_subscriber()
-        && session.protocol == Protocol::Resp2
-        && !is_allowed_while_listening(command.name)
-    {
+    if session.only_listens() && !command.has(flag::LISTENING) {
         let error = not_while_listening(&command.full_name);
         return refuse(state, session, group, Some(command), &error, reply);
     }
@@ -273,7 +266,7 @@ fn step(
         Run::Session(run) if group.is_empty() => {
             let start = reply.len();
             run_on_session(state, session, (command, run), args, reply);
-            if is_answered_by_messages(command.name) {
+            if command.has(flag::MESSAGES) {
                 // Messages are no replies, and come also when those are off.
                 session.wants_reply();
             } else {

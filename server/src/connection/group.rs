@@ -150,6 +150,7 @@ impl UnderWay {
             }
         }
         state.spares.keep_replies(std::mem::take(&mut group.replies));
+        // If it has grown, it counts nowhere.
         group.outgoing = SmallVec::new();
         group.local_bytes = 0;
     }

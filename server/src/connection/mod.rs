@@ -400,8 +400,8 @@ impl Connection {
         self.unwatch_all();
         let shared = Arc::clone(&self.shard.shared);
         self.session.unsubscribe_all(&shared.channels);
-        // Nothing comes any more. What is left counts no longer.
-        let _ = shared.channels.take(&self.session.client);
+        // Nothing comes any more.
+        shared.channels.forget(&self.session.client);
         self.leave_account();
         shared.clients.remove(self.session.client.id);
         let state = self.shard.state();

@@ -295,11 +295,9 @@ impl Connection {
 
     /// Puts what others have for the client behind the replies that are to be sent.
     pub(super) fn append_pushed(&mut self) -> Result<(), End> {
-        match self.shard.shared.channels.take(&self.session.client) {
-            Ok(blocks) => blocks.iter().for_each(|block| self.reply.raw(block)),
-            Err(Over) => return Err(self.over_limit()),
-        }
-        Ok(())
+        let channels = &self.shard.shared.channels;
+        let taken = channels.take(&self.session.client, &mut self.reply);
+        taken.map_err(|Over| self.over_limit())
     }
 
     fn output_limit(&self) -> OutputBufferLimit {

@@ -1,4 +1,4 @@
-//! Who listens to which channels, and the way of a message to them: any thread may publish, and
+//! Who listens to which channels, and what waits for them: any thread may publish, and
 //! puts the message behind what waits for each connection already. Locks are taken when somebody
 //! subscribes or publishes, never on the way of another command.
 //!
@@ -127,8 +127,8 @@ impl Channels {
         }
     }
 
-    /// Puts a message into the way to all that listen to a channel, `Channel` or `Sharded`. Nobody
-    /// gets more than `limit_bytes` to wait, if that is not 0.
+    /// Pushes a message to all that listen to a channel, `Channel` or `Sharded`. No more than
+    /// `limit_bytes` wait for anybody, if that is not 0.
     pub(crate) fn publish(
         &self,
         kind: Kind,
@@ -165,11 +165,18 @@ impl Channels {
         published
     }
 
-    /// What waits for `client`, in order. `Err`: it has let too much come.
-    pub(crate) fn take(&self, client: &Client) -> Result<Vec<Arc<[u8]>>, Over> {
+    /// Appends what waits for `client`, in order. `Err`: it has let too much come.
+    pub(crate) fn take(&self, client: &Client, reply: &mut Reply) -> Result<(), Over> {
+        let waiting = self.forget(client);
+        waiting.blocks.iter().for_each(|block| reply.raw(block));
+        if waiting.is_over { Err(Over) } else { Ok(()) }
+    }
+
+    /// Nothing waits for `client` any more; answers with what did.
+    pub(crate) fn forget(&self, client: &Client) -> Waiting {
         let waiting = client.take_pushed();
         self.waiting_bytes.fetch_sub(waiting.bytes, Relaxed);
-        if waiting.is_over { Err(Over) } else { Ok(waiting.blocks) }
+        waiting
     }
 
     /// Bytes of the messages that wait for their connections, once for each.
@@ -226,7 +233,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What came of putting a block into a client's way.
+/// What came of pushing a block.
 pub(super) struct Pushed {
     /// It was the first: the connection has to be told.
     pub(super) wakes: bool,
@@ -234,11 +241,11 @@ pub(super) struct Pushed {
     pub(super) grown: u64,
 }
 
-/// The way to a connection.
+/// What others have pushed to a connection.
 #[derive(Debug, Default)]
-pub(super) struct Way(Mutex<Waiting>);
+pub(super) struct Pushes(Mutex<Waiting>);
 
-impl Way {
+impl Pushes {
     /// Puts a block behind what waits, beside `queued_bytes` that wait elsewhere.
     pub(super) fn push(&self, block: &Arc<[u8]>, queued_bytes: u64, limit_bytes: u64) -> Pushed {
         let mut waiting = self.0.lock();
@@ -283,8 +290,9 @@ mod tests {
     }
 
     fn taken(channels: &Channels, client: &Client) -> Result<Vec<String>, Over> {
-        let blocks = channels.take(client)?;
-        Ok(blocks.iter().map(|block| String::from_utf8(block.to_vec()).unwrap()).collect())
+        let Waiting { blocks, is_over, .. } = channels.forget(client);
+        let text = |block: &Arc<[u8]>| String::from_utf8(block.to_vec()).unwrap();
+        if is_over { Err(Over) } else { Ok(blocks.iter().map(text).collect()) }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::blocked::Waiter;
-use super::channels::{Kind, Pushed, Waiting, Way};
+use super::channels::{Kind, Pushed, Pushes, Waiting};
 use crate::ids::{ClientId, CommandId, ShardId};
 
 /// Memory of a connection beside its future and its buffers: the rest of its task, registry entry,
@@ -46,8 +46,8 @@ pub(crate) struct Client {
     pub(crate) watching: AtomicU32,
     /// Subscriptions of each [`Kind`].
     pub(crate) subscriptions: [AtomicU32; 3],
-    /// What others have for it.
-    way: Way,
+    /// What others have pushed to it.
+    pushes: Pushes,
     /// Bytes of memory that it keeps, its buffers among it; a part of its shard's `clients_bytes`.
     pub(crate) bytes: AtomicU64,
     /// Bytes received, of which neither commands nor whole arguments have been made yet.
@@ -87,7 +87,7 @@ pub(crate) struct Client {
 mod signal {
     /// That it closes.
     pub(super) const KILLED: u8 = 1;
-    /// That it takes what is in its way.
+    /// That it takes what they have pushed.
     pub(super) const PUSHED: u8 = 1 << 1;
 }
 
@@ -123,7 +123,7 @@ impl Client {
             queued: AtomicI64::new(-1),
             watching: AtomicU32::new(0),
             subscriptions: Default::default(),
-            way: Way::default(),
+            pushes: Pushes::default(),
             bytes: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
             query_free: AtomicU64::new(0),
@@ -174,31 +174,31 @@ impl Client {
         self.signals.load(Relaxed) & signal::KILLED != 0
     }
 
-    /// Whether something is in its way to the client that it has not taken.
+    /// Whether others have pushed something that it has not taken.
     #[inline]
     pub(crate) fn is_pushed(&self) -> bool {
         self.signals.load(Relaxed) & signal::PUSHED != 0
     }
 
-    /// Puts a block behind what is in its way already, unless that were more than `limit_bytes`
+    /// Puts a block behind what waits already, unless that were more than `limit_bytes`
     /// with all that waits to be sent; 0: there is no limit.
     pub(super) fn push(&self, block: &Arc<[u8]>, limit_bytes: u64) -> Pushed {
-        let pushed = self.way.push(block, self.output_bytes.load(Relaxed), limit_bytes);
+        let pushed = self.pushes.push(block, self.output_bytes.load(Relaxed), limit_bytes);
         if pushed.wakes {
             self.signals.fetch_or(signal::PUSHED, Relaxed);
         }
         pushed
     }
 
-    /// What is in its way; the connection's own thread takes it.
+    /// What others have pushed; the connection's own thread takes it.
     pub(super) fn take_pushed(&self) -> Waiting {
         self.signals.fetch_and(!signal::PUSHED, Relaxed);
-        self.way.take()
+        self.pushes.take()
     }
 
-    /// Bytes of what is in its way.
+    /// Bytes of what others have pushed and it has not taken.
     pub(crate) fn pushed_bytes(&self) -> u64 {
-        self.way.bytes()
+        self.pushes.bytes()
     }
 
     /// How many subscriptions of a kind it has.

@@ -6,6 +6,7 @@ use crate::ids::ShardId;
 /// The other shards.
 pub(crate) trait Siblings: Send + Sync {
     /// Has shard `of` give up something that is worth no more than what has this score: garbage
-    /// first, then keys. Whether it did; `None`: its thread is at work with it.
+    /// first, then keys. Whether there is room by now that was not; `None`: its thread is at work
+    /// with it.
     fn give_up(&self, of: ShardId, score_min: u64) -> Option<bool>;
 }

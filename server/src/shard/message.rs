@@ -34,7 +34,7 @@ pub(crate) enum Message {
     Call(Box<dyn FnOnce(&mut ShardState) + Send>),
     /// A task to begin on the shard's thread: a connection to serve.
     Task(Box<dyn FnOnce(Rc<Shard>) + Send>),
-    /// Connections, most of this shard, that others have put something into the way of.
+    /// Connections that something has been pushed to; as a rule of this shard.
     Wake(Vec<Arc<Client>>),
     /// Close the connections and end the thread.
     Stop,
