@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::appending;
 use crate::commands::gather::{After, Local};
 use crate::config::ShutdownOptions;
 use crate::connection::Accepted;
@@ -30,6 +31,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, follows_signals: bool) -> io::Result<Jo
             tokio::spawn(rebalance::run(Arc::clone(&shared)));
             tokio::spawn(close_idle(Arc::clone(&shared)));
             tokio::spawn(sample_rates(Arc::clone(&shared)));
+            tokio::spawn(appending::supervise(Arc::clone(&shared)));
             if follows_signals {
                 tokio::spawn(follow_signals(Arc::clone(&shared)));
             }

@@ -3,13 +3,14 @@
 //! The calling thread reads the file, and each shard's thread puts its keys into their slots.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use ballast_protocol::slot::key_slot;
 use ballast_storage::rdb::file::KeyRecord;
 
-use crate::files::load::{self, Duplicate, LoadError, LoadReason, Tally};
+use crate::files::load::{self, Duplicate, Expired, LoadError, LoadReason, Tally};
 use crate::files::save;
 use crate::ids::{ClientId, ShardId};
 use crate::shard::ShardState;
@@ -27,7 +28,7 @@ const MESSAGES_PER_SHARD: usize = 4;
 /// If not all of it can be loaded: some of its keys may be in their slots then.
 pub(crate) fn load(shared: &Shared) -> Result<(), LoadError> {
     let started = Instant::now();
-    let mut dispatch = Dispatch::new(shared);
+    let mut dispatch = Dispatch::new(shared, Expired::Dropped);
     if !load::read(&shared.node, |key| dispatch.push(key))? {
         return Ok(());
     }
@@ -37,9 +38,24 @@ pub(crate) fn load(shared: &Shared) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// Loads the base of an append-only file. Answers where it ends in the file.
+///
+/// # Errors
+/// As [`load`], or if it is not there.
+pub(crate) fn load_base(shared: &Shared, path: &Path) -> Result<u64, LoadError> {
+    let started = Instant::now();
+    let mut dispatch = Dispatch::new(shared, Expired::Kept);
+    let end = load::read_file(&shared.node, path, |key| dispatch.push(key))?;
+    let failed = |reason| LoadError { path: path.to_owned(), reason };
+    let (tally, changes) = dispatch.finish().map_err(failed)?;
+    load::done(&shared.node, tally, started, changes);
+    Ok(end)
+}
+
 /// Keys on their way to their shards.
 struct Dispatch<'a> {
     shared: &'a Shared,
+    expired: Expired,
     /// By shard.
     waiting: Vec<Vec<KeyRecord>>,
     under_way: VecDeque<Receiver<Done>>,
@@ -56,10 +72,11 @@ struct Done {
 }
 
 impl Dispatch<'_> {
-    fn new(shared: &Shared) -> Dispatch<'_> {
+    fn new(shared: &Shared, expired: Expired) -> Dispatch<'_> {
         let shards = usize::from(shared.shards());
         Dispatch {
             shared,
+            expired,
             waiting: (0..shards).map(|_| Vec::new()).collect(),
             under_way: VecDeque::new(),
             tally: Tally::default(),
@@ -85,9 +102,10 @@ impl Dispatch<'_> {
     fn send(&mut self, shard: ShardId) {
         let keys = std::mem::take(&mut self.waiting[shard.index()]);
         let (sender, receiver) = channel();
+        let expired = self.expired;
         let work = move |state: &mut ShardState| {
             // Whoever loads may have given up.
-            let _ = sender.send(keep_all(state, shard, keys));
+            let _ = sender.send(keep_all(state, shard, keys, expired));
         };
         self.shared.mailboxes[shard.index()].push(Message::Call(Box::new(work)));
         self.under_way.push_back(receiver);
@@ -116,13 +134,18 @@ impl Dispatch<'_> {
 }
 
 /// Runs on the shard's thread. Slots do not move yet.
-fn keep_all(state: &mut ShardState, shard: ShardId, keys: Vec<KeyRecord>) -> Done {
+fn keep_all(
+    state: &mut ShardState,
+    shard: ShardId,
+    keys: Vec<KeyRecord>,
+    expired: Expired,
+) -> Done {
     // The shard takes the configuration, which says what the eviction order goes by.
     state.begin_batch(ClientId(0));
     let mut tally = Tally::default();
     let mut result = Ok(());
     for key in keys {
-        match load::keep(state, key) {
+        match load::keep(state, key, expired) {
             Ok(one) => tally.add(one),
             Err(duplicate) => result = Err(duplicate),
         }

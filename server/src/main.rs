@@ -46,7 +46,9 @@ fn serve(config: ballast_server::config::Config) -> ExitCode {
         }
     };
     server.log_line(Level::Notice, "Ready to accept connections");
-    server.join();
+    if server.join().is_err() {
+        return ExitCode::FAILURE;
+    }
     println!("Ballast is now ready to exit, bye bye...");
     ExitCode::SUCCESS
 }

@@ -7,9 +7,11 @@ use std::thread::JoinHandle;
 
 use thiserror::Error;
 
+use crate::appending;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control;
+use crate::files::append::{AppendError, Set};
 use crate::files::load::LoadError;
 use crate::ids::ShardId;
 use crate::loading;
@@ -45,6 +47,12 @@ pub enum StartError {
     /// The snapshot cannot be loaded.
     #[error("{0}. The file is left as it is, and the server does not start.")]
     Load(#[from] LoadError),
+    /// The append-only file cannot be loaded.
+    #[error("{0} The server does not start.")]
+    AppendOnly(#[from] AppendError),
+    /// The append-only file cannot be written.
+    #[error("Can't open the append-only file: {0}")]
+    Append(io::Error),
     /// The system refuses a thread or a runtime.
     #[error("Can't start a thread: {0}")]
     Thread(io::Error),
@@ -167,21 +175,41 @@ impl Builder {
         starting.end(&shared.overheads);
         let used = ballast_storage::memory::used_bytes();
         shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
-        if !self.starts_empty
-            && let Err(error) = loading::load(&shared)
-        {
-            let text = error.to_string();
-            shared.log.line(shared.clock.wall_ms(), Level::Warning, &text);
+        let loaded = if self.starts_empty { Ok(None) } else { load(&shared) };
+        let set = loaded.inspect_err(|error| {
+            shared.log.line(shared.clock.wall_ms(), Level::Warning, &error.to_string());
             stop_shards(&shared);
-            return Err(error.into());
-        }
+        })?;
         let starting = Starting::begin();
+        let appending = appending::start(&shared, set).map_err(StartError::Append)?;
         let control =
             control::spawn(Arc::clone(&shared), self.signals).map_err(StartError::Thread)?;
         threads.push(control);
+        // Ends when all others have.
+        threads.push(appending);
         starting.end(&shared.overheads);
         Ok(Server { shared, addresses, threads, _pid_file: pid_file })
     }
+}
+
+/// The server has ended because it could not go on; its log says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the server has ended because it could not go on; its log says why")]
+pub struct Failed;
+
+/// What the configuration wants loaded: the append-only file, or the snapshot.
+fn load(shared: &Arc<Shared>) -> Result<Option<Set>, StartError> {
+    if !shared.config.load().appendonly {
+        loading::load(shared)?;
+        return Ok(None);
+    }
+    let set = appending::load(shared)?;
+    if set.is_none() {
+        // Redis starts empty here, and the snapshot is lost with the next: what was SAVEd by a server
+        // without append-only file is the data set that its operator has.
+        loading::load(shared)?;
+    }
+    Ok(set)
 }
 
 /// A running server. Dropping it stops it without waiting.
@@ -225,11 +253,16 @@ impl Server {
     }
 
     /// Waits until a client or a signal ends the server.
-    pub fn join(mut self) {
+    ///
+    /// # Errors
+    /// If it has ended because it could not go on.
+    pub fn join(mut self) -> Result<(), Failed> {
         for thread in self.threads.drain(..) {
             // A shard that panicked has said so on standard error.
             let _ = thread.join();
         }
+        let has_failed = self.shared.has_failed.load(std::sync::atomic::Ordering::Acquire);
+        if has_failed { Err(Failed) } else { Ok(()) }
     }
 
     /// Stops the server: closes its listeners and connections and ends its threads. Writes no

@@ -28,6 +28,7 @@ mod many_keys;
 pub(crate) mod memory;
 pub(crate) mod object;
 pub(crate) mod pubsub;
+pub(crate) mod replay;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod sets;

@@ -100,6 +100,15 @@ pub(crate) static COMMANDS: &[Definition] = &[
         ..Definition::BASE
     },
     Definition {
+        name: "bgrewriteaof",
+        arity: 1,
+        flags: flag::ADMIN | flag::NOSCRIPT,
+        run: Run::Session(bgrewriteaof),
+        group: Group::Server,
+        summary: "Has the append-only file rewritten in the background, to hold what is there now.",
+        ..Definition::BASE
+    },
+    Definition {
         name: "lastsave",
         arity: 1,
         flags: flag::LOADING | flag::STALE | flag::FAST | flag::DANGEROUS,
@@ -350,6 +359,20 @@ fn refuse_in_transaction(session: &mut Session) -> CommandResult {
     }
     session.fail_transaction();
     Err(CommandError::other("ERR Command not allowed inside a transaction"))
+}
+
+fn bgrewriteaof(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let in_transaction = cx.session.transaction.is_some();
+    if !cx.shard.node.append_only.want_rewrite() {
+        return Err(CommandError::other(
+            "ERR Background append only file rewriting already in progress",
+        ));
+    }
+    reply.simple(match in_transaction {
+        true => "Background append only file rewriting scheduled",
+        false => "Background append only file rewriting started",
+    });
+    Ok(())
 }
 
 fn save_now<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {

@@ -80,6 +80,9 @@ pub(crate) mod flag {
 /// which costs a step.
 pub(crate) const FEW: u8 = 10;
 
+/// As [`Definition::repeats`]: with any arguments.
+pub(crate) const ALWAYS: usize = usize::MAX;
+
 /// The group in which the command is documented; also its main ACL category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -200,6 +203,10 @@ pub(crate) struct Definition {
     /// Such calls are timed by sampling, and those on keys may run on behalf of another shard's
     /// thread.
     pub(crate) constant: u8,
+    /// With up to so many arguments, the name among them, a call changes one key, in one go, and
+    /// does the same when it is repeated on a key in the same state, whatever the time: it is its
+    /// own effect. 0: never.
+    pub(crate) repeats: usize,
     /// Its handler.
     pub(crate) run: Run,
     /// Its group.
@@ -356,6 +363,7 @@ impl Definition {
         all_slots_if: None,
         slot_at: None,
         constant: 0,
+        repeats: 0,
         run: Run::Container,
         group: Group::Generic,
         since: "1.0.0",

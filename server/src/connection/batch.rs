@@ -276,7 +276,7 @@ fn step(
         }
         Run::Session(_) => Next::Stop(Stop::Again),
         Run::Gather(_) | Run::Spread(..) | Run::Transaction(_) | Run::Container => {
-            barrier(group, command, args, slots_of(command.keys, args))
+            barrier(group, command, args, command.keys.slots(args))
         }
     }
 }
@@ -316,7 +316,7 @@ fn data(
     reply: &mut Reply,
 ) -> Next {
     if command.has(flag::BLOCKING) || command.needs_all_slots(args) {
-        return barrier(group, command, args, slots_of(command.keys, args));
+        return barrier(group, command, args, command.keys.slots(args));
     }
     let slot = match slot_span(command.keys, args) {
         Span::None => NO_SLOT,
@@ -595,19 +595,10 @@ fn slot_span(keys: KeySpec, args: Args<'_>) -> Span {
     {
         return Span::One(key_slot(key));
     }
-    let slots = slots_of(keys, args);
+    let slots = keys.slots(args);
     match slots.len() {
         0 => Span::None,
         1 => Span::One(slots[0]),
         _ => Span::Many(slots),
     }
-}
-
-/// The slots of a command's keys, ascending and without repeats.
-pub(crate) fn slots_of(keys: KeySpec, args: Args<'_>) -> Slots {
-    let mut slots = SmallVec::new();
-    keys.each(args, |at| slots.push(key_slot(args.at(at))));
-    slots.sort_unstable();
-    slots.dedup();
-    slots
 }

@@ -218,6 +218,9 @@ impl Connection {
                     Some(of) => self.follow.turn_for(of),
                 }
                 self.settle_input(*needed);
+                if self.shard.shared.append_only.is_slow() {
+                    return Poll::Ready(Turn::Stopped(stop));
+                }
                 if let Err(end) = self.send() {
                     return Poll::Ready(Turn::Ended(end));
                 }
@@ -335,10 +338,13 @@ impl Connection {
                 return Some(end);
             }
             match stop {
-                Stop::Empty { .. } => match self.send() {
-                    Ok(()) => break,
-                    Err(end) => return Some(end),
-                },
+                Stop::Empty { .. } => {
+                    self.settle_effects().await;
+                    match self.send() {
+                        Ok(()) => break,
+                        Err(end) => return Some(end),
+                    }
+                }
                 Stop::Again => {}
                 Stop::Flush => {
                     if let Err(end) = self.flush().await {
@@ -384,6 +390,13 @@ impl Connection {
             return Some(self.drain().await.err().unwrap_or(End::Closed));
         }
         self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
+    }
+
+    /// Before replies leave: what they answer for is in the append-only file, if they wait for that.
+    pub(super) async fn settle_effects(&self) {
+        if self.shard.shared.append_only.is_slow() {
+            self.shard.shared.append_only.wait().await;
+        }
     }
 
     /// Counts what is kept of the input for commands under way, if it is long.

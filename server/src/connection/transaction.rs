@@ -12,7 +12,7 @@ use ballast_protocol::{CommandError, Reply};
 
 use super::Connection;
 use super::barrier::write_timeout;
-use super::batch::{Barrier, slots_of};
+use super::batch::Barrier;
 use super::on_session::run_on_session;
 use crate::commands::gather::Gathering;
 use crate::commands::session::{Queued, Session, Transaction, WatchedKey};
@@ -127,9 +127,11 @@ impl Connection {
                 }
                 check_room(state, &transaction)?;
                 reply.array(transaction.commands.len());
+                state.begin_group();
                 for queued in &transaction.commands {
                     run_queued(state, &mut session, queued, &mut reply);
                 }
+                state.end_group();
                 Ok(())
             };
             let result = self.with_slots(want, "transaction", execute).await;
@@ -195,7 +197,7 @@ pub(super) fn slots_of_transaction(transaction: &Transaction, session: &Session)
         .iter()
         .flat_map(|queued| {
             let args = queued.args.view();
-            slots_of(queued.command.keys, args).into_iter().chain(queued.command.slot(args))
+            queued.command.keys.slots(args).into_iter().chain(queued.command.slot(args))
         })
         .chain(session.watching.iter().map(|watched| watched.slot))
         .collect();
@@ -228,6 +230,14 @@ fn expire_watched(state: &mut ShardState, session: &Session) {
 /// All of a transaction or nothing: it is refused as a whole when there is no memory for a command
 /// of it that may need some.
 fn check_room(state: &mut ShardState, transaction: &Transaction) -> CommandResult {
+    let writes = |queued: &Queued| queued.command.has(flag::WRITE);
+    if let Some(why) = state.refuses_writes()
+        && transaction.commands.iter().any(writes)
+    {
+        return Err(CommandError::other(format!(
+            "EXECABORT Transaction discarded because of: {why}"
+        )));
+    }
     let takes_memory = |queued: &Queued| queued.command.has(flag::DENYOOM);
     if !transaction.commands.iter().any(takes_memory) || state.make_room() {
         return Ok(());
@@ -247,7 +257,7 @@ pub(super) fn run_queued(
     let args = queued.args.view();
     match command.run {
         Run::Data(_) | Run::Spread(..) => {
-            let named = slots_of(command.keys, args);
+            let named = command.keys.slots(args);
             // Where it names keys, the work is theirs, though it may expire others.
             let first = named.first().copied();
             let want = if command.needs_all_slots(args) { Want::All } else { Want::Slots(named) };

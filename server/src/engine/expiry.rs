@@ -53,7 +53,9 @@ impl Engine {
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return 0 };
         let before_bytes = boxed.data.bytes();
         let (mut removed, mut named) = (0, Vec::new());
-        let (watchers, is_named) = (&boxed.watchers, !self.notified.is_empty());
+        let followers = boxed.followers;
+        let is_named = !self.notified.is_empty() || followers != 0;
+        let watchers = &boxed.watchers;
         for db in boxed.data.databases() {
             let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() <= over_ms);
             if due
@@ -73,6 +75,9 @@ impl Engine {
         self.counters.expired_keys.add(removed as u64);
         for (db, key) in named {
             self.notify(db, &key, "expired");
+            if followers != 0 {
+                self.record_end((slot, db), followers, &key);
+            }
         }
         removed
     }

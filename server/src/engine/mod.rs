@@ -1,6 +1,7 @@
 //! What happens inside slots: their boxes with all that rides along, expiry, eviction, blocked and
 //! watching clients, statistics. Knows nothing of threads, and of where a slot is if not here.
 
+pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod evict;
 pub(crate) mod expiry;
@@ -30,7 +31,7 @@ use self::hand_over_times::HandOverTimes;
 use self::slot::Slot;
 use self::statistics::Statistics;
 use self::waiters::BlockOn;
-use crate::config::{Config, KeyspaceEvents};
+use crate::config::{Config, FlushPolicy, KeyspaceEvents};
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::node::Node;
@@ -99,6 +100,8 @@ pub(crate) struct Engine {
     pub(crate) notified: KeyspaceEvents,
     /// Changes of the data set since the start.
     pub(crate) dirty: u64,
+    /// What has been done to slots that somebody follows, and not been sent.
+    effects: effects::Effects,
     /// Where expiry stands.
     pub(crate) expiry: expiry::Round,
 }
@@ -150,6 +153,7 @@ impl Engine {
             reply_when_freed: false,
             notified: KeyspaceEvents::default(),
             dirty: 0,
+            effects: effects::Effects::default(),
             expiry: expiry::Round::default(),
             node,
         }
@@ -182,12 +186,14 @@ impl Engine {
     #[inline]
     pub(crate) fn take_box(&mut self, slot: u16) -> Option<Box<Slot>> {
         let boxed = self.slots[usize::from(slot)].take()?;
+        self.send_effects();
         self.leaves(boxed.data().bytes());
         Some(boxed)
     }
 
     /// Takes all boxes out that are here, with their slots.
     pub(crate) fn take_all_boxes(&mut self) -> Vec<(u16, Box<Slot>)> {
+        self.send_effects();
         self.leaves(self.slots_bytes);
         let all = (0..).zip(self.slots.iter_mut());
         all.filter_map(|(slot, place)| Some((slot, place.take()?))).collect()
@@ -259,6 +265,10 @@ impl Engine {
         }
         if self.node.clients.set_limit(self.config.maxmemory_clients.bytes(self.config.maxmemory)) {
             self.node.limit_clients();
+        }
+        if self.config.appendonly && self.config.appendfsync == FlushPolicy::Always {
+            // From the reply to CONFIG SET on.
+            self.node.append_only.hold_replies(true);
         }
         self.statistics.configure(&self.config);
         self.limits = limits(&self.config);

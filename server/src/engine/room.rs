@@ -83,8 +83,9 @@ impl Engine {
     #[inline]
     pub(crate) fn publish_bytes(&mut self) {
         self.publish_evictable();
+        self.send_effects();
         let garbage_bytes = self.garbage.heap_bytes() as u64;
-        let kept = garbage_bytes + self.evictor.heap_bytes() as u64;
+        let kept = garbage_bytes + (self.evictor.heap_bytes() + self.recorded_bytes()) as u64;
         let held = self.slots_bytes.wrapping_add(self.lease.away_bytes).wrapping_add(kept);
         self.counters.held_bytes.set(held);
         self.counters.changes.set(self.dirty);
@@ -116,11 +117,20 @@ impl Engine {
         }
     }
 
+    /// Admits all writes until [`Self::renew_lease`]: what is loaded has been admitted before.
+    pub(crate) fn lift_limit(&mut self) {
+        self.lease.limit_bytes = u64::MAX;
+        self.lease.most_bytes = u64::MAX;
+    }
+
     /// Begins anew with the present configuration: the next write looks at the node's sum.
     pub(crate) fn renew_lease(&mut self) {
         let maxmemory = self.config.maxmemory;
+        // Each write looks whether it is kept.
+        let is_kept = !self.node.append_only.has_failed();
         let (limit, most) = match maxmemory {
-            0 => (u64::MAX, u64::MAX),
+            0 if is_kept => (u64::MAX, u64::MAX),
+            0 => (0, u64::MAX),
             _ => (0, lease_bytes_max(maxmemory, self.node.shards())),
         };
         self.lease.limit_bytes = limit;

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ballast_protocol::slot::{SLOTS, key_slot};
 use ballast_storage::rdb::file::{Access, FileError, KeyRecord, Reader, Record};
-use ballast_storage::{Key, eviction};
+use ballast_storage::{Key, OwnedValue, eviction};
 
 use super::save;
 use crate::config::system_reason;
@@ -72,6 +72,15 @@ impl Tally {
     }
 }
 
+/// What becomes of keys whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// They are left out.
+    Dropped,
+    /// They are kept: commands that follow were made when they were there.
+    Kept,
+}
+
 /// Files longer than this have their progress logged, in tenths.
 const LONG_BYTES: u64 = 64 << 20;
 /// Lines about what is passed over.
@@ -83,16 +92,33 @@ const LOST_LINES_MAX: usize = 10;
 /// If it is damaged, holds what cannot be kept here, or `keep` fails.
 pub(crate) fn read(
     node: &Node,
-    mut keep: impl FnMut(KeyRecord) -> Result<(), LoadReason>,
+    keep: impl FnMut(KeyRecord) -> Result<(), LoadReason>,
 ) -> Result<bool, LoadError> {
     let config = node.config.load();
     let path = save::path(&config);
-    let failed = |reason| LoadError { path: path.clone(), reason };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(failed(LoadReason::Open(error))),
-    };
+    match read_file(node, &path, keep) {
+        Ok(_) => Ok(true),
+        Err(LoadError { reason: LoadReason::Open(error), .. })
+            if error.kind() == io::ErrorKind::NotFound =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a snapshot and gives each key to `keep`. Answers where it ends in its file.
+///
+/// # Errors
+/// If it is not there or damaged, holds what cannot be kept here, or `keep` fails.
+pub(crate) fn read_file(
+    node: &Node,
+    path: &Path,
+    mut keep: impl FnMut(KeyRecord) -> Result<(), LoadReason>,
+) -> Result<u64, LoadError> {
+    let config = node.config.load();
+    let failed = |reason| LoadError { path: path.to_owned(), reason };
+    let file = File::open(path).map_err(|error| failed(LoadReason::Open(error)))?;
     let opened = file.metadata().map_err(|error| failed(LoadReason::Open(error)))?;
     let mut reader = Reader::new(file, opened.len(), crate::engine::limits(&config));
     if !config.rdbchecksum {
@@ -101,7 +127,7 @@ pub(crate) fn read(
     let mut report = Report { node, file_bytes: opened.len(), tenths: 0, lost: 0 };
     loop {
         match reader.next_record().map_err(|error| failed(error.into()))? {
-            None => return Ok(true),
+            None => return Ok(reader.offset()),
             Some(Record::Key(key)) => keep(key).map_err(failed)?,
             Some(Record::Lost(lost)) => report.lost(&lost.to_string()),
             Some(Record::Field { name, value }) => report.field(&name, &value),
@@ -130,8 +156,10 @@ pub(crate) fn replace_all(engine: &mut Engine) -> Result<(), LoadError> {
     flush(engine);
     let started = Instant::now();
     let mut tally = Tally::default();
+    // Who follows is told when they go.
+    let expired = if engine.has_followers() { Expired::Kept } else { Expired::Dropped };
     let loaded = read(&node, |key| {
-        tally.add(keep(engine, key).map_err(LoadReason::Duplicate)?);
+        tally.add(keep(engine, key, expired).map_err(LoadReason::Duplicate)?);
         Ok(())
     });
     if let Err(error) = loaded {
@@ -140,6 +168,20 @@ pub(crate) fn replace_all(engine: &mut Engine) -> Result<(), LoadError> {
     }
     done(&node, tally, started, save::changes(engine));
     Ok(())
+}
+
+/// Adds the keys of an append-only file's base; all slots are here. Answers where it ends in its file.
+///
+/// # Errors
+/// As [`read_file`].
+///
+/// # Panics
+/// If a slot is elsewhere.
+pub(crate) fn load_base(engine: &mut Engine, path: &Path) -> Result<u64, LoadError> {
+    let node = std::sync::Arc::clone(&engine.node);
+    read_file(&node, path, |key| {
+        keep(engine, key, Expired::Kept).map(drop).map_err(LoadReason::Duplicate)
+    })
 }
 
 /// A file has been loaded, after so many changes of the data set: says it in the log, and to whom
@@ -159,21 +201,41 @@ pub(crate) fn done(node: &Node, tally: Tally, started: Instant, changes: u64) {
 ///
 /// # Panics
 /// If its slot is elsewhere.
-pub(crate) fn keep(engine: &mut Engine, record: KeyRecord) -> Result<Tally, Duplicate> {
+pub(crate) fn keep(
+    engine: &mut Engine,
+    record: KeyRecord,
+    expired: Expired,
+) -> Result<Tally, Duplicate> {
     let KeyRecord { offset, database, name, value, expiry, access } = record;
-    if expiry.is_some_and(|at_ms| at_ms < engine.now_ms) {
+    let is_over = expiry.is_some_and(|at_ms| at_ms < engine.now_ms);
+    if is_over && expired == Expired::Dropped {
         return Ok(Tally { kept: 0, expired: 1 });
     }
     let at = Located { slot: key_slot(&name), key: Key::new(&name) };
     let aux = aux(engine, access);
+    let now_ms = engine.now_ms;
+    if is_over {
+        // It is not there for anybody yet.
+        engine.now_ms = 0;
+    }
+    let kept = insert(engine, (database, at), (value, expiry, aux));
+    engine.now_ms = now_ms;
+    if kept { Ok(Tally { kept: 1, expired: 0 }) } else { Err(Duplicate { name, database, offset }) }
+}
+
+/// False if the key is there already.
+fn insert(
+    engine: &mut Engine,
+    (database, at): (u8, Located<'_>),
+    (value, expiry, aux): (OwnedValue, Option<i64>, u32),
+) -> bool {
     let mut write = engine.write(database, at, Usage::Ignored);
     if write.meta().is_some() {
-        drop(write);
-        return Err(Duplicate { name, database, offset });
+        return false;
     }
     write.insert(value, expiry, aux);
     write.changed(LOADED);
-    Ok(Tally { kept: 1, expired: 0 })
+    true
 }
 
 /// The place in the eviction order; what the policy does not use is ignored.

@@ -14,6 +14,7 @@ use ballast_storage::{DATABASES, Keyspace, eviction};
 
 use crate::config::{Config, MaxmemoryPolicy, system_reason};
 use crate::engine::Engine;
+use crate::files::append::text::write_commands;
 use crate::log::Level;
 use crate::node::Node;
 
@@ -88,10 +89,35 @@ pub(crate) fn changes(engine: &Engine) -> u64 {
     engine.dirty + others.map(|(_, of)| of.changes.value()).sum::<u64>()
 }
 
+/// Writes the base of an append-only file, all of whose slots are here.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_base(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
+    let unfinished = Unfinished(path.to_owned());
+    let file = File::create(path)?;
+    let file = match config.aof_use_rdb_preamble {
+        true => write_all(engine, config, file, Purpose::Base)?.0,
+        false => write_commands(engine, file)?,
+    };
+    file.sync_all()?;
+    std::mem::forget(unfinished);
+    Ok(())
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// It is the data set.
+    Snapshot,
+    /// Commands follow it in another file.
+    Base,
+}
+
 fn write(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
     let unfinished = Unfinished(temporary(&config.dir));
     let file = File::create(&unfinished.0)?;
-    let (file, _) = write_all(engine, config, file)?;
+    let (file, _) = write_all(engine, config, file, Purpose::Snapshot)?;
     file.sync_all()?;
     drop(file);
     fs::rename(&unfinished.0, path)?;
@@ -116,7 +142,12 @@ impl Drop for Unfinished {
     }
 }
 
-fn write_all(engine: &Engine, config: &Config, file: File) -> io::Result<(File, u64)> {
+fn write_all(
+    engine: &Engine,
+    config: &Config,
+    file: File,
+    purpose: Purpose,
+) -> io::Result<(File, u64)> {
     assert_eq!(engine.boxes().count(), usize::from(SLOTS), "a slot is elsewhere");
     let options = Options { compresses: config.rdbcompression, has_checksum: config.rdbchecksum };
     let mut writer = Writer::new(file, options);
@@ -125,7 +156,7 @@ fn write_all(engine: &Engine, config: &Config, file: File) -> io::Result<(File, 
         ("redis-bits", usize::BITS.to_string()),
         ("ctime", (engine.node.clock.wall_ms() / 1000).to_string()),
         ("used-mem", ballast_storage::memory::used_bytes().to_string()),
-        ("aof-base", "0".to_owned()),
+        ("aof-base", u8::from(purpose == Purpose::Base).to_string()),
     ] {
         writer.field(name, &value)?;
     }

@@ -1,12 +1,14 @@
 //! What all threads of a node share and that knows nothing of slots' contents: which shard owns
 //! which slot, the connections, counters, the configuration in force, the balancer's machine.
 
+pub(crate) mod append_only;
 pub(crate) mod balance;
 pub(crate) mod blocked;
 pub(crate) mod channels;
 pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
+pub(crate) mod effects;
 pub(crate) mod listeners;
 pub(crate) mod memory;
 pub(crate) mod pause;
@@ -68,12 +70,16 @@ pub(crate) struct Node {
     pub(crate) channels: Channels,
     /// What is known of snapshots.
     pub(crate) saves: Saves,
+    /// The way to the append-only file.
+    pub(crate) append_only: append_only::AppendOnly,
     /// `CLIENT PAUSE`.
     pub(crate) pause: Pause,
     /// Expired keys are removed also when nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
     pub(crate) active_expire: AtomicBool,
     /// Set when the process is to end.
     pub(crate) stopping: AtomicBool,
+    /// It ends because it cannot go on.
+    pub(crate) has_failed: AtomicBool,
     /// Wakes whoever waits for the end.
     pub(crate) stop: tokio::sync::Notify,
     /// How shards ask for relief.
@@ -118,6 +124,7 @@ impl Node {
             clients: Clients::default(),
             started_ms: clock.wall_ms(),
             saves: Saves::new(clock.wall_ms()),
+            append_only: append_only::AppendOnly::new(shards),
             clock,
             log,
             seed,
@@ -126,6 +133,7 @@ impl Node {
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),
             relief: Relief::default(),
             core_share: core_share(shards),
@@ -180,6 +188,12 @@ impl Node {
                 format!("Evicting client: id={id} addr={address} name={name} tot-mem={bytes}");
             self.log.line(self.clock.wall_ms(), Level::Notice, &line);
         }
+    }
+
+    /// Asks the process to end, which has failed.
+    pub(crate) fn fail(&self) {
+        self.has_failed.store(true, Ordering::Release);
+        self.request_stop();
     }
 
     /// Asks the process to end.

@@ -42,6 +42,10 @@ fn wait_if_sync(cx: &mut Data<'_>, args: Args<'_>) -> CommandResult {
 /// Empties database `db`, or all of them.
 fn flush(cx: &mut Data<'_>, db: Option<u8>) {
     (0..SLOTS).for_each(|slot| cx.engine.flush_slot(slot, db));
+    match db {
+        Some(db) => cx.engine.record_on_all(db, &[b"FLUSHDB"]),
+        None => cx.engine.record_on_all(0, &[b"FLUSHALL"]),
+    }
 }
 
 pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
@@ -54,6 +58,8 @@ pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
         for slot in 0..SLOTS {
             cx.engine.swap_in_slot(slot, first, second);
         }
+        let words = [first, second].map(|db| db.to_string());
+        cx.engine.record_on_all(0, &[b"SWAPDB", words[0].as_bytes(), words[1].as_bytes()]);
     }
     cx.engine.dirty += 1;
     reply.ok();
