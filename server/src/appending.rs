@@ -1,5 +1,5 @@
-//! Sees to the append-only file: loads it at the start, begins it, has it rewritten, ends it, as the
-//! configuration and commands want it.
+//! Sees to the append-only file: loads it at the start, begins it, has it rewritten and ends it, as
+//! the configuration and commands want it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,12 +93,16 @@ pub(crate) fn start(
                 true => drop(local.engine_mut().follow_all(FILE)),
                 false => rewrite(local.engine_mut()),
             }
-            let _ = sender.send(());
+            // Nobody is served before the file is there to keep what they write.
+            local.node.append_only.send(Told::Written(sender));
             After::GiveBack
         };
         shared.with_all_slots(MEETING, "append-only file", Box::new(work));
         // Without an answer the server ends.
         let _ = receiver.recv();
+        if !shared.append_only.figures.is_on.load(Relaxed) {
+            return Err(std::io::Error::other("the server's log says why"));
+        }
     }
     Ok(thread)
 }

@@ -181,7 +181,10 @@ impl Builder {
             stop_shards(&shared);
         })?;
         let starting = Starting::begin();
-        let appending = appending::start(&shared, set).map_err(StartError::Append)?;
+        let appending = appending::start(&shared, set).map_err(|error| {
+            stop_shards(&shared);
+            StartError::Append(error)
+        })?;
         let control =
             control::spawn(Arc::clone(&shared), self.signals).map_err(StartError::Thread)?;
         threads.push(control);
@@ -205,8 +208,8 @@ fn load(shared: &Arc<Shared>) -> Result<Option<Set>, StartError> {
     }
     let set = appending::load(shared)?;
     if set.is_none() {
-        // Redis starts empty here, and the snapshot is lost with the next: what was SAVEd by a server
-        // without append-only file is the data set that its operator has.
+        // Redis starts empty here, and the snapshot is lost with the next: what a server without
+        // append-only file has saved is the data set that its operator has.
         loading::load(shared)?;
     }
     Ok(set)

@@ -20,8 +20,8 @@ use crate::node::blocked::Caller;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 256 << 10;
 
-/// Repeats the commands of a file from `offset` on; all slots are here. No key expires meanwhile, as
-/// the file says which have, and what was admitted once is admitted again.
+/// Repeats the commands of a file from `offset` on; all slots are here. No key expires meanwhile,
+/// as the file says which have, and what was admitted once is admitted again.
 ///
 /// # Errors
 /// If not all of them can be repeated: some may have been. A command or transaction that is not

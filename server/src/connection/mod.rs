@@ -392,7 +392,8 @@ impl Connection {
         self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
     }
 
-    /// Before replies leave: what they answer for is in the append-only file, if they wait for that.
+    /// Before replies leave: waits until what they answer for is in the append-only file, if they
+    /// are held for that.
     pub(super) async fn settle_effects(&self) {
         if self.shard.shared.append_only.is_slow() {
             self.shard.shared.append_only.wait().await;

@@ -170,7 +170,8 @@ pub(crate) fn replace_all(engine: &mut Engine) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Adds the keys of an append-only file's base; all slots are here. Answers where it ends in its file.
+/// Adds the keys of an append-only file's base; all slots are here. Answers where it ends in its
+/// file.
 ///
 /// # Errors
 /// As [`read_file`].

@@ -90,8 +90,10 @@ pub fn check_append_only(client: &mut Client) -> io::Result<Option<String>> {
     })
 }
 
-/// Each key with its database, when it expires, and a signature of its value.
-fn everything(client: &mut Client) -> io::Result<Vec<(u32, Vec<u8>, Reply, Reply)>> {
+/// A key with its database, when it expires, and a signature of its value.
+type Signature = (u32, Vec<u8>, Reply, Reply);
+
+fn everything(client: &mut Client) -> io::Result<Vec<Signature>> {
     let mut all = Vec::new();
     for db in 0..DATABASES {
         client.call(&["SELECT", &db.to_string()])?;

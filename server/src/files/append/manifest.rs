@@ -125,7 +125,7 @@ impl Manifest {
         part
     }
 
-    /// Gives the data set that the last file of commands starts from: all before are needed no more.
+    /// Adds the base that the last file of commands starts from: all before are needed no more.
     pub(super) fn replace_base(&mut self, stem: &str, extension: &str) -> Part {
         let number = self.base().map_or(0, |base| base.number) + 1;
         let last = self.incremental().last().map(|last| last.number);

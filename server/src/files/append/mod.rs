@@ -1,5 +1,5 @@
-//! The append-only file: Redis 7's set of files, a base and the commands since then, that a manifest
-//! names.
+//! The append-only file: Redis 7's set of files, a base and the commands since then, that a
+//! manifest names.
 
 mod encode;
 mod manifest;
@@ -26,8 +26,8 @@ use crate::node::Node;
 /// Why the append-only file is not loaded. Its files are as they were.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "Can't load the append-only file '{}': {reason}. Make a backup of it; redis-check-aof tells more, \
-     and with --fix cuts what is behind the damage.",
+    "Can't load the append-only file '{}': {reason}. Make a backup of it; redis-check-aof tells \
+     more, and with --fix cuts what is behind the damage.",
     path.display()
 )]
 pub struct AppendError {

@@ -57,8 +57,8 @@ impl<R: BufRead> CommandReader<R> {
         self.offset
     }
 
-    /// Reads the next command, or the commands of the next transaction, into `commands`; false at the
-    /// end of the file.
+    /// Reads the next command, or the commands of the next transaction, into `commands`; false at
+    /// the end of the file.
     pub(crate) fn next_group(&mut self, commands: &mut Vec<ArgsBuf>) -> Result<bool, ReadError> {
         commands.clear();
         self.good_bytes = self.offset;
@@ -184,7 +184,8 @@ mod tests {
     }
 
     const FILE: &[u8] = b"#TS:1\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*1\r\n$5\r\nMULTI\r\n\
-        *3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\n\r\n\r\n*2\r\n$3\r\nDEL\r\n$0\r\n\r\n*1\r\n$4\r\nEXEC\r\n";
+        *3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\n\r\n\r\n*2\r\n$3\r\nDEL\r\n$0\r\n\r\n\
+        *1\r\n$4\r\nEXEC\r\n";
 
     #[test]
     fn transactions_are_groups() {
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn each_prefix_is_complete_or_truncated_where_its_last_group_begins() {
-        let select_end = 7 + 23 + 0;
+        let select_end = 7 + 23;
         for len in 0..FILE.len() {
             let (groups, result) = read(&FILE[..len]);
             match result {

@@ -181,7 +181,7 @@ impl Writer {
             }
             Told::Base(base) => {
                 self.settle();
-                self.end_rewrite(base);
+                self.end_rewrite(base.as_deref());
             }
             Told::Written(sender) => {
                 self.settle();
@@ -348,10 +348,10 @@ impl Writer {
     }
 
     /// A base is there, or could not be made.
-    fn end_rewrite(&mut self, base: Option<PathBuf>) {
+    fn end_rewrite(&mut self, base: Option<&Path>) {
         let rewrite = std::mem::replace(&mut self.rewrite, Rewrite::None);
         self.flush_now();
-        let done = match (&rewrite, &base) {
+        let done = match (&rewrite, base) {
             (Rewrite::Failed | Rewrite::None, _) | (_, None) => Err(None),
             (Rewrite::Listed, Some(base)) => self.put_base(base, None).map_err(Some),
             (Rewrite::Apart(apart), Some(base)) => self.put_base(base, Some(apart)).map_err(Some),
@@ -360,7 +360,7 @@ impl Writer {
             let reason = error.as_ref().map(|error| format!(": {}", system_reason(error)));
             let reason = reason.unwrap_or_default();
             self.say(Level::Warning, &format!("Background AOF rewrite failed{reason}"));
-            if let Some(base) = &base {
+            if let Some(base) = base {
                 let _ = fs::remove_file(base);
             }
             if let Rewrite::Apart(apart) = &rewrite {
