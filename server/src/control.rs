@@ -219,7 +219,8 @@ async fn close_idle(shared: Arc<Shared>) {
         }
         let oldest_ms = shared.clock.wall_ms() - i64::from(timeout_s) * 1000;
         for client in shared.clients.all() {
-            if client.last_ms.load(Ordering::Relaxed) < oldest_ms && !client.is_blocked() {
+            let is_silent = client.last_ms.load(Ordering::Relaxed) < oldest_ms;
+            if is_silent && !client.is_blocked() && !client.listens() {
                 client.kill();
             }
         }

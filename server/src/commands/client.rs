@@ -322,9 +322,10 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     let idle_s = (now_ms - client.last_ms.load(Relaxed)).max(0) / 1000;
     let mut flags = String::new();
     for (set, letter) in [
-        (client.is_blocked(), 'b'),
-        (client.queued.load(Relaxed) >= 0, 'x'),
+        (client.monitors.load(Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
+        (client.queued.load(Relaxed) >= 0, 'x'),
+        (client.is_blocked(), 'b'),
         (client.no_evict.load(Relaxed), 'e'),
         (client.no_touch.load(Relaxed), 'T'),
     ] {

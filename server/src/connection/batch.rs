@@ -20,10 +20,13 @@ use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::ids::ShardId;
 use crate::node::blocked::Caller;
+use crate::node::modes::Mode;
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
 use crate::shard::lookahead::Planned;
 use crate::shard::message::{Place, RemoteBatch, Replies};
+
+const MAY_CHANGE: u32 = flag::WRITE | flag::MAY_REPLICATE;
 
 /// Of `\r\n`, behind the last argument.
 const LINE_END_BYTES: usize = 2;
@@ -135,6 +138,9 @@ pub(crate) fn run(
             if *input.taken == input.bytes.len() {
                 return Stop::Empty { needed: 1 };
             }
+            if session.is_monitor() {
+                show_replied(state, session, reply);
+            }
         }
         let rest = &input.bytes[*input.taken..];
         let consumed;
@@ -194,7 +200,7 @@ pub(crate) fn run_foreseen(
     reply: &mut Reply,
 ) -> Stop {
     begin(state, session, reply);
-    if state.shared.pause.is_set() {
+    if state.shared.pause.is_set() || !state.modes.is_usual() {
         return run(state, session, group, input, reply);
     }
     session.client.runs(planned.command.id);
@@ -237,20 +243,11 @@ fn step(
         None => return unknown(state, session, group, args, reply),
     };
     session.client.runs(command.id);
-    if !command.arity_ok(args.len()) {
-        let error = CommandError::WrongArity(command.full_name.as_str().into());
-        return refuse(state, session, group, Some(command), &error, reply);
+    if state.modes.has(Mode::Monitored) && !group.is_empty() {
+        // Others are shown the commands as they are executed: one after the other.
+        return Next::Stop(Stop::Again);
     }
-    if !session.authenticated && !command.has(flag::NO_AUTH) {
-        return refuse(state, session, group, Some(command), &CommandError::NoAuth, reply);
-    }
-    if session.only_listens() && !command.has(flag::LISTENING) {
-        let error = not_while_listening(&command.full_name);
-        return refuse(state, session, group, Some(command), &error, reply);
-    }
-    if command.has(flag::PROTECTED)
-        && let Err(error) = crate::commands::debug::check_allowed(&state.shared, session)
-    {
+    if let Err(error) = check(state, session, command, args) {
         return refuse(state, session, group, Some(command), &error, reply);
     }
     if state.shared.pause.is_set()
@@ -278,6 +275,41 @@ fn step(
         Run::Gather(_) | Run::Spread(..) | Run::Transaction(_) | Run::Container => {
             barrier(group, command, args, slots_of(command.keys, args))
         }
+    }
+}
+
+/// Whether the session may have the command executed, now.
+#[inline]
+fn check(
+    state: &ShardState,
+    session: &Session,
+    command: &'static Command,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    if !command.arity_ok(args.len()) {
+        return Err(CommandError::WrongArity(command.full_name.as_str().into()));
+    }
+    if !session.authenticated && !command.has(flag::NO_AUTH) {
+        return Err(CommandError::NoAuth);
+    }
+    if session.only_listens() && !command.has(flag::LISTENING) {
+        return Err(not_while_listening(&command.full_name));
+    }
+    if session.is_monitor() && command.flags & (flag::READONLY | MAY_CHANGE) != 0 {
+        // Redis takes a monitor for a kind of replica.
+        return Err(CommandError::other("ERR Replica can't interact with the keyspace"));
+    }
+    if command.has(flag::PROTECTED) {
+        crate::commands::debug::check_allowed(&state.shared, session)?;
+    }
+    Ok(())
+}
+
+/// Puts the commands of a monitor itself behind their replies.
+#[cold]
+fn show_replied(state: &ShardState, session: &mut Session, reply: &mut Reply) {
+    if session.client.is_pushed() && state.node.channels.take(&session.client, reply).is_err() {
+        session.closing = true;
     }
 }
 

@@ -399,7 +399,7 @@ impl Connection {
     async fn end(mut self, end: &End) {
         self.unwatch_all();
         let shared = Arc::clone(&self.shard.shared);
-        self.session.unsubscribe_all(&shared.channels);
+        self.session.unsubscribe_all(&shared.node);
         // Nothing comes any more.
         shared.channels.forget(&self.session.client);
         self.leave_account();
