@@ -89,6 +89,11 @@ fn insist(shared: &Shared) -> ! {
 
 /// Asks the server to end, after a snapshot if it is to be saved. False if it goes on.
 async fn end(shared: &Shared, options: ShutdownOptions) -> bool {
+    if shared.is_loading() {
+        report(shared, "Received shutdown signal during loading, scheduling shutdown.");
+        shared.request_stop();
+        return true;
+    }
     if !save::saves_at_end(&shared.node, options.saves) {
         shared.request_stop();
         return true;

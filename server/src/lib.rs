@@ -53,4 +53,4 @@ pub use clock::{Clock, ManualClock};
 pub use files::load::{Duplicate, LoadError, LoadReason};
 pub use ids::{ClientId, ShardId};
 pub use log::{Level, Log};
-pub use server::{Builder, Server, StartError};
+pub use server::{Builder, Opened, Server, StartError};

@@ -1,6 +1,7 @@
 //! A running server, for `main`, for programs that embed one, and for every test.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control;
-use crate::files::load::LoadError;
+use crate::files::load::{self, LoadError, LoadReason, Snapshot};
 use crate::ids::ShardId;
 use crate::loading;
 use crate::log::{Level, Log};
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The snapshot cannot be loaded.
     #[error("{0}. The file is left as it is, and the server does not start.")]
     Load(#[from] LoadError),
+    /// It was told to end while it loaded.
+    #[error("the server was told to end while it loaded")]
+    Ended,
     /// The system refuses a thread or a runtime.
     #[error("Can't start a thread: {0}")]
     Thread(io::Error),
@@ -61,6 +65,17 @@ pub struct Builder {
     any_port: bool,
     signals: bool,
     starts_empty: bool,
+    through: Through,
+}
+
+/// What a test puts between the snapshot and who reads it.
+#[derive(Default)]
+struct Through(Option<load::Through>);
+
+impl std::fmt::Debug for Through {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Through").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Builder {
@@ -109,14 +124,25 @@ impl Builder {
         self
     }
 
+    /// Reads the snapshot through what `through` makes of its file: a test holds the loading at a
+    /// point that way.
+    pub fn read_snapshot_through<R: Read + Send + 'static>(
+        mut self,
+        through: impl FnOnce(File) -> R + Send + 'static,
+    ) -> Builder {
+        self.through = Through(Some(Box::new(|file| Box::new(through(file)))));
+        self
+    }
+
     /// Makes sampling repeatable.
     pub fn seed(mut self, seed: u64) -> Builder {
         self.seed = Some(seed);
         self
     }
 
-    /// Starts the threads, loads the snapshot that `dir` and `dbfilename` name, if there is one,
-    /// and begins to serve clients.
+    /// Starts the threads, begins to serve clients, and loads the snapshot that `dir` and
+    /// `dbfilename` name, if there is one: what is returned has its data set. Clients that come
+    /// before are told to wait.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -129,6 +155,15 @@ impl Builder {
     /// # Errors
     /// See [`StartError`].
     pub fn start_now(self) -> Result<Server, StartError> {
+        self.open()?.load()
+    }
+
+    /// The first part of [`Self::start`]: begins to serve clients. They are told that the data set
+    /// is being loaded until [`Opened::load`] has done so.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn open(self) -> Result<Opened, StartError> {
         let mut config = self.config;
         let clock = self.clock.unwrap_or_else(Clock::system);
         let log = match self.log {
@@ -167,20 +202,53 @@ impl Builder {
         starting.end(&shared.overheads);
         let used = ballast_storage::memory::used_bytes();
         shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
-        if !self.starts_empty
-            && let Err(error) = loading::load(&shared)
-        {
-            let text = error.to_string();
-            shared.log.line(shared.clock.wall_ms(), Level::Warning, &text);
+        let snapshot = match self.starts_empty {
+            true => Ok(None),
+            false => loading::begin(&shared, self.through.0),
+        };
+        let snapshot = snapshot.inspect_err(|error| {
+            shared.log.line(shared.clock.wall_ms(), Level::Warning, &error.to_string());
             stop_shards(&shared);
-            return Err(error.into());
-        }
+        })?;
         let starting = Starting::begin();
         let control =
             control::spawn(Arc::clone(&shared), self.signals).map_err(StartError::Thread)?;
         threads.push(control);
         starting.end(&shared.overheads);
-        Ok(Server { shared, addresses, threads, _pid_file: pid_file })
+        let server = Server { shared, addresses, threads, _pid_file: pid_file };
+        Ok(Opened { server, snapshot })
+    }
+}
+
+/// A server that answers its clients, and has yet to load its data set. Dropping it ends it.
+pub struct Opened {
+    server: Server,
+    snapshot: Option<Snapshot>,
+}
+
+impl Opened {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+
+    /// Loads the data set.
+    ///
+    /// # Errors
+    /// If it cannot be loaded, or a client or a signal ends the server meanwhile: it has ended.
+    pub fn load(self) -> Result<Server, StartError> {
+        let Opened { server, snapshot } = self;
+        let Some(snapshot) = snapshot else { return Ok(server) };
+        let Err(error) = loading::load(&server.shared, snapshot) else { return Ok(server) };
+        server.shared.request_stop();
+        if matches!(error.reason, LoadReason::Ending) {
+            server.join();
+            return Err(StartError::Ended);
+        }
+        server.log_line(Level::Warning, &error.to_string());
+        server.join();
+        Err(error.into())
     }
 }
 

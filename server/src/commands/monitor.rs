@@ -14,6 +14,7 @@ use super::redaction;
 use super::table::{Command, CommandResult, Definition, Group, Run, flag};
 use crate::engine::Engine;
 use crate::ids::ClientId;
+use crate::node::modes::Mode;
 
 /// Commands that are too dangerous, or of no interest, to be shown.
 const NOT_SHOWN: u32 = flag::ADMIN | flag::SKIP_MONITOR;
@@ -46,7 +47,7 @@ impl Engine {
     #[cold]
     #[inline(never)]
     pub(crate) fn show(&self, command: &Command, args: Args<'_>, client: ClientId, db: u8) {
-        if command.flags & NOT_SHOWN != 0 {
+        if command.flags & NOT_SHOWN != 0 || self.modes.has(Mode::Loading) {
             return;
         }
         let limits = &self.config.client_output_buffer_limits;

@@ -386,7 +386,8 @@ fn shutdown<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gath
             (false, false) => None,
             (saves, _) => Some(saves),
         };
-        if save::saves_at_end(node, asked) {
+        // As in Redis: what is half loaded must not replace the file that it comes from.
+        if !node.is_loading() && save::saves_at_end(node, asked) {
             let is_forced = has(b"force");
             let work = move |local: &mut dyn Local| match save::save_and_stop(local, is_forced) {
                 true => (true, After::Keep),

@@ -295,6 +295,11 @@ fn check(
     if session.only_listens() && !command.has(flag::LISTENING) {
         return Err(not_while_listening(&command.full_name));
     }
+    let may_run = command.has(flag::LOADING) && !command.has(flag::PROTECTED);
+    if state.modes.has(Mode::Loading) && !may_run {
+        // Redis has DEBUG run: most of what it does here reaches into slots that fill up.
+        return Err(CommandError::Loading);
+    }
     if session.is_monitor() && command.flags & (flag::READONLY | MAY_CHANGE) != 0 {
         // Redis takes a monitor for a kind of replica.
         return Err(CommandError::other("ERR Replica can't interact with the keyspace"));

@@ -8,6 +8,7 @@ pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
 pub(crate) mod listeners;
+pub(crate) mod loading;
 pub(crate) mod memory;
 pub(crate) mod modes;
 pub(crate) mod monitors;
@@ -31,6 +32,7 @@ use self::channels::Channels;
 use self::clients::{Client, Clients};
 use self::counters::ShardCounters;
 use self::listeners::Listeners;
+use self::loading::Loading;
 use self::modes::{Mode, Modes};
 use self::monitors::Monitors;
 use self::pause::Pause;
@@ -75,6 +77,8 @@ pub(crate) struct Node {
     pub(crate) monitors: Monitors,
     /// What changes the way of every command.
     pub(crate) modes: Modes,
+    /// How far the loading at the start is.
+    pub(crate) loading: Loading,
     /// What is known of snapshots.
     pub(crate) saves: Saves,
     /// `CLIENT PAUSE`.
@@ -134,6 +138,7 @@ impl Node {
             channels: Channels::default(),
             monitors: Monitors::default(),
             modes: Modes::default(),
+            loading: Loading::default(),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             stopping: AtomicBool::new(false),

@@ -16,6 +16,8 @@ pub(crate) struct ModesSeen(u8);
 pub(crate) enum Mode {
     /// Some connection is shown all commands.
     Monitored = 1,
+    /// The data set is being loaded at the start.
+    Loading = 2,
 }
 
 impl Modes {
