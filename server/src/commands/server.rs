@@ -114,7 +114,11 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "save",
         arity: 1,
-        flags: flag::ADMIN | flag::NOSCRIPT | flag::AT_ONCE | flag::NO_MULTI,
+        flags: flag::ADMIN
+            | flag::NOSCRIPT
+            | flag::AT_ONCE
+            | flag::NO_MULTI
+            | flag::NO_ASYNC_LOADING,
         run: Run::Gather(save_now),
         group: Group::Server,
         complexity: "O(N) where N is the total number of keys in all databases",
