@@ -29,9 +29,9 @@ const fn clustered(name: &'static str, arity: i16, syntax: &'static str, flags: 
     }
 }
 
-/// Its answer is another each time.
-const fn varying(definition: Definition) -> Definition {
-    Definition { tips: &["nondeterministic_output"], ..definition }
+/// [`clustered`], for one whose answers differ from time to time.
+const fn varying(name: &'static str, arity: i16, syntax: &'static str, flags: u32) -> Definition {
+    Definition { tips: &["nondeterministic_output"], ..clustered(name, arity, syntax, flags) }
 }
 
 /// `READONLY` and its like: about a connection to a node of a cluster.
@@ -56,19 +56,19 @@ const CLUSTER: Definition = Definition {
     subcommands: &[
         clustered("addslots", -3, "slot [slot ...]", CHANGES),
         clustered("addslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", CHANGES),
-        varying(clustered("bumpepoch", 2, "", CHANGES)),
-        varying(clustered("count-failure-reports", 3, "node-id", ADMIN)),
+        varying("bumpepoch", 2, "", CHANGES),
+        varying("count-failure-reports", 3, "node-id", ADMIN),
         clustered("delslots", -3, "slot [slot ...]", CHANGES),
         clustered("delslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", CHANGES),
         clustered("failover", -2, "[FORCE | TAKEOVER]", CHANGES),
         clustered("flushslots", 2, "", CHANGES),
         clustered("forget", 3, "node-id", CHANGES),
-        varying(clustered("info", 2, "", READS)),
-        varying(clustered("links", 2, "", READS)),
+        varying("info", 2, "", READS),
+        varying("links", 2, "", READS),
         clustered("meet", -4, "ip port [cluster_bus_port]", CHANGES),
         clustered("myid", 2, "", READS),
-        varying(clustered("nodes", 2, "", READS)),
-        varying(clustered("replicas", 3, "node-id", ADMIN)),
+        varying("nodes", 2, "", READS),
+        varying("replicas", 3, "node-id", ADMIN),
         clustered("replicate", 3, "node-id", CHANGES),
         clustered("reset", -2, "[HARD | SOFT]", ADMIN | flag::NOSCRIPT),
         clustered("saveconfig", 2, "", CHANGES),
@@ -79,9 +79,9 @@ const CLUSTER: Definition = Definition {
             "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
             CHANGES,
         ),
-        varying(clustered("shards", 2, "", READS)),
-        varying(clustered("slaves", 3, "node-id", ADMIN)),
-        varying(clustered("slots", 2, "", READS)),
+        varying("shards", 2, "", READS),
+        varying("slaves", 3, "node-id", ADMIN),
+        varying("slots", 2, "", READS),
         Definition {
             name: "countkeysinslot",
             syntax: "slot",
