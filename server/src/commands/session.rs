@@ -297,12 +297,14 @@ impl Session {
         self.watching.extend(keys);
         let count = u32::try_from(self.watching.len()).unwrap_or(u32::MAX);
         self.client.watching.store(count, Ordering::Relaxed);
+        self.client.dirty.lock().replace(Arc::clone(&self.dirty));
     }
 
     /// Watches none any more; returns those that it did.
     pub(crate) fn take_watched(&mut self) -> Vec<WatchedKey> {
         self.watching_bytes = 0;
         self.client.watching.store(0, Ordering::Relaxed);
+        self.client.dirty.lock().take();
         std::mem::take(&mut self.watching)
     }
 

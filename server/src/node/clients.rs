@@ -44,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) queued: AtomicI64,
     /// Watched keys.
     pub(crate) watching: AtomicU32,
+    /// Set when one of them has changed; `None` without any.
+    pub(crate) dirty: Mutex<Option<Arc<AtomicBool>>>,
     /// Subscriptions of each [`Kind`].
     pub(crate) subscriptions: [AtomicU32; 3],
     /// It is shown all commands.
@@ -124,6 +126,7 @@ impl Client {
             protocol: AtomicU8::new(2),
             queued: AtomicI64::new(-1),
             watching: AtomicU32::new(0),
+            dirty: Mutex::default(),
             subscriptions: Default::default(),
             monitors: AtomicBool::new(false),
             pushes: Pushes::default(),
@@ -222,6 +225,11 @@ impl Client {
     /// How to wake the connection's task, which is one and the same until it moves.
     pub(crate) fn set_waker(&self, waker: Waker) {
         *self.waker.lock() = Some(waker);
+    }
+
+    /// Whether a key that it watches has changed.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.lock().as_ref().is_some_and(|dirty| dirty.load(Relaxed))
     }
 
     /// Whether it waits in a blocking command.
