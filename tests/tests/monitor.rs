@@ -155,6 +155,21 @@ fn a_blocked_command_is_shown_when_it_is_called_and_not_when_it_is_served() {
 }
 
 #[test]
+fn a_monitor_sees_what_is_executed_after_a_pause_and_is_not_paused_itself() {
+    let server = start("2");
+    let mut monitor = server.connect().unwrap();
+    let (mut waits, mut other) = (server.connect().unwrap(), server.connect().unwrap());
+    call(&mut monitor, "MONITOR");
+    call(&mut other, "CLIENT PAUSE 1000000");
+    waits.send(&["SET", "k", "v"]).unwrap();
+    assert_eq!(call(&mut monitor, "ECHO x"), Reply::Bulk(b"x".to_vec()));
+    assert_eq!(shown(&mut monitor).2, r#""ECHO" "x""#);
+    call(&mut monitor, "CLIENT UNPAUSE");
+    assert_eq!(waits.read_reply().unwrap(), Reply::Simple(b"OK".to_vec()));
+    assert_eq!(shown(&mut monitor).2, r#""SET" "k" "v""#);
+}
+
+#[test]
 fn a_monitor_that_cannot_keep_up_is_cut_off_alone() {
     let server = start("2");
     let mut other = server.connect().unwrap();

@@ -319,13 +319,14 @@ fn show_replied(state: &ShardState, session: &mut Session, reply: &mut Reply) {
 }
 
 /// Whether `CLIENT PAUSE` holds the command up: also one that would be queued, as in Redis, and
-/// `EXEC` for what is queued. Only `QUIT` never waits.
+/// `EXEC` for what is queued. `QUIT` never waits, nor does a monitor, as Redis's replicas.
 #[cold]
 fn paused(state: &ShardState, session: &Session, command: &'static Command) -> Option<Stop> {
     let queued = session.transaction.as_ref().filter(|_| command.is_exec());
     let may_write = command.may_write() || queued.is_some_and(Transaction::may_write);
     let until_ms = state.shared.pause.until(state.now_ms, may_write);
-    (until_ms.is_some() && command.name != "quit").then_some(Stop::Pause { may_write })
+    let waits = command.name != "quit" && !session.is_monitor();
+    (until_ms.is_some() && waits).then_some(Stop::Pause { may_write })
 }
 
 /// A container's subcommand.
