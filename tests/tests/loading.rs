@@ -111,9 +111,9 @@ fn loading() -> Reply {
     Reply::Error(b"LOADING Redis is loading the dataset in memory".to_vec())
 }
 
-/// A field of `INFO persistence`, if it is there.
+/// A field of `INFO`, if it is there.
 fn field(client: &mut Client, name: &str) -> Option<String> {
-    let Reply::Bulk(text) = call(client, "INFO persistence") else { panic!("no text") };
+    let Reply::Bulk(text) = call(client, "INFO") else { panic!("no text") };
     let text = String::from_utf8(text).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.map(str::to_owned)
@@ -204,6 +204,24 @@ fn slots_that_transactions_borrow_meanwhile_get_their_keys() {
     let _server = held.finish().unwrap();
     let all = Reply::Integer(i64::try_from(KEYS).unwrap());
     assert_eq!(call(&mut clients[0], "DBSIZE"), all);
+}
+
+#[test]
+fn nothing_is_evicted_before_all_is_there() {
+    let directory = Directory::new();
+    let builder = directory.builder().directive("maxmemory", "1mb");
+    let held = Held::start(builder.directive("maxmemory-policy", "allkeys-lru"));
+    let mut client = held.connect();
+    let bytes = usize::try_from(fs::metadata(directory.file()).unwrap().len()).unwrap();
+    held.gate.send(bytes / 2).unwrap();
+    wait_until("something is loaded", || field(&mut client, "db0").is_some());
+    // What would make room otherwise, or be refused.
+    assert_eq!(call(&mut client, "MULTI"), ok());
+    assert_eq!(call(&mut client, "ECHO x"), Reply::Simple(b"QUEUED".to_vec()));
+    assert_eq!(call(&mut client, "EXEC"), Reply::Array(vec![Reply::Bulk(b"x".to_vec())]));
+    assert_eq!(field(&mut client, "evicted_keys").unwrap(), "0");
+    let _server = held.finish().unwrap();
+    wait_until("it is within its limit", || field(&mut client, "evicted_keys").unwrap() != "0");
 }
 
 #[test]
