@@ -9,13 +9,13 @@ use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
+use super::admission::{check, pause};
 use super::on_session::run_on_session;
 use super::transaction::unwatch_all;
 use super::{ahead, limits};
 use crate::commands::REPLY_BYTES;
 use crate::commands::context::{Routed, SHORT_BYTES_MAX};
-use crate::commands::pubsub::not_while_listening;
-use crate::commands::session::{Session, Transaction};
+use crate::commands::session::Session;
 use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::ids::ShardId;
@@ -25,8 +25,6 @@ use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
 use crate::shard::lookahead::Planned;
 use crate::shard::message::{Place, RemoteBatch, Replies};
-
-const MAY_CHANGE: u32 = flag::WRITE | flag::MAY_REPLICATE;
 
 /// Of `\r\n`, behind the last argument.
 const LINE_END_BYTES: usize = 2;
@@ -251,7 +249,7 @@ fn step(
         return refuse(state, session, group, Some(command), &error, reply);
     }
     if state.shared.pause.is_set()
-        && let Some(pause) = paused(state, session, command)
+        && let Some(pause) = pause(state, session, command)
     {
         return Next::Stop(pause);
     }
@@ -278,55 +276,12 @@ fn step(
     }
 }
 
-/// Whether the session may have the command executed, now.
-#[inline]
-fn check(
-    state: &ShardState,
-    session: &Session,
-    command: &'static Command,
-    args: Args<'_>,
-) -> Result<(), CommandError> {
-    if !command.arity_ok(args.len()) {
-        return Err(CommandError::WrongArity(command.full_name.as_str().into()));
-    }
-    if !session.authenticated && !command.has(flag::NO_AUTH) {
-        return Err(CommandError::NoAuth);
-    }
-    if session.only_listens() && !command.has(flag::LISTENING) {
-        return Err(not_while_listening(&command.full_name));
-    }
-    let may_run = command.has(flag::LOADING) && !command.has(flag::PROTECTED);
-    if state.modes.has(Mode::Loading) && !may_run {
-        // Redis has DEBUG run: most of what it does here reaches into slots that fill up.
-        return Err(CommandError::Loading);
-    }
-    if session.is_monitor() && command.flags & (flag::READONLY | MAY_CHANGE) != 0 {
-        // Redis takes a monitor for a kind of replica.
-        return Err(CommandError::other("ERR Replica can't interact with the keyspace"));
-    }
-    if command.has(flag::PROTECTED) {
-        crate::commands::debug::check_allowed(&state.shared, session)?;
-    }
-    Ok(())
-}
-
 /// Puts the commands of a monitor itself behind their replies.
 #[cold]
 fn show_replied(state: &ShardState, session: &mut Session, reply: &mut Reply) {
     if session.client.is_pushed() && state.node.channels.take(&session.client, reply).is_err() {
         session.closing = true;
     }
-}
-
-/// Whether `CLIENT PAUSE` holds the command up: also one that would be queued, as in Redis, and
-/// `EXEC` for what is queued. `QUIT` never waits, nor does a monitor, as Redis's replicas.
-#[cold]
-fn paused(state: &ShardState, session: &Session, command: &'static Command) -> Option<Stop> {
-    let queued = session.transaction.as_ref().filter(|_| command.is_exec());
-    let may_write = command.may_write() || queued.is_some_and(Transaction::may_write);
-    let until_ms = state.shared.pause.until(state.now_ms, may_write);
-    let waits = command.name != "quit" && !session.is_monitor();
-    (until_ms.is_some() && waits).then_some(Stop::Pause { may_write })
 }
 
 /// A container's subcommand.

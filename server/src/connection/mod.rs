@@ -3,6 +3,7 @@
 //! overtake each other, and what it keeps is bounded by one batch.
 
 mod account;
+mod admission;
 pub(crate) mod ahead;
 pub(crate) mod barrier;
 pub(crate) mod batch;
