@@ -10,7 +10,7 @@ use crate::commands::gather::{After, Local};
 use crate::commands::replay::replay_file;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::files::append::{self, AppendError, AppendReason, ReadError, Set, starts_as_snapshot};
+use crate::files::append::{self, AppendError, AppendReason, Set, starts_as_snapshot};
 use crate::files::save;
 use crate::ids::ShardId;
 use crate::loading;
@@ -24,13 +24,11 @@ const MEETING: ShardId = ShardId(0);
 /// How often it is looked whether the file has grown enough to be rewritten.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Loads the files of the append-only file, if there are any.
+/// Loads the files of the append-only file.
 ///
 /// # Errors
 /// If not all of them can be loaded: some keys may be in their slots then.
-pub(crate) fn load(shared: &Arc<Shared>) -> Result<Option<Set>, AppendError> {
-    let config = shared.config.load();
-    let Some(set) = Set::find(&config)? else { return Ok(None) };
+pub(crate) fn load(shared: &Arc<Shared>, set: &Set) -> Result<(), AppendError> {
     if let Some(base) = set.base() {
         load_base(shared, &base)?;
     }
@@ -39,7 +37,7 @@ pub(crate) fn load(shared: &Arc<Shared>) -> Result<Option<Set>, AppendError> {
         let is_last = at + 1 == files.len();
         replay(shared, path, 0, is_last)?;
     }
-    Ok(Some(set))
+    Ok(())
 }
 
 /// Loads a base: a snapshot, or commands, or a snapshot with commands behind it.
@@ -70,8 +68,7 @@ fn replay(
         After::GiveBack
     };
     shared.with_all_slots(MEETING, "loading", Box::new(work));
-    let ending = ReadError::Read(std::io::Error::other("the server is ending"));
-    let (result, changes) = receiver.recv().unwrap_or((Err(ending.into()), 0));
+    let (result, changes) = receiver.recv().unwrap_or((Err(AppendReason::Ending), 0));
     shared.saves.loaded(0, 0, changes);
     result.map_err(|reason| AppendError { path: path.to_owned(), reason })
 }
@@ -111,7 +108,8 @@ pub(crate) fn start(
 pub(crate) async fn supervise(shared: Arc<Shared>) {
     loop {
         let figures = &shared.append_only.figures;
-        if !figures.is_rewriting.load(Relaxed) {
+        // What is loaded at the start is in the file, or goes there, before this has work to do.
+        if !figures.is_rewriting.load(Relaxed) && !shared.is_loading() {
             let config = shared.config.load();
             let is_on = figures.is_on.load(Relaxed);
             if config.appendonly && !is_on

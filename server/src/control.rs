@@ -91,6 +91,11 @@ fn insist(shared: &Shared) -> ! {
 
 /// Asks the server to end, after a snapshot if it is to be saved. False if it goes on.
 async fn end(shared: &Shared, options: ShutdownOptions) -> bool {
+    if shared.is_loading() {
+        report(shared, "Received shutdown signal during loading, scheduling shutdown.");
+        shared.request_stop();
+        return true;
+    }
     if !save::saves_at_end(&shared.node, options.saves) {
         shared.request_stop();
         return true;
@@ -221,7 +226,8 @@ async fn close_idle(shared: Arc<Shared>) {
         }
         let oldest_ms = shared.clock.wall_ms() - i64::from(timeout_s) * 1000;
         for client in shared.clients.all() {
-            if client.last_ms.load(Ordering::Relaxed) < oldest_ms && !client.is_blocked() {
+            let is_silent = client.last_ms.load(Ordering::Relaxed) < oldest_ms;
+            if is_silent && !client.is_blocked() && !client.listens() {
                 client.kill();
             }
         }

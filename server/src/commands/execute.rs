@@ -7,11 +7,13 @@ use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::ACCOUNTS;
 
 use crate::commands::context::{Data, Routed};
+use crate::commands::redaction::secrets;
 use crate::commands::table::{Command, Run, flag};
 use crate::engine::hot_keys::HotKeys;
 use crate::engine::waiters::BlockOn;
 use crate::engine::{Engine, Long, NO_SLOT};
 use crate::node::blocked::Caller;
+use crate::node::modes::Mode;
 
 /// Whether a command was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,9 @@ impl Engine {
             }
         }
         self.counters.commands.add(1);
+        if self.modes.has(Mode::Monitored) {
+            self.show(command, args, caller.client, caller.db);
+        }
         if slot != NO_SLOT {
             self.account(command, slot, timed, args, reply.len() - start);
         }
@@ -250,7 +255,7 @@ impl Engine {
         }
         self.statistics.timed(command.id, command.event(), ns, weight, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
-            self.log_slow(ns, args);
+            self.log_slow(ns, args, &secrets(command, args));
         }
     }
 
@@ -264,7 +269,7 @@ impl Engine {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.statistics.timed(command.id, command.event(), ns, weight, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
-            self.log_slow(ns, args);
+            self.log_slow(ns, args, &secrets(command, args));
         }
     }
 

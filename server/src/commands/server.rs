@@ -102,7 +102,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "bgrewriteaof",
         arity: 1,
-        flags: flag::ADMIN | flag::NOSCRIPT,
+        flags: flag::ADMIN | flag::NOSCRIPT | flag::NO_ASYNC_LOADING,
         run: Run::Session(bgrewriteaof),
         group: Group::Server,
         summary: "Has the append-only file rewritten in the background, to hold what is there now.",
@@ -123,7 +123,11 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "save",
         arity: 1,
-        flags: flag::ADMIN | flag::NOSCRIPT | flag::AT_ONCE | flag::NO_MULTI,
+        flags: flag::ADMIN
+            | flag::NOSCRIPT
+            | flag::AT_ONCE
+            | flag::NO_MULTI
+            | flag::NO_ASYNC_LOADING,
         run: Run::Gather(save_now),
         group: Group::Server,
         complexity: "O(N) where N is the total number of keys in all databases",
@@ -409,7 +413,8 @@ fn shutdown<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gath
             (false, false) => None,
             (saves, _) => Some(saves),
         };
-        if save::saves_at_end(node, asked) {
+        // As in Redis: what is half loaded must not replace the file that it comes from.
+        if !node.is_loading() && save::saves_at_end(node, asked) {
             let is_forced = has(b"force");
             let work = move |local: &mut dyn Local| match save::save_and_stop(local, is_forced) {
                 true => (true, After::Keep),

@@ -72,6 +72,9 @@ pub(crate) mod flag {
     /// Changes nothing in the data set, or only how it is kept, but replicas must know of it
     /// (`PFCOUNT`, `PUBLISH`, scripts).
     pub(crate) const MAY_REPLICATE: u32 = 1 << 23;
+    /// Not even for who reads the old data set while a new one is loaded beside it, as Redis's
+    /// replicas do. Nothing here does.
+    pub(crate) const NO_ASYNC_LOADING: u32 = 1 << 24;
     /// Only for whom `enable-debug-command` allows it.
     pub(crate) const PROTECTED: u32 = 1 << 22;
 }
@@ -181,6 +184,8 @@ pub(crate) struct Definition {
     pub(crate) flags: u32,
     /// Where its keys are.
     pub(crate) keys: KeySpec,
+    /// Names that are no keys, but have slots as keys do: sharded channels.
+    pub(crate) channels: KeySpec,
     /// What it does to the keys, an entry per key specification of `COMMAND INFO`; empty: it
     /// reads them.
     pub(crate) access: &'static [Access],
@@ -357,6 +362,7 @@ impl Definition {
         syntax: "",
         flags: 0,
         keys: KeySpec::None,
+        channels: KeySpec::None,
         access: &[],
         categories: None,
         tips: &[],

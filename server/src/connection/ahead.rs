@@ -25,7 +25,7 @@ pub(super) fn run_plain(
     limits: &Limits,
     reply: &mut Reply,
 ) -> Option<Stop> {
-    if !session.is_plain() || !limits.allow_usual() {
+    if !session.is_plain() || !limits.allow_usual() || !state.modes.is_usual() {
         return None;
     }
     let mut ahead = state.lookahead.take().unwrap_or_default();

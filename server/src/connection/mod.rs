@@ -3,6 +3,7 @@
 //! overtake each other, and what it keeps is bounded by one batch.
 
 mod account;
+mod admission;
 pub(crate) mod ahead;
 pub(crate) mod barrier;
 pub(crate) mod batch;
@@ -413,7 +414,7 @@ impl Connection {
     async fn end(mut self, end: &End) {
         self.unwatch_all();
         let shared = Arc::clone(&self.shard.shared);
-        self.session.unsubscribe_all(&shared.channels);
+        self.session.unsubscribe_all(&shared.node);
         // Nothing comes any more.
         shared.channels.forget(&self.session.client);
         self.leave_account();

@@ -19,6 +19,7 @@ use crate::commands::session::{Queued, Session, Transaction, WatchedKey};
 use crate::commands::table::{CommandResult, Run, Step, flag};
 use crate::engine::NO_SLOT;
 use crate::node::blocked::Caller;
+use crate::node::modes::Mode;
 use crate::shard::ShardState;
 use crate::shard::borrowing::{Slots, Want};
 use crate::shard::gather::Holding;
@@ -55,7 +56,7 @@ impl Connection {
             }
             Step::Reset => {
                 self.unwatch_all();
-                self.session.unsubscribe_all(&self.shard.shared.channels);
+                self.session.unsubscribe_all(&self.shard.shared.node);
                 // Who could not keep up has lost what it listened to; it listens no more.
                 let _ = self.append_pushed();
                 let authenticated = self.shard.shared.config.load().requirepass.is_empty();
@@ -113,6 +114,7 @@ impl Connection {
         }
         let want = slots_of_transaction(&transaction, &self.session);
         let asks = |queued: &Queued| matches!(queued.command.run, Run::Gather(_));
+        self.session.is_executing = true;
         let result = if transaction.commands.iter().any(asks) {
             self.exec_asking(&transaction, want).await
         } else {
@@ -139,6 +141,7 @@ impl Connection {
             self.reply = reply;
             result
         };
+        self.session.is_executing = false;
         self.shard.free_if_asked().await;
         self.unwatch_all();
         result
@@ -172,6 +175,7 @@ impl Connection {
                         state.failed(queued.command, &error, start, &mut self.reply);
                     }
                     state.ran(queued.command, queued.args.view(), started.elapsed());
+                    show(&state, &self.session, queued);
                     continue;
                 }
                 holding.with(|state| {
@@ -246,6 +250,13 @@ fn check_room(state: &mut ShardState, transaction: &Transaction) -> CommandResul
     Err(CommandError::other(format!("EXECABORT Transaction discarded because of: {why}")))
 }
 
+/// Shows a command that has been executed without the engine knowing to all who want to see it.
+fn show(state: &ShardState, session: &Session, queued: &Queued) {
+    if state.modes.has(Mode::Monitored) {
+        state.show(queued.command, queued.args.view(), session.client.id, session.db);
+    }
+}
+
 /// One command of a transaction whose slots are all here.
 pub(super) fn run_queued(
     state: &mut ShardState,
@@ -275,6 +286,7 @@ pub(super) fn run_queued(
         Run::Transaction(Step::Unwatch) => {
             reply.ok();
             state.ran_on_session(command, args, None);
+            show(state, session, queued);
         }
         Run::Gather(_) | Run::Transaction(_) | Run::Container => {
             reply.error("ERR command not allowed inside a transaction");

@@ -6,6 +6,7 @@ use ballast_protocol::slot::SLOTS;
 use ballast_storage::Key;
 
 use super::Engine;
+use crate::node::modes::Mode;
 
 /// Where the round of expiry over the slots stands.
 #[derive(Debug, Default)]
@@ -27,6 +28,9 @@ impl Engine {
     /// Removes keys whose time is over from the next few slots.
     pub(crate) fn expire_slice(&mut self) -> bool {
         if !self.node.active_expire.load(Ordering::Relaxed) {
+            return false;
+        }
+        if self.modes.has(Mode::Loading) {
             return false;
         }
         if self.node.pause.is_on(self.now_ms) {

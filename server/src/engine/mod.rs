@@ -36,6 +36,7 @@ use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::node::Node;
 use crate::node::counters::ShardCounters;
+use crate::node::modes::ModesSeen;
 use crate::node::router::initial_owner;
 
 /// A slot number for commands without keys.
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     pub(crate) config: Arc<Config>,
     /// Which version of it.
     pub(crate) config_version: u64,
+    /// The modes of the node, as of then.
+    pub(crate) modes: ModesSeen,
     /// The limits of the small encodings, from the configuration.
     pub(crate) limits: Limits,
     /// The boxes that are here: owned, or borrowed by the transaction that is running. Keys change
@@ -130,6 +133,7 @@ impl Engine {
             limits: limits(&config),
             config,
             config_version: 0,
+            modes: ModesSeen::default(),
             counters: Arc::clone(&node.counters[id.index()]),
             slots,
             slots_bytes: 0,
@@ -259,6 +263,7 @@ impl Engine {
     /// Takes over the configuration that `CONFIG SET` has changed.
     pub(crate) fn take_config(&mut self, version: u64) {
         self.config_version = version;
+        self.modes = self.node.modes.load();
         let before = std::mem::replace(&mut self.config, self.node.config.load());
         if before.client_output_buffer_limits != self.config.client_output_buffer_limits {
             self.node.clients.wake_waiting();

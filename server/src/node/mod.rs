@@ -10,7 +10,10 @@ pub(crate) mod counters;
 pub(crate) mod descriptors;
 pub(crate) mod effects;
 pub(crate) mod listeners;
+pub(crate) mod loading;
 pub(crate) mod memory;
+pub(crate) mod modes;
+pub(crate) mod monitors;
 pub(crate) mod pause;
 pub(crate) mod pid_file;
 pub(crate) mod places;
@@ -28,9 +31,12 @@ use parking_lot::Mutex;
 
 use self::balance::Balance;
 use self::channels::Channels;
-use self::clients::Clients;
+use self::clients::{Client, Clients};
 use self::counters::ShardCounters;
 use self::listeners::Listeners;
+use self::loading::Loading;
+use self::modes::{Mode, Modes};
+use self::monitors::Monitors;
 use self::pause::Pause;
 use self::places::Places;
 use self::relief::Relief;
@@ -40,6 +46,7 @@ use self::siblings::Siblings;
 use self::versioned::Versioned;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ids::ClientId;
 use crate::log::{Level, Log};
 
 /// See the module.
@@ -68,6 +75,12 @@ pub(crate) struct Node {
     pub(crate) started_ms: i64,
     /// Who listens to what.
     pub(crate) channels: Channels,
+    /// Who is shown all commands.
+    pub(crate) monitors: Monitors,
+    /// What changes the way of every command.
+    pub(crate) modes: Modes,
+    /// How far the loading at the start is.
+    pub(crate) loading: Loading,
     /// What is known of snapshots.
     pub(crate) saves: Saves,
     /// The way to the append-only file.
@@ -130,6 +143,9 @@ impl Node {
             seed,
             run_id: run_id(seed),
             channels: Channels::default(),
+            monitors: Monitors::default(),
+            modes: Modes::default(),
+            loading: Loading::default(),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
@@ -162,6 +178,22 @@ impl Node {
     /// The ways of the shards to each other, once there are threads.
     pub(crate) fn siblings(&self) -> Option<Arc<dyn Siblings>> {
         self.siblings.get()?.upgrade()
+    }
+
+    /// Switches a mode on or off: each batch that begins after it goes by that.
+    pub(crate) fn switch(&self, mode: Mode, is_on: bool) {
+        self.modes.switch(mode, is_on);
+        self.config.announce();
+    }
+
+    /// Shows `client` all commands from now on.
+    pub(crate) fn begin_monitoring(&self, client: Arc<Client>) {
+        self.monitors.add(client, || self.switch(Mode::Monitored, true));
+    }
+
+    /// Shows `client` nothing any more.
+    pub(crate) fn end_monitoring(&self, client: ClientId) {
+        self.monitors.remove(client, || self.switch(Mode::Monitored, false));
     }
 
     /// Numbers the entries of the slow logs.

@@ -79,7 +79,7 @@ pub(super) fn persistence(report: &Report, text: &mut String) {
     let (loaded, expired) = saves.loaded_and_expired();
     text.push_str("# Persistence\r\n");
     fields!(text,
-        "loading": 0,
+        "loading": u8::from(report.shared.is_loading()),
         "async_loading": 0,
         "current_cow_peak": 0,
         "current_cow_size": 0,
@@ -99,6 +99,9 @@ pub(super) fn persistence(report: &Report, text: &mut String) {
         "rdb_last_load_keys_loaded": loaded,
     );
     append_only(&report.shared, text);
+    if report.shared.is_loading() {
+        loading(report, text);
+    }
 }
 
 fn append_only(node: &Node, text: &mut String) {
@@ -130,6 +133,19 @@ fn append_only(node: &Node, text: &mut String) {
             "aof_delayed_fsync": figures.delayed_flushes.load(Relaxed),
         );
     }
+}
+
+fn loading(report: &Report, text: &mut String) {
+    let shared = &report.shared;
+    let progress = shared.loading.progress(shared.clock.wall_ms());
+    fields!(text,
+        "loading_start_time": progress.started_s,
+        "loading_total_bytes": progress.total_bytes,
+        "loading_rdb_used_mem": progress.used_bytes,
+        "loading_loaded_bytes": progress.loaded_bytes,
+        "loading_loaded_perc": format!("{:.2}", progress.percent),
+        "loading_eta_seconds": progress.left_s,
+    );
 }
 
 pub(super) fn stats(report: &Report, text: &mut String) {

@@ -19,7 +19,7 @@ use self::manifest::{Manifest, Part, Role};
 use self::place::Place;
 pub use self::read::ReadError;
 use self::writer::Writer;
-use super::load::LoadError;
+use super::load::{LoadError, LoadReason};
 use crate::config::{Config, system_reason};
 use crate::node::Node;
 
@@ -55,6 +55,9 @@ pub enum AppendReason {
     /// A file of commands.
     #[error("{0}")]
     Commands(#[from] ReadError),
+    /// The server is ending.
+    #[error("the server is ending")]
+    Ending,
     /// A command that cannot be repeated here.
     #[error("command '{command}' before byte {offset} fails: {error}")]
     Refused {
@@ -65,6 +68,17 @@ pub enum AppendReason {
         /// Why.
         error: String,
     },
+}
+
+impl AppendError {
+    /// Whether the server was told to end while it loaded.
+    pub(crate) fn is_of_the_end(&self) -> bool {
+        match &self.reason {
+            AppendReason::Ending => true,
+            AppendReason::Base(base) => matches!(base.reason, LoadReason::Ending),
+            _ => false,
+        }
+    }
 }
 
 /// The files that a manifest names.
@@ -115,6 +129,12 @@ impl Set {
         fs::rename(old, place.directory.join(&place.stem))?;
         File::open(&place.directory)?.sync_all()?;
         Ok(Set { place, manifest })
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let files = self.base().into_iter().chain(self.incremental());
+        files.filter_map(|path| fs::metadata(path).ok()).map(|found| found.len()).sum()
     }
 
     /// Where the base is, if there is one.
