@@ -91,9 +91,13 @@ pub fn check_append_only(client: &mut Client) -> io::Result<Option<String>> {
 }
 
 /// A key with its database, when it expires, and a signature of its value.
-type Signature = (u32, Vec<u8>, Reply, Reply);
+pub type Signature = (u32, Vec<u8>, Reply, Reply);
 
-fn everything(client: &mut Client) -> io::Result<Vec<Signature>> {
+/// All keys that are there.
+///
+/// # Errors
+/// When the server does not answer.
+pub fn everything(client: &mut Client) -> io::Result<Vec<Signature>> {
     let mut all = Vec::new();
     for db in 0..DATABASES {
         client.call(&["SELECT", &db.to_string()])?;
