@@ -53,4 +53,5 @@ pub use clock::{Clock, ManualClock};
 pub use files::load::{Duplicate, LoadError, LoadReason};
 pub use ids::{ClientId, ShardId};
 pub use log::{Level, Log};
+pub use node::disk::{Disk, DiskFile, SystemDisk};
 pub use server::{Builder, Server, StartError};

@@ -15,6 +15,7 @@ use crate::ids::ShardId;
 use crate::loading;
 use crate::log::{Level, Log};
 use crate::node::descriptors::{self, Descriptors};
+use crate::node::disk::{Disk, SystemDisk};
 use crate::node::listeners::{self, Unavailable};
 use crate::node::memory::Starting;
 use crate::node::pid_file::PidFile;
@@ -61,6 +62,7 @@ pub struct Builder {
     any_port: bool,
     signals: bool,
     starts_empty: bool,
+    disk: Option<Arc<dyn Disk>>,
 }
 
 impl Builder {
@@ -100,6 +102,12 @@ impl Builder {
     /// Ends the server on SIGTERM and SIGINT: for a process that is nothing but the server.
     pub fn follow_signals(mut self) -> Builder {
         self.signals = true;
+        self
+    }
+
+    /// Replaces the system's files, with which snapshots are written.
+    pub fn disk(mut self, disk: impl Disk + 'static) -> Builder {
+        self.disk = Some(Arc::new(disk));
         self
     }
 
@@ -150,7 +158,8 @@ impl Builder {
         });
         let seed = self.seed.unwrap_or_else(random_seed);
         let starting = Starting::begin();
-        let shared = Shared::new(config, clock, log, seed);
+        let disk = self.disk.unwrap_or_else(|| Arc::new(SystemDisk));
+        let shared = Shared::with_disk(config, clock, log, seed, disk);
         shared.listeners.add(listeners).map_err(StartError::Thread)?;
         let mut threads = Vec::new();
         let (ready, all_ready) = std::sync::mpsc::channel();

@@ -11,6 +11,7 @@ pub(crate) mod prefetch;
 pub(crate) mod read;
 pub(crate) mod room;
 pub(crate) mod slot;
+pub(crate) mod snapshot;
 pub(crate) mod statistics;
 pub(crate) mod waiters;
 pub(crate) mod watchers;
@@ -101,6 +102,8 @@ pub(crate) struct Engine {
     pub(crate) dirty: u64,
     /// Where expiry stands.
     pub(crate) expiry: expiry::Round,
+    /// Its part of the snapshot under way.
+    walker: Option<Box<snapshot::Walker>>,
 }
 
 /// What is known of the length of a call whose cost is constant unless it meets a long value.
@@ -151,6 +154,7 @@ impl Engine {
             notified: KeyspaceEvents::default(),
             dirty: 0,
             expiry: expiry::Round::default(),
+            walker: None,
             node,
         }
     }

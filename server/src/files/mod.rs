@@ -1,4 +1,6 @@
-//! Files of the data set: snapshots (RDB), which are written and read where all slots are.
+//! Files of the data set: snapshots (RDB), which are written at one go where all slots are, or in
+//! the background, and read where all slots are.
 
+pub(crate) mod bgsave;
 pub(crate) mod load;
 pub(crate) mod save;

@@ -3,19 +3,21 @@
 //! The file gets its name when it is complete and on disk: whoever looks finds the old one or the
 //! new one.
 
-use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ballast_protocol::slot::SLOTS;
-use ballast_storage::rdb::file::{Access, Options, Writer};
-use ballast_storage::{DATABASES, Keyspace, eviction};
+use ballast_storage::rdb::file::{Options, Writer};
+use ballast_storage::{DATABASES, Keyspace};
 
-use crate::config::{Config, MaxmemoryPolicy, system_reason};
+use super::bgsave;
+use crate::config::{Config, system_reason};
 use crate::engine::Engine;
+use crate::engine::snapshot::access;
 use crate::log::Level;
 use crate::node::Node;
+use crate::node::disk::{Disk, DiskFile};
 
 /// Why there is no new snapshot. What there was before is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,10 @@ pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
     let path = path(&config);
     match write(engine, &config, &path) {
         Ok(()) => {
-            node.saves.saved(node.clock.wall_ms(), changes(engine));
+            if node.saves.saved(node.clock.wall_ms(), changes(engine)) {
+                // Writes are not refused any more.
+                node.leases.end_all();
+            }
             say(Level::Notice, "DB saved on disk");
             Ok(())
         }
@@ -64,6 +69,7 @@ pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
 pub(crate) fn save_and_stop(engine: &Engine, is_forced: bool) -> bool {
     let node = &engine.node;
     let say = |level, text: &str| node.log.line(node.clock.wall_ms(), level, text);
+    bgsave::stop(node);
     say(Level::Notice, "Saving the final RDB snapshot before exiting.");
     if save(engine).is_err() {
         if !is_forced {
@@ -89,46 +95,64 @@ pub(crate) fn changes(engine: &Engine) -> u64 {
 }
 
 fn write(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
-    let unfinished = Unfinished(temporary(&config.dir));
-    let file = File::create(&unfinished.0)?;
-    let (file, _) = write_all(engine, config, file)?;
-    file.sync_all()?;
+    let disk = &*engine.node.disk;
+    let unfinished = Unfinished { disk, path: temporary(&config.dir) };
+    let file = disk.create(&unfinished.path)?;
+    let (mut file, _) = write_all(engine, config, file)?;
+    file.sync()?;
     drop(file);
-    fs::rename(&unfinished.0, path)?;
+    disk.rename(&unfinished.path, path)?;
     // The name is on disk when the directory is.
-    File::open(&config.dir)?.sync_all()
+    disk.sync_directory(&config.dir)
 }
 
 /// A name that nobody else uses at the same time.
-fn temporary(directory: &Path) -> PathBuf {
+pub(super) fn temporary(directory: &Path) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     directory.join(format!("temp-{}-{number}.rdb", std::process::id()))
 }
 
 /// A file that goes when it is done with, unless it has got another name.
-struct Unfinished(PathBuf);
+pub(super) struct Unfinished<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) path: PathBuf,
+}
 
-impl Drop for Unfinished {
+impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         // It is not there any more if all went well.
-        let _ = fs::remove_file(&self.0);
+        let _ = self.disk.remove(&self.path);
     }
 }
 
-fn write_all(engine: &Engine, config: &Config, file: File) -> io::Result<(File, u64)> {
-    assert_eq!(engine.boxes().count(), usize::from(SLOTS), "a slot is elsewhere");
+/// Begins a file, with what it says of its origin.
+pub(super) fn begin_file<W: Write>(
+    node: &Node,
+    config: &Config,
+    file: W,
+) -> io::Result<Writer<W>> {
     let options = Options { compresses: config.rdbcompression, has_checksum: config.rdbchecksum };
     let mut writer = Writer::new(file, options);
     for (name, value) in [
         ("redis-ver", crate::REDIS_VERSION.to_owned()),
         ("redis-bits", usize::BITS.to_string()),
-        ("ctime", (engine.node.clock.wall_ms() / 1000).to_string()),
+        ("ctime", (node.clock.wall_ms() / 1000).to_string()),
         ("used-mem", ballast_storage::memory::used_bytes().to_string()),
         ("aof-base", "0".to_owned()),
     ] {
         writer.field(name, &value)?;
     }
+    Ok(writer)
+}
+
+fn write_all(
+    engine: &Engine,
+    config: &Config,
+    file: Box<dyn DiskFile>,
+) -> io::Result<(Box<dyn DiskFile>, u64)> {
+    assert_eq!(engine.boxes().count(), usize::from(SLOTS), "a slot is elsewhere");
+    let mut writer = begin_file(&engine.node, config, file)?;
     for database in 0..DATABASES {
         let slots = engine.boxes().map(|(_, boxed)| boxed.data());
         let keyspaces: Vec<&Keyspace> =
@@ -145,17 +169,4 @@ fn write_all(engine: &Engine, config: &Config, file: File) -> io::Result<(File, 
         }
     }
     writer.finish()
-}
-
-/// What the eviction policy goes by, as far as a file says it.
-fn access(config: &Config, aux: u32, now_ms: i64) -> Access {
-    match config.maxmemory_policy {
-        MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru => {
-            Access::Idle(eviction::lru_idle_ms(aux, now_ms) / 1000)
-        }
-        MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu => {
-            Access::Frequency(eviction::lfu_frequency(aux, now_ms, config.lfu_decay_time))
-        }
-        _ => Access::Unknown,
-    }
 }

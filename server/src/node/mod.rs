@@ -7,6 +7,7 @@ pub(crate) mod channels;
 pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
+pub(crate) mod disk;
 pub(crate) mod listeners;
 pub(crate) mod memory;
 pub(crate) mod pause;
@@ -16,6 +17,7 @@ pub(crate) mod relief;
 pub(crate) mod router;
 pub(crate) mod saves;
 pub(crate) mod siblings;
+pub(crate) mod snapshot;
 pub(crate) mod sync;
 pub(crate) mod versioned;
 
@@ -28,6 +30,7 @@ use self::balance::Balance;
 use self::channels::Channels;
 use self::clients::Clients;
 use self::counters::ShardCounters;
+use self::disk::Disk;
 use self::listeners::Listeners;
 use self::pause::Pause;
 use self::places::Places;
@@ -35,6 +38,7 @@ use self::relief::Relief;
 use self::router::Router;
 use self::saves::Saves;
 use self::siblings::Siblings;
+use self::snapshot::Snapshots;
 use self::versioned::Versioned;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -68,6 +72,10 @@ pub(crate) struct Node {
     pub(crate) channels: Channels,
     /// What is known of snapshots.
     pub(crate) saves: Saves,
+    /// The snapshot under way.
+    pub(crate) snapshots: Snapshots,
+    /// What files of the data set are written with.
+    pub(crate) disk: Arc<dyn Disk>,
     /// `CLIENT PAUSE`.
     pub(crate) pause: Pause,
     /// Expired keys are removed also when nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
@@ -107,7 +115,13 @@ pub(crate) struct Rates {
 }
 
 impl Node {
-    pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Node {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        log: Log,
+        seed: u64,
+        disk: Arc<dyn Disk>,
+    ) -> Node {
         let shards = u16::try_from(config.shards.clamp(1, 1024)).expect("clamped");
         let balance = Balance::new(&config);
         Node {
@@ -118,6 +132,8 @@ impl Node {
             clients: Clients::default(),
             started_ms: clock.wall_ms(),
             saves: Saves::new(clock.wall_ms()),
+            snapshots: Snapshots::new(shards),
+            disk,
             clock,
             log,
             seed,

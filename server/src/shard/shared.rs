@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::Node;
+use crate::node::disk::{Disk, SystemDisk};
 use crate::node::siblings::Siblings;
 use crate::shard::home::Home;
 use crate::shard::mailbox::Mailbox;
@@ -28,7 +29,18 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Arc<Shared> {
-        let node = Arc::new(Node::new(config, clock, log, seed));
+        Shared::with_disk(config, clock, log, seed, Arc::new(SystemDisk))
+    }
+
+    /// [`Self::new`], whose files are written with `disk`.
+    pub(crate) fn with_disk(
+        config: Config,
+        clock: Clock,
+        log: Log,
+        seed: u64,
+        disk: Arc<dyn Disk>,
+    ) -> Arc<Shared> {
+        let node = Arc::new(Node::new(config, clock, log, seed, disk));
         let shards = node.shards();
         let shared = Arc::new(Shared {
             node,

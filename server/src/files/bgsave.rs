@@ -1,0 +1,244 @@
+//! Writes a snapshot in the background: the shards walk their slots, a thread of its own writes.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use ballast_storage::rdb::file::Writer;
+
+use super::save::{self, Unfinished};
+use crate::config::{Config, system_reason};
+use crate::engine::Engine;
+use crate::log::Level;
+use crate::node::Node;
+use crate::node::disk::DiskFile;
+use crate::node::saves::{Ended, Running};
+use crate::node::snapshot::{Counts, Part, Snapshot};
+
+/// A long save says in the log this often how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Why no snapshot has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// One is under way.
+    UnderWay,
+    /// The system refuses a thread.
+    NoThread,
+}
+
+/// What the writing thread has.
+struct Job {
+    node: Arc<Node>,
+    config: Arc<Config>,
+    snapshot: Arc<Snapshot>,
+    parts: Receiver<Part>,
+    counts: Vec<Counts>,
+}
+
+/// Why there is no new file.
+enum Failure {
+    /// Somebody has stopped it.
+    Stopped,
+    /// The system says so.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+/// Begins to write the data set as it is now; all slots are here. What it comes to is in the log
+/// and in the node's record of saves.
+///
+/// # Errors
+/// See [`Refused`].
+///
+/// # Panics
+/// If a slot is elsewhere.
+pub(crate) fn start(engine: &mut Engine) -> Result<(), Refused> {
+    let node = Arc::clone(&engine.node);
+    if node.saves.running().is_some() {
+        return Err(Refused::UnderWay);
+    }
+    let changes = save::changes(engine);
+    let begun = engine.begin_snapshot().ok_or(Refused::UnderWay)?;
+    let config = node.config.load();
+    let running = Running {
+        snapshot: Arc::clone(&begun.snapshot),
+        temporary: save::temporary(&config.dir),
+        since_ms: node.clock.wall_ms(),
+        changes,
+        peak_bytes: 0,
+    };
+    node.saves.begin(running);
+    let job = Job {
+        node: Arc::clone(&node),
+        config,
+        snapshot: begun.snapshot,
+        parts: begun.parts,
+        counts: begun.counts,
+    };
+    let thread = std::thread::Builder::new().name("ballast-bgsave".into());
+    let pid = std::process::id();
+    say(&node, Level::Notice, &format!("Background saving started by pid {pid}"));
+    if let Err(error) = thread.spawn(move || job.run()) {
+        let text = format!("Can't save in background: {}", system_reason(&error));
+        say(&node, Level::Warning, &text);
+        end(&node, Ended::Failed);
+        return Err(Refused::NoThread);
+    }
+    Ok(())
+}
+
+/// Gives up the snapshot under way, if there is one, for one that replaces it: its file will not
+/// get its name.
+pub(crate) fn stop(node: &Node) {
+    let mut running = node.saves.lock_running();
+    if let Some(running) = running.take() {
+        say(node, Level::Warning, "There is a background save in progress. Stopping it!");
+        running.snapshot.stop();
+        node.saves.ended(&running, node.clock.wall_ms(), Ended::Stopped);
+        // The process may end before the thread that writes it.
+        let _ = node.disk.remove(&running.temporary);
+    }
+}
+
+/// Records how it has ended, unless somebody has stopped it.
+fn end(node: &Node, ended: Ended) {
+    let Some(running) = node.saves.lock_running().take() else { return };
+    if ended != Ended::Saved {
+        running.snapshot.abandon();
+    }
+    if node.saves.ended(&running, node.clock.wall_ms(), ended) {
+        // Writes are refused from now on, or not any more.
+        node.leases.end_all();
+    }
+}
+
+fn say(node: &Node, level: Level, text: &str) {
+    node.log.line(node.clock.wall_ms(), level, text);
+}
+
+impl Job {
+    fn run(self) {
+        let node = Arc::clone(&self.node);
+        match self.write() {
+            Ok(()) => {
+                say(&node, Level::Notice, "DB saved on disk");
+                end(&node, Ended::Saved);
+                say(&node, Level::Notice, "Background saving terminated with success");
+            }
+            Err(Failure::Stopped) => say(&node, Level::Warning, "Background saving stopped"),
+            Err(Failure::Io(error)) => {
+                let path = save::path(&self.config);
+                let reason = system_reason(&error);
+                let text = format!("Failed writing the snapshot '{}': {reason}", path.display());
+                say(&node, Level::Warning, &text);
+                self.drain();
+                end(&node, Ended::Failed);
+                say(&node, Level::Warning, "Background saving error");
+            }
+        }
+    }
+
+    /// Lets the walk come to its end: the next snapshot can begin then.
+    fn drain(&self) {
+        self.snapshot.abandon();
+        while let Ok(Part::Chunk(_)) = self.parts.recv() {}
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        let node = &*self.node;
+        let (unfinished, file) = {
+            // Who stops it removes the file, or finds none yet and then there will be none.
+            let running = node.saves.lock_running();
+            let path = running.as_ref().ok_or(Failure::Stopped)?.temporary.clone();
+            let unfinished = Unfinished { disk: &*node.disk, path };
+            let file = node.disk.create(&unfinished.path)?;
+            (unfinished, file)
+        };
+        let mut writer = save::begin_file(node, &self.config, file)?;
+        for (db, counts) in (0..).zip(&self.counts) {
+            if counts.keys > 0 {
+                writer.database(db, counts.keys, counts.expiring)?;
+            }
+        }
+        self.take_parts(&mut writer)?;
+        let (mut file, _) = writer.finish()?;
+        file.sync()?;
+        drop(file);
+        self.name(&unfinished.path)
+    }
+
+    /// Gives the complete file its name.
+    fn name(&self, from: &Path) -> Result<(), Failure> {
+        let running = self.node.saves.lock_running();
+        if running.is_none() {
+            return Err(Failure::Stopped);
+        }
+        self.node.disk.rename(from, &save::path(&self.config))?;
+        // The name is on disk when the directory is.
+        Ok(self.node.disk.sync_directory(&self.config.dir)?)
+    }
+
+    fn take_parts(&self, writer: &mut Writer<Box<dyn DiskFile>>) -> Result<(), Failure> {
+        let node = &*self.node;
+        let started = Instant::now();
+        let (mut said, mut keys) = (started, 0);
+        loop {
+            match self.parts.recv() {
+                Ok(Part::Chunk(chunk)) => {
+                    self.note_peak();
+                    writer.chunk(&chunk)?;
+                    keys += chunk.keys();
+                    node.snapshots.took(&self.snapshot, chunk.heap_bytes());
+                }
+                Ok(Part::End) => return Ok(()),
+                Ok(Part::Stopped) | Err(_) => return Err(Failure::Stopped),
+            }
+            if said.elapsed() >= PROGRESS_EVERY {
+                said = Instant::now();
+                let text = progress(writer.len(), keys, self.snapshot.keys, started.elapsed());
+                say(node, Level::Notice, &text);
+            }
+        }
+    }
+
+    fn note_peak(&self) {
+        let bytes = self.node.snapshot_bytes();
+        if let Some(running) = &mut *self.node.saves.lock_running() {
+            running.peak_bytes = running.peak_bytes.max(bytes);
+        }
+    }
+}
+
+/// How far a save is.
+fn progress(bytes: u64, keys: u64, all: u64, since: Duration) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown without decimals")]
+    let part = keys as f64 / all.max(1) as f64;
+    let left_s = if part > 0.0 { since.as_secs_f64() * (1.0 - part) / part } else { 0.0 };
+    format!(
+        "Background saving: {:.0} % done, {keys} of {all} keys, {} MiB written, {left_s:.0} s left",
+        part * 100.0,
+        bytes >> 20,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_says_how_much_is_left() {
+        assert_eq!(
+            progress(300 << 20, 250, 1000, Duration::from_secs(10)),
+            "Background saving: 25 % done, 250 of 1000 keys, 300 MiB written, 30 s left"
+        );
+        assert!(progress(0, 0, 0, Duration::ZERO).ends_with(", 0 s left"));
+    }
+}
