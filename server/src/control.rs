@@ -13,7 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use crate::commands::gather::{After, Local};
 use crate::config::ShutdownOptions;
 use crate::connection::Accepted;
-use crate::files::save;
+use crate::files::{bgsave, save};
 use crate::ids::ShardId;
 use crate::log::Level;
 use crate::node::Rates;
@@ -30,6 +30,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, follows_signals: bool) -> io::Result<Jo
             tokio::spawn(rebalance::run(Arc::clone(&shared)));
             tokio::spawn(close_idle(Arc::clone(&shared)));
             tokio::spawn(sample_rates(Arc::clone(&shared)));
+            tokio::spawn(follow_save_points(Arc::clone(&shared)));
             if follows_signals {
                 tokio::spawn(follow_signals(Arc::clone(&shared)));
             }
@@ -90,6 +91,7 @@ fn insist(shared: &Shared) -> ! {
 /// Asks the server to end, after a snapshot if it is to be saved. False if it goes on.
 async fn end(shared: &Shared, options: ShutdownOptions) -> bool {
     if !save::saves_at_end(&shared.node, options.saves) {
+        bgsave::stop(&shared.node);
         shared.request_stop();
         return true;
     }
@@ -246,6 +248,29 @@ async fn sample_rates(shared: Arc<Shared>) {
         let kib = |bytes: u64| bytes as f64 / 1024.0;
         let rates = Rates { commands, net_in_kib: kib(net_in), net_out_kib: kib(net_out) };
         *shared.rates.lock() = rates;
+    }
+}
+
+/// How often the save points are looked at.
+const SAVE_POINTS_EVERY_MS: u64 = 100;
+
+/// Begins the snapshots that the save points ask for, and those that are scheduled.
+async fn follow_save_points(shared: Arc<Shared>) {
+    loop {
+        let clock = &shared.clock;
+        clock.sleep_until(clock.mono_ms() + SAVE_POINTS_EVERY_MS).await;
+        if !bgsave::is_due(&shared.node) {
+            continue;
+        }
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let work = move |local: &mut dyn Local| {
+            // What keeps it from beginning is in the log; it is tried again.
+            let _ = sender.send(bgsave::start(local));
+            After::GiveBack
+        };
+        shared.with_all_slots(ShardId(0), "snapshot", Box::new(work));
+        // Without an answer the shard has ended.
+        let _ = receiver.await;
     }
 }
 

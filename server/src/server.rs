@@ -208,9 +208,10 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Begins to describe a server.
+    /// Begins to describe a server. Unlike one that is started by hand it has no save points: a
+    /// program that embeds one does not write files that it has not asked for.
     pub fn builder() -> Builder {
-        Builder::default()
+        Builder::default().directive("save", "")
     }
 
     /// Where it listens.

@@ -31,7 +31,7 @@ pub(super) fn run_plain(
     let mut ahead = state.lookahead.take().unwrap_or_default();
     let stop = loop {
         ahead.look(state, input.bytes, *input.taken);
-        if ahead.commands.is_empty() || state.shared.pause.is_set() {
+        if ahead.commands.is_empty() || state.shared.pause.is_looked_at() {
             break None;
         }
         let count = ahead.commands.len();

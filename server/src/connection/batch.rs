@@ -194,7 +194,7 @@ pub(crate) fn run_foreseen(
     reply: &mut Reply,
 ) -> Stop {
     begin(state, session, reply);
-    if state.shared.pause.is_set() {
+    if state.shared.pause.is_looked_at() {
         return run(state, session, group, input, reply);
     }
     session.client.runs(planned.command.id);
@@ -258,6 +258,10 @@ fn step(
     {
         return Next::Stop(pause);
     }
+    if state.shared.pause.refuses_writes() && is_refused(session, command) {
+        let error = CommandError::other(UNSAVED);
+        return refuse(state, session, group, Some(command), &error, reply);
+    }
     if session.transaction.is_some() && !command.has(flag::AT_ONCE) {
         return queue(state, session, group, command, args, reply);
     }
@@ -290,6 +294,22 @@ fn paused(state: &ShardState, session: &Session, command: &'static Command) -> O
     let until_ms = state.shared.pause.until(state.now_ms, may_write);
     (until_ms.is_some() && command.name != "quit").then_some(Stop::Pause { may_write })
 }
+
+/// Whether a command does not run as long as the data set cannot be saved: who writes, `EXEC` of
+/// who writes, and `PING`, by which others see that something is wrong.
+#[cold]
+fn is_refused(session: &Session, command: &'static Command) -> bool {
+    let writes = |command: &Command| command.has(flag::WRITE);
+    let queued = session.transaction.as_ref().filter(|_| command.is_exec());
+    let queued = queued.is_some_and(|of| of.commands.iter().any(|of| writes(of.command)));
+    writes(command) || command.name == "ping" || queued
+}
+
+/// As Redis says it.
+const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable \
+to persist to disk. Commands that may modify the data set are disabled, because this instance is \
+configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error \
+option). Please check the Redis logs for details about the RDB error.";
 
 /// A container's subcommand.
 #[inline]

@@ -268,6 +268,7 @@ impl Engine {
         self.limits = limits(&self.config);
         self.notified = self.config.notify_keyspace_events.effective();
         self.counts_uses = self.config.maxmemory_policy.is_lfu();
+        self.node.look_at_saves();
         self.renew_lease();
     }
 }

@@ -1,5 +1,6 @@
 //! Writes a snapshot in the background: the shards walk their slots, a thread of its own writes.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use ballast_storage::rdb::file::Writer;
 
 use super::save::{self, Unfinished};
-use crate::config::{Config, system_reason};
+use crate::config::{Config, SavePoint, system_reason};
 use crate::engine::Engine;
 use crate::log::Level;
 use crate::node::Node;
@@ -36,6 +37,8 @@ struct Job {
     snapshot: Arc<Snapshot>,
     parts: Receiver<Part>,
     counts: Vec<Counts>,
+    /// The walk is over.
+    has_all: Cell<bool>,
 }
 
 /// Why there is no new file.
@@ -82,6 +85,7 @@ pub(crate) fn start(engine: &mut Engine) -> Result<(), Refused> {
         snapshot: begun.snapshot,
         parts: begun.parts,
         counts: begun.counts,
+        has_all: Cell::new(false),
     };
     let thread = std::thread::Builder::new().name("ballast-bgsave".into());
     let pid = std::process::id();
@@ -93,6 +97,29 @@ pub(crate) fn start(engine: &mut Engine) -> Result<(), Refused> {
         return Err(Refused::NoThread);
     }
     Ok(())
+}
+
+/// Whether a snapshot is to begin that no command asks for now: it is scheduled, or a save point is
+/// reached, which is said in the log.
+pub(crate) fn is_due(node: &Node) -> bool {
+    let (saves, now_ms) = (&node.saves, node.clock.wall_ms());
+    let busy = saves.running().is_some() || node.snapshots.current().is_some();
+    if busy || !saves.may_try(now_ms) {
+        return false;
+    }
+    let unsaved = saves.unsaved(node.sum(|counters| counters.changes.value()));
+    let since_s = now_ms / 1000 - saves.last_s();
+    let config = node.config.load();
+    let is_reached = |point: &&SavePoint| {
+        unsaved >= u64::from(point.changes) && since_s > i64::from(point.seconds)
+    };
+    if let Some(point) = config.save_points.iter().find(is_reached) {
+        let SavePoint { changes, seconds } = point;
+        let text = format!("{changes} changes in {seconds} seconds. Saving...");
+        say(node, Level::Notice, &text);
+        return true;
+    }
+    saves.is_scheduled()
 }
 
 /// Gives up the snapshot under way, if there is one, for one that replaces it: its file will not
@@ -115,8 +142,7 @@ fn end(node: &Node, ended: Ended) {
         running.snapshot.abandon();
     }
     if node.saves.ended(&running, node.clock.wall_ms(), ended) {
-        // Writes are refused from now on, or not any more.
-        node.leases.end_all();
+        node.look_at_saves();
     }
 }
 
@@ -149,7 +175,7 @@ impl Job {
     /// Lets the walk come to its end: the next snapshot can begin then.
     fn drain(&self) {
         self.snapshot.abandon();
-        while let Ok(Part::Chunk(_)) = self.parts.recv() {}
+        while !self.has_all.get() && matches!(self.parts.recv(), Ok(Part::Chunk(_))) {}
     }
 
     fn write(&self) -> Result<(), Failure> {
@@ -198,7 +224,10 @@ impl Job {
                     keys += chunk.keys();
                     node.snapshots.took(&self.snapshot, chunk.heap_bytes());
                 }
-                Ok(Part::End) => return Ok(()),
+                Ok(Part::End) => {
+                    self.has_all.set(true);
+                    return Ok(());
+                }
                 Ok(Part::Stopped) | Err(_) => return Err(Failure::Stopped),
             }
             if said.elapsed() >= PROGRESS_EVERY {

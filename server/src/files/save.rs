@@ -47,8 +47,7 @@ pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
     match write(engine, &config, &path) {
         Ok(()) => {
             if node.saves.saved(node.clock.wall_ms(), changes(engine)) {
-                // Writes are not refused any more.
-                node.leases.end_all();
+                node.look_at_saves();
             }
             say(Level::Notice, "DB saved on disk");
             Ok(())
@@ -127,11 +126,7 @@ impl Drop for Unfinished<'_> {
 }
 
 /// Begins a file, with what it says of its origin.
-pub(super) fn begin_file<W: Write>(
-    node: &Node,
-    config: &Config,
-    file: W,
-) -> io::Result<Writer<W>> {
+pub(super) fn begin_file<W: Write>(node: &Node, config: &Config, file: W) -> io::Result<Writer<W>> {
     let options = Options { compresses: config.rdbcompression, has_checksum: config.rdbchecksum };
     let mut writer = Writer::new(file, options);
     for (name, value) in [

@@ -198,6 +198,13 @@ impl Node {
         }
     }
 
+    /// Has writes refused if the configuration wants that after a snapshot that failed.
+    pub(crate) fn look_at_saves(&self) {
+        let config = self.config.load();
+        let wants = config.stop_writes_on_bgsave_error && !config.save_points.is_empty();
+        self.pause.refuse_writes(wants && self.saves.has_failed());
+    }
+
     /// Asks the process to end.
     pub(crate) fn request_stop(&self) {
         self.stopping.store(true, Ordering::Release);

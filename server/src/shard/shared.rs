@@ -10,7 +10,9 @@ use crate::config::Config;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::Node;
-use crate::node::disk::{Disk, SystemDisk};
+use crate::node::disk::Disk;
+#[cfg(test)]
+use crate::node::disk::SystemDisk;
 use crate::node::siblings::Siblings;
 use crate::shard::home::Home;
 use crate::shard::mailbox::Mailbox;
@@ -28,6 +30,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    #[cfg(test)]
     pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Arc<Shared> {
         Shared::with_disk(config, clock, log, seed, Arc::new(SystemDisk))
     }
