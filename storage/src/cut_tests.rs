@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::rdb::dump;
 use crate::types::Limits;
-use crate::{Create, Garbage, Key, OwnedValue, Slot, Unsaved, UnsavedWalk};
+use crate::{Create, Garbage, Key, Keyspace, OwnedValue, Slot, Unsaved, UnsavedWalk};
 
 /// Database and key → value as `DUMP` has it, and expiry.
 type State = BTreeMap<(u8, Vec<u8>), (Vec<u8>, Option<i64>)>;
@@ -43,7 +43,7 @@ fn note(emitted: &mut State, unsaved: Unsaved<'_>) {
 fn state(slot: &Slot) -> State {
     let mut all = State::new();
     for db in slot.databases() {
-        for (key, value) in slot.keyspace(db).into_iter().flat_map(|keys| keys.iter_values()) {
+        for (key, value) in slot.keyspace(db).into_iter().flat_map(Keyspace::iter_values) {
             all.insert((db, key.key.to_vec()), (dump(value), key.meta.expiry));
         }
     }
@@ -59,7 +59,7 @@ impl Run {
         let number = self.random.below(self.keys);
         let mut name = format!("key {number}").into_bytes();
         // Some keys are longer than an entry takes.
-        name.resize(if number % 17 == 0 { 300 } else { name.len() }, b'.');
+        name.resize(if number.is_multiple_of(17) { 300 } else { name.len() }, b'.');
         name
     }
 

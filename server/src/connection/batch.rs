@@ -306,10 +306,10 @@ fn is_refused(session: &Session, command: &'static Command) -> bool {
 }
 
 /// As Redis says it.
-const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable \
-to persist to disk. Commands that may modify the data set are disabled, because this instance is \
-configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error \
-option). Please check the Redis logs for details about the RDB error.";
+const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently \
+unable to persist to disk. Commands that may modify the data set are disabled, because this \
+instance is configured to report errors during writes if RDB snapshotting fails \
+(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// A container's subcommand.
 #[inline]
