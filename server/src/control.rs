@@ -35,6 +35,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, follows_signals: bool) -> io::Result<Jo
                 tokio::spawn(follow_signals(Arc::clone(&shared)));
             }
             until_stopped(&shared).await;
+            bgsave::stop(&shared.node);
             shared.listeners.close();
             stop_shards(&shared);
         });
@@ -91,7 +92,6 @@ fn insist(shared: &Shared) -> ! {
 /// Asks the server to end, after a snapshot if it is to be saved. False if it goes on.
 async fn end(shared: &Shared, options: ShutdownOptions) -> bool {
     if !save::saves_at_end(&shared.node, options.saves) {
-        bgsave::stop(&shared.node);
         shared.request_stop();
         return true;
     }

@@ -443,7 +443,6 @@ fn shutdown<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gath
                 return Err(CommandError::other("ERR Errors trying to SHUTDOWN. Check logs."));
             }
         } else {
-            bgsave::stop(node);
             node.request_stop();
         }
         // Redis closes the connection instead of replying.

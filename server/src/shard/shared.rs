@@ -32,6 +32,8 @@ pub(crate) struct Shared {
 impl Shared {
     #[cfg(test)]
     pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Arc<Shared> {
+        let mut config = config;
+        config.preset("save", "").expect("no test of shards writes files");
         Shared::with_disk(config, clock, log, seed, Arc::new(SystemDisk))
     }
 
