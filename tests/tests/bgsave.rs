@@ -249,6 +249,41 @@ fn one_save_follows_another() {
     }
 }
 
+#[test]
+fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
+    for ways in [
+        &["CONFIG SET maxmemory-policy allkeys-random", "CONFIG SET maxmemory 1"][..],
+        &["FLUSHALL"],
+        &["FLUSHALL SYNC"],
+        &["SWAPDB 0 5", "FLUSHALL ASYNC"],
+        &["DEBUG RELOAD NOSAVE"],
+    ] {
+        let directory = Directory::new();
+        let server = directory.server(Server::builder());
+        let mut client = server.connect().unwrap();
+        fill(&mut client);
+        client.save_in_background();
+        wait_for_end(&mut client);
+        client.save_in_background();
+        let busy = Reply::Error(b"ERR Background save already in progress".to_vec());
+        let saved = client.answer("SAVE");
+        assert!(saved == busy || saved == Reply::Simple("OK".into()), "{saved:?}");
+        ways.iter().for_each(|line| client.ok(line));
+        wait_for_end(&mut client);
+        assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
+        if ways.len() == 2 && ways[0].starts_with("CONFIG") {
+            wait_until("evicted", || client.answer("DBSIZE") == Reply::Integer(0));
+        }
+        drop(server);
+        let loaded = directory.server(Server::builder());
+        let mut client = loaded.connect().unwrap();
+        for (db, keys) in [(0, FILLERS + 1), (5, FILLERS), (6, FILLERS), (7, 1)] {
+            client.ok(&format!("SELECT {db}"));
+            assert_eq!(client.number("DBSIZE"), keys as i64, "{ways:?}: database {db}");
+        }
+    }
+}
+
 // Failures.
 
 /// Fails where it is told to.

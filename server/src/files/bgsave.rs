@@ -21,6 +21,9 @@ use crate::node::snapshot::{Counts, Part, Snapshot};
 /// A long save says in the log this often how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
+/// The writing thread gets a third of a processor that others want all of.
+const NICENESS: u8 = 5;
+
 /// Why no snapshot has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -152,6 +155,7 @@ fn say(node: &Node, level: Level, text: &str) {
 
 impl Job {
     fn run(self) {
+        ballast_storage::memory::give_way(NICENESS);
         let node = Arc::clone(&self.node);
         match self.write() {
             Ok(()) => {
