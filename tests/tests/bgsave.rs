@@ -249,6 +249,8 @@ fn one_save_follows_another() {
     }
 }
 
+const LARGE: usize = 3000;
+
 #[test]
 fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
     for ways in [
@@ -259,25 +261,35 @@ fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
         &["DEBUG RELOAD NOSAVE"],
     ] {
         let directory = Directory::new();
-        let server = directory.server(Server::builder());
+        let disk = Faulty::default();
+        let server = directory.server(Server::builder().disk(disk.clone()));
         let mut client = server.connect().unwrap();
         fill(&mut client);
         client.save_in_background();
         wait_for_end(&mut client);
+        // More than may wait for the disk, so that the walk stops.
+        let value = "x".repeat(4000);
+        let large: Vec<Vec<String>> =
+            (0..LARGE).map(|n| vec!["SET".into(), format!("large:{n}"), value.clone()]).collect();
+        client.pipeline(&large).unwrap();
+        disk.0.blocks.store(true, Ordering::Relaxed);
         client.save_in_background();
         let busy = Reply::Error(b"ERR Background save already in progress".to_vec());
-        let saved = client.answer("SAVE");
-        assert!(saved == busy || saved == Reply::Simple("OK".into()), "{saved:?}");
+        for line in ["SAVE", "BGSAVE", "BGSAVE SCHEDULE"] {
+            assert_eq!(client.answer(line), busy, "{line}");
+        }
         ways.iter().for_each(|line| client.ok(line));
+        let evicts = ways[0].starts_with("CONFIG");
+        wait_until("gone", || !evicts || client.answer("DBSIZE") == Reply::Integer(0));
+        assert_eq!(client.info("rdb_bgsave_in_progress"), "1");
+        assert!(client.info("used_memory_snapshot").parse::<u64>().unwrap() > 4 << 20);
+        disk.0.blocks.store(false, Ordering::Relaxed);
         wait_for_end(&mut client);
         assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
-        if ways.len() == 2 && ways[0].starts_with("CONFIG") {
-            wait_until("evicted", || client.answer("DBSIZE") == Reply::Integer(0));
-        }
         drop(server);
         let loaded = directory.server(Server::builder());
         let mut client = loaded.connect().unwrap();
-        for (db, keys) in [(0, FILLERS + 1), (5, FILLERS), (6, FILLERS), (7, 1)] {
+        for (db, keys) in [(0, FILLERS + 1 + LARGE), (5, FILLERS), (6, FILLERS), (7, 1)] {
             client.ok(&format!("SELECT {db}"));
             assert_eq!(client.number("DBSIZE"), keys as i64, "{ways:?}: database {db}");
         }
@@ -296,6 +308,8 @@ struct Faults {
     write: AtomicBool,
     sync: AtomicBool,
     rename: AtomicBool,
+    /// Writing takes as long as this is so.
+    blocks: AtomicBool,
 }
 
 struct FaultyFile(Box<dyn DiskFile>, Faulty);
@@ -327,6 +341,7 @@ impl Disk for Faulty {
 impl Write for FaultyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         fails(&self.1.0.write)?;
+        wait_until("unblocked", || !self.1.0.blocks.load(Ordering::Relaxed));
         self.0.write(bytes)
     }
 

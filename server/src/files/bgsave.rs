@@ -128,8 +128,8 @@ pub(crate) fn is_due(node: &Node) -> bool {
 /// Gives up the snapshot under way, if there is one, for one that replaces it: its file will not
 /// get its name.
 pub(crate) fn stop(node: &Node) {
-    let mut running = node.saves.lock_running();
-    if let Some(running) = running.take() {
+    let _naming = node.saves.lock_naming();
+    if let Some(running) = node.saves.take_running() {
         say(node, Level::Warning, "There is a background save in progress. Stopping it!");
         running.snapshot.stop();
         node.saves.ended(&running, node.clock.wall_ms(), Ended::Stopped);
@@ -140,7 +140,7 @@ pub(crate) fn stop(node: &Node) {
 
 /// Records how it has ended, unless somebody has stopped it.
 fn end(node: &Node, ended: Ended) {
-    let Some(running) = node.saves.lock_running().take() else { return };
+    let Some(running) = node.saves.take_running() else { return };
     if ended != Ended::Saved {
         running.snapshot.abandon();
     }
@@ -186,8 +186,8 @@ impl Job {
         let node = &*self.node;
         let (unfinished, file) = {
             // Who stops it removes the file, or finds none yet and then there will be none.
-            let running = node.saves.lock_running();
-            let path = running.as_ref().ok_or(Failure::Stopped)?.temporary.clone();
+            let _naming = node.saves.lock_naming();
+            let path = node.saves.running().ok_or(Failure::Stopped)?.temporary;
             let unfinished = Unfinished { disk: &*node.disk, path };
             let file = node.disk.create(&unfinished.path)?;
             (unfinished, file)
@@ -207,11 +207,11 @@ impl Job {
 
     /// Gives the complete file its name.
     fn name(&self, from: &Path) -> Result<(), Failure> {
-        let running = self.node.saves.lock_running();
-        if running.is_none() {
-            return Err(Failure::Stopped);
+        {
+            let _naming = self.node.saves.lock_naming();
+            self.node.saves.running().ok_or(Failure::Stopped)?;
+            self.node.disk.rename(from, &save::path(&self.config))?;
         }
-        self.node.disk.rename(from, &save::path(&self.config))?;
         // The name is on disk when the directory is.
         Ok(self.node.disk.sync_directory(&self.config.dir)?)
     }
@@ -223,7 +223,7 @@ impl Job {
         loop {
             match self.parts.recv() {
                 Ok(Part::Chunk(chunk)) => {
-                    self.note_peak();
+                    node.saves.note_memory(node.snapshot_bytes());
                     writer.chunk(&chunk)?;
                     keys += chunk.keys();
                     node.snapshots.took(&self.snapshot, chunk.heap_bytes());
@@ -239,13 +239,6 @@ impl Job {
                 let text = progress(writer.len(), keys, self.snapshot.keys, started.elapsed());
                 say(node, Level::Notice, &text);
             }
-        }
-    }
-
-    fn note_peak(&self) {
-        let bytes = self.node.snapshot_bytes();
-        if let Some(running) = &mut *self.node.saves.lock_running() {
-            running.peak_bytes = running.peak_bytes.max(bytes);
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Saves {
     expired_keys: AtomicU64,
     /// The file that is written in the background.
     running: Mutex<Option<Running>>,
+    /// Held while that file is made or gets its name, and by who gives it up.
+    naming: Mutex<()>,
     /// The last in the background, if there was one.
     last: Mutex<Last>,
     has_failed: AtomicBool,
@@ -79,6 +81,7 @@ impl Saves {
             loaded_keys: AtomicU64::new(0),
             expired_keys: AtomicU64::new(0),
             running: Mutex::new(None),
+            naming: Mutex::new(()),
             last: Mutex::new(Last { began_s: 0, took_s: -1, peak_bytes: 0 }),
             has_failed: AtomicBool::new(false),
             is_scheduled: AtomicBool::new(false),
@@ -99,9 +102,22 @@ impl Saves {
         self.running.lock().clone()
     }
 
-    /// The same, for who changes it, or does something that must not meet the end of it.
-    pub(crate) fn lock_running(&self) -> MutexGuard<'_, Option<Running>> {
-        self.running.lock()
+    /// Takes it out: it has ended, or is given up.
+    pub(crate) fn take_running(&self) -> Option<Running> {
+        self.running.lock().take()
+    }
+
+    /// For who makes the file, or gives it its name, if nobody has given it up before; and for who
+    /// does that. May be held while a disk is slow.
+    pub(crate) fn lock_naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock()
+    }
+
+    /// Notes what it keeps in memory now.
+    pub(crate) fn note_memory(&self, bytes: u64) {
+        if let Some(running) = &mut *self.running.lock() {
+            running.peak_bytes = running.peak_bytes.max(bytes);
+        }
     }
 
     /// Writing in the background has ended. It says whether files can be written, and whether
