@@ -221,7 +221,7 @@ fn a_file_is_the_data_set_at_one_instant() {
         });
         assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
         assert_eq!(directory.names(), ["dump.rdb"]);
-        assert_eq!(client.info("used_memory_snapshot"), "0");
+        wait_until("given back", || client.info("used_memory_snapshot") == "0");
         client.ok("FLUSHALL SYNC");
         drop(server);
         check(&mut directory.server(Server::builder()).connect().unwrap());
@@ -286,6 +286,8 @@ fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
         disk.0.blocks.store(false, Ordering::Relaxed);
         wait_for_end(&mut client);
         assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
+        assert!(client.info("rdb_last_cow_size").parse::<u64>().unwrap() > 4 << 20);
+        wait_until("given back", || client.info("used_memory_snapshot") == "0");
         drop(server);
         let loaded = directory.server(Server::builder());
         let mut client = loaded.connect().unwrap();

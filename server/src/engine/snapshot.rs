@@ -81,7 +81,8 @@ impl Engine {
             boxed.data.cut();
             cut += usize::from(boxed.data.is_cut());
         }
-        let (snapshot, parts) = Snapshot::new(counts.iter().map(|of| of.keys).sum(), cut);
+        let keys = counts.iter().map(|of| of.keys).sum();
+        let (snapshot, parts) = Snapshot::new(&self.node.snapshots, keys, cut);
         match cut {
             0 => snapshot.end(),
             _ => self.node.snapshots.begin(&snapshot),

@@ -222,11 +222,11 @@ impl Job {
         let (mut said, mut keys) = (started, 0);
         loop {
             match self.parts.recv() {
-                Ok(Part::Chunk(chunk)) => {
+                Ok(Part::Chunk(queued)) => {
                     node.saves.note_memory(node.snapshot_bytes());
-                    writer.chunk(&chunk)?;
-                    keys += chunk.keys();
-                    node.snapshots.took(&self.snapshot, chunk.heap_bytes());
+                    writer.chunk(&queued.chunk)?;
+                    keys += queued.chunk.keys();
+                    node.snapshots.took(queued);
                 }
                 Ok(Part::End) => {
                     self.has_all.set(true);

@@ -104,8 +104,7 @@ impl Node {
     /// What a snapshot under way keeps. It is no part of [`Self::accounted_bytes`]: no write is
     /// refused because there is a snapshot.
     pub(crate) fn snapshot_bytes(&self) -> u64 {
-        let queued = self.snapshots.current().map_or(0, |snapshot| snapshot.queued_bytes());
-        queued + self.sum(|counters| counters.snapshot_bytes.value())
+        self.snapshots.queued_bytes() + self.sum(|counters| counters.snapshot_bytes.value())
     }
 
     /// What the shards hold of it.

@@ -20,11 +20,26 @@ const QUEUE_BYTES_MAX: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) enum Part {
     /// Keys.
-    Chunk(Chunk),
+    Chunk(Queued),
     /// That was all.
     End,
     /// There will be no more, though it is not all.
     Stopped,
+}
+
+/// Keys that count as waiting until they are dropped.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    /// The keys.
+    pub(crate) chunk: Chunk,
+    bytes: u64,
+    queued_bytes: Arc<AtomicU64>,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.queued_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 /// Keys of a database at the cut.
@@ -43,21 +58,22 @@ pub(crate) struct Snapshot {
     open: AtomicUsize,
     /// Nobody wants the keys any more; the walk goes to its end without them.
     is_unwanted: AtomicBool,
-    queued_bytes: AtomicU64,
+    /// Those of the node.
+    queued_bytes: Arc<AtomicU64>,
     keys_sent: AtomicU64,
     /// Keys at the cut.
     pub(crate) keys: u64,
 }
 
 impl Snapshot {
-    /// Of so many keys, and the end that takes them.
-    pub(crate) fn new(keys: u64, open: usize) -> (Arc<Snapshot>, Receiver<Part>) {
+    /// Of so many keys, of which so many parts are open, and the end that takes them.
+    pub(crate) fn new(of: &Snapshots, keys: u64, open: usize) -> (Arc<Snapshot>, Receiver<Part>) {
         let (sender, receiver) = channel();
         let snapshot = Snapshot {
             sender,
             open: AtomicUsize::new(open),
             is_unwanted: AtomicBool::new(false),
-            queued_bytes: AtomicU64::new(0),
+            queued_bytes: Arc::clone(&of.queued_bytes),
             keys_sent: AtomicU64::new(0),
             keys,
         };
@@ -85,9 +101,11 @@ impl Snapshot {
     /// Sends keys. They are dropped if nobody wants them.
     pub(crate) fn send(&self, chunk: Chunk) {
         self.keys_sent.fetch_add(chunk.keys(), Ordering::Relaxed);
-        self.queued_bytes.fetch_add(chunk.heap_bytes() as u64, Ordering::AcqRel);
+        let bytes = chunk.heap_bytes() as u64;
+        self.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let queued = Queued { chunk, bytes, queued_bytes: Arc::clone(&self.queued_bytes) };
         // Whoever took them may have failed.
-        let _ = self.sender.send(Part::Chunk(chunk));
+        let _ = self.sender.send(Part::Chunk(queued));
     }
 
     /// Says that all has been sent.
@@ -95,15 +113,9 @@ impl Snapshot {
         let _ = self.sender.send(Part::End);
     }
 
-    /// The thread that takes it has got a chunk of so many bytes out of the queue.
-    fn took(&self, bytes: u64) -> bool {
-        let before = self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        before >= QUEUE_BYTES_MAX && before - bytes < QUEUE_BYTES_MAX
-    }
-
     /// Whether so much waits that the walk is to stop.
     pub(crate) fn is_full(&self) -> bool {
-        !self.is_unwanted() && self.queued_bytes() >= QUEUE_BYTES_MAX
+        !self.is_unwanted() && self.queued_bytes.load(Ordering::Acquire) >= QUEUE_BYTES_MAX
     }
 
     /// Nobody wants the keys any more. The walk goes on: it leaves the slots ready for the next.
@@ -122,11 +134,6 @@ impl Snapshot {
         self.is_unwanted.load(Ordering::Acquire)
     }
 
-    /// Bytes that wait for the thread that takes it.
-    pub(crate) fn queued_bytes(&self) -> u64 {
-        self.queued_bytes.load(Ordering::Acquire)
-    }
-
     /// Keys that have been sent.
     pub(crate) fn keys_sent(&self) -> u64 {
         self.keys_sent.load(Ordering::Relaxed)
@@ -137,6 +144,8 @@ impl Snapshot {
 #[derive(Debug)]
 pub(crate) struct Snapshots {
     current: Mutex<Option<Arc<Snapshot>>>,
+    /// Bytes that wait for the thread that takes them.
+    queued_bytes: Arc<AtomicU64>,
     /// One per shard: there is something to walk, or room for more of it.
     wakes: Vec<Notify>,
 }
@@ -144,7 +153,7 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     pub(crate) fn new(shards: u16) -> Snapshots {
         let wakes = (0..shards).map(|_| Notify::new()).collect();
-        Snapshots { current: Mutex::new(None), wakes }
+        Snapshots { current: Mutex::new(None), queued_bytes: Arc::default(), wakes }
     }
 
     /// The one whose walk is not over.
@@ -171,11 +180,18 @@ impl Snapshots {
         self.wake_all();
     }
 
-    /// A chunk has left the queue.
-    pub(crate) fn took(&self, snapshot: &Snapshot, bytes: usize) {
-        if snapshot.took(bytes as u64) {
+    /// Drops what has been taken; the walk goes on if there is room again.
+    pub(crate) fn took(&self, queued: Queued) {
+        let was_full = self.queued_bytes() >= QUEUE_BYTES_MAX;
+        drop(queued);
+        if was_full && self.queued_bytes() < QUEUE_BYTES_MAX {
             self.wake_all();
         }
+    }
+
+    /// Bytes that wait for the thread that takes them.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Acquire)
     }
 
     fn wake_all(&self) {
