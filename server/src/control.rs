@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::appending;
 use crate::commands::gather::{After, Local};
 use crate::config::ShutdownOptions;
 use crate::connection::Accepted;
@@ -31,6 +32,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, follows_signals: bool) -> io::Result<Jo
             tokio::spawn(close_idle(Arc::clone(&shared)));
             tokio::spawn(sample_rates(Arc::clone(&shared)));
             tokio::spawn(follow_save_points(Arc::clone(&shared)));
+            tokio::spawn(appending::supervise(Arc::clone(&shared)));
             if follows_signals {
                 tokio::spawn(follow_signals(Arc::clone(&shared)));
             }
@@ -91,6 +93,11 @@ fn insist(shared: &Shared) -> ! {
 
 /// Asks the server to end, after a snapshot if it is to be saved. False if it goes on.
 async fn end(shared: &Shared, options: ShutdownOptions) -> bool {
+    if shared.is_loading() {
+        report(shared, "Received shutdown signal during loading, scheduling shutdown.");
+        shared.request_stop();
+        return true;
+    }
     if !save::saves_at_end(&shared.node, options.saves) {
         shared.request_stop();
         return true;
@@ -221,7 +228,8 @@ async fn close_idle(shared: Arc<Shared>) {
         }
         let oldest_ms = shared.clock.wall_ms() - i64::from(timeout_s) * 1000;
         for client in shared.clients.all() {
-            if client.last_ms.load(Ordering::Relaxed) < oldest_ms && !client.is_blocked() {
+            let is_silent = client.last_ms.load(Ordering::Relaxed) < oldest_ms;
+            if is_silent && !client.is_blocked() && !client.listens() {
                 client.kill();
             }
         }

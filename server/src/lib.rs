@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod appending;
 pub mod cli;
 mod clock;
 mod commands;
@@ -50,8 +51,9 @@ pub use ballast_storage::memory::CountingAllocator;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 pub use clock::{Clock, ManualClock};
+pub use files::append::{AppendError, AppendReason, ManifestError, ReadError};
 pub use files::load::{Duplicate, LoadError, LoadReason};
 pub use ids::{ClientId, ShardId};
 pub use log::{Level, Log};
 pub use node::disk::{Disk, DiskFile, SystemDisk};
-pub use server::{Builder, Server, StartError};
+pub use server::{Builder, Failed, Opened, Server, StartError};

@@ -1,16 +1,19 @@
-//! Loads the snapshot into the shards, before anybody can reach them.
+//! Loads the snapshot into the shards at the start. Clients are answered meanwhile, but for all
+//! that touches keys.
 //!
-//! The calling thread reads the file, and each shard's thread puts its keys into their slots.
+//! The calling thread reads the file, and each shard's thread puts its keys into their slots. These
+//! stay where they are until the end.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
 use ballast_protocol::slot::key_slot;
 use ballast_storage::rdb::file::KeyRecord;
 
-use crate::files::load::{self, Duplicate, LoadError, LoadReason, Tally};
-use crate::files::save;
+use crate::files::load::{self, Duplicate, Expired, LoadError, LoadReason, Snapshot, Tally};
 use crate::ids::{ClientId, ShardId};
 use crate::shard::ShardState;
 use crate::shard::message::Message;
@@ -21,25 +24,41 @@ const KEYS_PER_MESSAGE: usize = 512;
 /// Messages that wait for each shard at most.
 const MESSAGES_PER_SHARD: usize = 4;
 
-/// Loads the snapshot, if there is one.
+/// How often who waits for a shard looks whether the server is ending.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Loads the snapshot.
 ///
 /// # Errors
-/// If not all of it can be loaded: some of its keys may be in their slots then.
-pub(crate) fn load(shared: &Shared) -> Result<(), LoadError> {
+/// If not all of it can be loaded: some of its keys may be in their slots then, and the server must
+/// end.
+pub(crate) fn load(shared: &Shared, snapshot: Snapshot) -> Result<(), LoadError> {
+    load_keys(shared, snapshot, Expired::Dropped).map(drop)
+}
+
+/// Loads the base of an append-only file. Answers where it ends in the file.
+///
+/// # Errors
+/// As [`load`], or if it is not there.
+pub(crate) fn load_base(shared: &Shared, path: &Path) -> Result<u64, LoadError> {
+    load_keys(shared, Snapshot::open_file(path.to_owned(), None)?, Expired::Kept)
+}
+
+fn load_keys(shared: &Shared, snapshot: Snapshot, expired: Expired) -> Result<u64, LoadError> {
     let started = Instant::now();
-    let mut dispatch = Dispatch::new(shared);
-    if !load::read(&shared.node, |key| dispatch.push(key))? {
-        return Ok(());
-    }
-    let failed = |reason| LoadError { path: save::path(&shared.config.load()), reason };
-    let (tally, changes) = dispatch.finish().map_err(failed)?;
+    let path = snapshot.path().to_owned();
+    let mut dispatch = Dispatch::new(shared, expired);
+    let end = snapshot.read(&shared.node, |key| dispatch.push(key))?;
+    let done = dispatch.finish();
+    let (tally, changes) = done.map_err(|reason| LoadError { path, reason })?;
     load::done(&shared.node, tally, started, changes);
-    Ok(())
+    Ok(end)
 }
 
 /// Keys on their way to their shards.
 struct Dispatch<'a> {
     shared: &'a Shared,
+    expired: Expired,
     /// By shard.
     waiting: Vec<Vec<KeyRecord>>,
     under_way: VecDeque<Receiver<Done>>,
@@ -56,10 +75,11 @@ struct Done {
 }
 
 impl Dispatch<'_> {
-    fn new(shared: &Shared) -> Dispatch<'_> {
+    fn new(shared: &Shared, expired: Expired) -> Dispatch<'_> {
         let shards = usize::from(shared.shards());
         Dispatch {
             shared,
+            expired,
             waiting: (0..shards).map(|_| Vec::new()).collect(),
             under_way: VecDeque::new(),
             tally: Tally::default(),
@@ -68,6 +88,9 @@ impl Dispatch<'_> {
     }
 
     fn push(&mut self, key: KeyRecord) -> Result<(), LoadReason> {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(LoadReason::Ending);
+        }
         let shard = self.shared.router.owner(key_slot(&key.name));
         let waiting = &mut self.waiting[shard.index()];
         waiting.push(key);
@@ -85,10 +108,9 @@ impl Dispatch<'_> {
     fn send(&mut self, shard: ShardId) {
         let keys = std::mem::take(&mut self.waiting[shard.index()]);
         let (sender, receiver) = channel();
-        let work = move |state: &mut ShardState| {
-            // Whoever loads may have given up.
-            let _ = sender.send(keep_all(state, shard, keys));
-        };
+        let (expired, tally) = (self.expired, Tally::default());
+        let part = Part { keys, expired, tally, result: Ok(()), sender };
+        let work = move |state: &mut ShardState| part.keep(state);
         self.shared.mailboxes[shard.index()].push(Message::Call(Box::new(work)));
         self.under_way.push_back(receiver);
     }
@@ -96,7 +118,14 @@ impl Dispatch<'_> {
     /// Waits for the oldest answer.
     fn receive(&mut self) -> Result<(), LoadReason> {
         let Some(receiver) = self.under_way.pop_front() else { return Ok(()) };
-        let done = receiver.recv().map_err(|_| LoadReason::Ending)?;
+        let done = loop {
+            match receiver.recv_timeout(LOOK_EVERY) {
+                Ok(done) => break done,
+                Err(RecvTimeoutError::Timeout) if !self.shared.stopping.load(Ordering::Acquire) => {
+                }
+                Err(_) => return Err(LoadReason::Ending),
+            }
+        };
         self.changes[done.shard.index()] = done.changes;
         self.tally.add(done.result.map_err(LoadReason::Duplicate)?);
         Ok(())
@@ -115,17 +144,41 @@ impl Dispatch<'_> {
     }
 }
 
-/// Runs on the shard's thread. Slots do not move yet.
-fn keep_all(state: &mut ShardState, shard: ShardId, keys: Vec<KeyRecord>) -> Done {
-    // The shard takes the configuration, which says what the eviction order goes by.
-    state.begin_batch(ClientId(0));
-    let mut tally = Tally::default();
-    let mut result = Ok(());
-    for key in keys {
-        match load::keep(state, key) {
-            Ok(one) => tally.add(one),
-            Err(duplicate) => result = Err(duplicate),
+/// Keys that a shard is to put into their slots.
+struct Part {
+    keys: Vec<KeyRecord>,
+    expired: Expired,
+    tally: Tally,
+    result: Result<(), Duplicate>,
+    sender: Sender<Done>,
+}
+
+impl Part {
+    /// Runs on the shard's thread. Its slots are here, but for those that a client's transaction
+    /// has borrowed: their keys are put in when they are back.
+    fn keep(mut self, state: &mut ShardState) {
+        // The shard takes the configuration, which says what the eviction order goes by.
+        state.begin_batch(ClientId(0));
+        let mut later = Vec::new();
+        for key in std::mem::take(&mut self.keys) {
+            if !state.has(key_slot(&key.name)) {
+                later.push(key);
+                continue;
+            }
+            match load::keep(state, key, self.expired) {
+                Ok(one) => self.tally.add(one),
+                Err(duplicate) => self.result = Err(duplicate),
+            }
         }
+        if later.is_empty() {
+            let result = self.result.map(|()| self.tally);
+            let done = Done { shard: state.id, result, changes: state.dirty };
+            // Whoever loads may have given up.
+            let _ = self.sender.send(done);
+            return;
+        }
+        self.keys = later;
+        let work = move |state: &mut ShardState| self.keep(state);
+        state.send(state.id, Message::Call(Box::new(work)));
     }
-    Done { shard, result: result.map(|()| tally), changes: state.dirty }
 }

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use ballast_server::config::Startup;
-use ballast_server::{Level, Server};
+use ballast_server::{Level, Server, StartError};
 
 #[global_allocator]
 static ALLOCATOR: ballast_storage::memory::CountingAllocator =
@@ -38,15 +38,19 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: ballast_server::config::Config) -> ExitCode {
-    let server = match Server::builder().config(config).follow_signals().start_now() {
-        Ok(server) => server,
+    match Server::builder().config(config).follow_signals().start_now() {
+        Ok(server) => {
+            server.log_line(Level::Notice, "Ready to accept connections");
+            if server.join().is_err() {
+                return ExitCode::FAILURE;
+            }
+        }
+        Err(StartError::Ended) => {}
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;
         }
-    };
-    server.log_line(Level::Notice, "Ready to accept connections");
-    server.join();
+    }
     println!("Ballast is now ready to exit, bye bye...");
     ExitCode::SUCCESS
 }

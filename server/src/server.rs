@@ -1,16 +1,19 @@
 //! A running server, for `main`, for programs that embed one, and for every test.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use thiserror::Error;
 
+use crate::appending;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control;
-use crate::files::load::LoadError;
+use crate::files::append::{AppendError, Set};
+use crate::files::load::{self, LoadError, LoadReason, Snapshot};
 use crate::ids::ShardId;
 use crate::loading;
 use crate::log::{Level, Log};
@@ -46,6 +49,15 @@ pub enum StartError {
     /// The snapshot cannot be loaded.
     #[error("{0}. The file is left as it is, and the server does not start.")]
     Load(#[from] LoadError),
+    /// The append-only file cannot be loaded.
+    #[error("{0} The server does not start.")]
+    AppendOnly(#[from] AppendError),
+    /// The append-only file cannot be written.
+    #[error("Can't open the append-only file: {0}")]
+    Append(io::Error),
+    /// It was told to end while it loaded.
+    #[error("the server was told to end while it loaded")]
+    Ended,
     /// The system refuses a thread or a runtime.
     #[error("Can't start a thread: {0}")]
     Thread(io::Error),
@@ -63,6 +75,17 @@ pub struct Builder {
     signals: bool,
     starts_empty: bool,
     disk: Option<Arc<dyn Disk>>,
+    through: Through,
+}
+
+/// What a test puts between the snapshot and who reads it.
+#[derive(Default)]
+struct Through(Option<load::Through>);
+
+impl std::fmt::Debug for Through {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Through").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Builder {
@@ -117,14 +140,25 @@ impl Builder {
         self
     }
 
+    /// Reads the snapshot through what `through` makes of its file: a test holds the loading at a
+    /// point that way.
+    pub fn read_snapshot_through<R: Read + Send + 'static>(
+        mut self,
+        through: impl FnOnce(File) -> R + Send + 'static,
+    ) -> Builder {
+        self.through = Through(Some(Box::new(|file| Box::new(through(file)))));
+        self
+    }
+
     /// Makes sampling repeatable.
     pub fn seed(mut self, seed: u64) -> Builder {
         self.seed = Some(seed);
         self
     }
 
-    /// Starts the threads, loads the snapshot that `dir` and `dbfilename` name, if there is one,
-    /// and begins to serve clients.
+    /// Starts the threads, begins to serve clients, and loads the snapshot that `dir` and
+    /// `dbfilename` name, if there is one: what is returned has its data set. Clients that come
+    /// before are told to wait.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -137,6 +171,15 @@ impl Builder {
     /// # Errors
     /// See [`StartError`].
     pub fn start_now(self) -> Result<Server, StartError> {
+        self.open()?.load()
+    }
+
+    /// The first part of [`Self::start`]: begins to serve clients. They are told that the data set
+    /// is being loaded until [`Opened::load`] has done so.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn open(self) -> Result<Opened, StartError> {
         let mut config = self.config;
         let clock = self.clock.unwrap_or_else(Clock::system);
         let log = match self.log {
@@ -176,22 +219,127 @@ impl Builder {
         starting.end(&shared.overheads);
         let used = ballast_storage::memory::used_bytes();
         shared.startup_bytes.store(used, std::sync::atomic::Ordering::Relaxed);
-        if !self.starts_empty
-            && let Err(error) = loading::load(&shared)
-        {
-            let text = error.to_string();
-            shared.log.line(shared.clock.wall_ms(), Level::Warning, &text);
+        let source = match self.starts_empty {
+            true => Ok(Source::Nothing),
+            false => Source::find(&shared.config.load(), self.through.0),
+        };
+        let source = source.inspect_err(|error| {
+            shared.log.line(shared.clock.wall_ms(), Level::Warning, &error.to_string());
             stop_shards(&shared);
-            return Err(error.into());
+        })?;
+        if source.takes_time() || shared.config.load().appendonly {
+            shared.begin_loading(source.bytes());
         }
         let starting = Starting::begin();
         let control =
             control::spawn(Arc::clone(&shared), self.signals).map_err(StartError::Thread)?;
         threads.push(control);
         starting.end(&shared.overheads);
-        Ok(Server { shared, addresses, threads, _pid_file: pid_file })
+        let server = Server { shared, addresses, threads, _pid_file: pid_file };
+        Ok(Opened { server, source })
     }
 }
+
+/// What the data set is loaded from.
+enum Source {
+    Nothing,
+    Snapshot(Snapshot),
+    AppendOnly(Set),
+}
+
+impl Source {
+    /// What the configuration wants, and is there.
+    fn find(config: &Config, through: Option<load::Through>) -> Result<Source, StartError> {
+        if config.appendonly
+            && let Some(set) = Set::find(config)?
+        {
+            return Ok(Source::AppendOnly(set));
+        }
+        // Redis starts empty where it is to append to a file that is not there yet, and loses the
+        // snapshot with the next. What a server without append-only file has saved is the data
+        // set that its operator has.
+        let snapshot = Snapshot::open(config, through)?;
+        Ok(snapshot.map_or(Source::Nothing, Source::Snapshot))
+    }
+
+    fn takes_time(&self) -> bool {
+        !matches!(self, Source::Nothing)
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Source::Nothing => 0,
+            Source::Snapshot(snapshot) => snapshot.bytes(),
+            Source::AppendOnly(set) => set.bytes(),
+        }
+    }
+
+    /// Loads it, and begins to append to the append-only file. Answers the thread that does so.
+    fn load(self, shared: &Arc<Shared>) -> Result<JoinHandle<()>, StartError> {
+        let set = match self {
+            Source::Nothing => None,
+            Source::Snapshot(snapshot) => {
+                loading::load(shared, snapshot)?;
+                None
+            }
+            Source::AppendOnly(set) => {
+                appending::load(shared, &set)?;
+                Some(set)
+            }
+        };
+        appending::start(shared, set).map_err(StartError::Append)
+    }
+}
+
+/// A server that answers its clients, and has yet to load its data set. Dropping it ends it.
+pub struct Opened {
+    server: Server,
+    source: Source,
+}
+
+impl Opened {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+
+    /// Loads the data set.
+    ///
+    /// # Errors
+    /// If it cannot be loaded, or a client or a signal ends the server meanwhile: it has ended.
+    pub fn load(self) -> Result<Server, StartError> {
+        let Opened { mut server, source } = self;
+        let error = match source.load(&server.shared) {
+            Ok(appending) => {
+                // Ends when all others have.
+                server.threads.push(appending);
+                if server.shared.is_loading() {
+                    server.shared.end_loading();
+                }
+                return Ok(server);
+            }
+            Err(error) => error,
+        };
+        server.shared.request_stop();
+        let is_ending = match &error {
+            StartError::Load(error) => matches!(error.reason, LoadReason::Ending),
+            StartError::AppendOnly(error) => error.is_of_the_end(),
+            _ => false,
+        };
+        if !is_ending {
+            server.log_line(Level::Warning, &error.to_string());
+        }
+        // Whether it could go on is not the question any more.
+        let _ = server.join();
+        Err(if is_ending { StartError::Ended } else { error })
+    }
+}
+
+/// The server has ended because it could not go on; its log says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the server has ended because it could not go on; its log says why")]
+pub struct Failed;
 
 /// A running server. Dropping it stops it without waiting.
 pub struct Server {
@@ -235,11 +383,16 @@ impl Server {
     }
 
     /// Waits until a client or a signal ends the server.
-    pub fn join(mut self) {
+    ///
+    /// # Errors
+    /// If it has ended because it could not go on.
+    pub fn join(mut self) -> Result<(), Failed> {
         for thread in self.threads.drain(..) {
             // A shard that panicked has said so on standard error.
             let _ = thread.join();
         }
+        let has_failed = self.shared.has_failed.load(std::sync::atomic::Ordering::Acquire);
+        if has_failed { Err(Failed) } else { Ok(()) }
     }
 
     /// Stops the server: closes its listeners and connections and ends its threads. Writes no

@@ -176,6 +176,45 @@ fn the_slow_log_holds_commands_on_the_session_and_no_limit_overflows() {
 }
 
 #[test]
+fn the_client_list_says_what_a_client_is_doing() {
+    let server = InProcess::start(Server::builder().directive("shards", "2"));
+    let (mut looks, mut client) = (server.connect().unwrap(), server.connect().unwrap());
+    let mut flags = || {
+        let Reply::Bulk(list) = looks.call(&["CLIENT", "LIST"]).unwrap() else { panic!() };
+        let list = String::from_utf8(list).unwrap();
+        let line = list.lines().find(|line| !line.contains(" cmd=client|list ")).unwrap();
+        let flags = line.split(" flags=").nth(1).unwrap();
+        flags.split(' ').next().unwrap().to_owned()
+    };
+    let mut does = |line: &str| {
+        client.call(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    };
+    does("PING");
+    assert_eq!(flags(), "N");
+    does("WATCH k l");
+    assert_eq!(flags(), "N");
+    does("SET k v");
+    assert_eq!(flags(), "d");
+    does("UNWATCH");
+    assert_eq!(flags(), "N");
+    does("CLIENT NO-EVICT on");
+    does("WATCH k");
+    does("SET k v");
+    does("MULTI");
+    assert_eq!(flags(), "xde");
+    does("EXEC");
+    assert_eq!(flags(), "e");
+    does("HELLO 3");
+    does("MONITOR");
+    does("SUBSCRIBE c");
+    assert_eq!(flags(), "OPe");
+    client.send(&["RESET"]).unwrap();
+    // Behind what it has been shown.
+    while client.read_reply().unwrap() != Reply::Simple(b"RESET".to_vec()) {}
+    assert_eq!(flags(), "N");
+}
+
+#[test]
 fn the_client_list_says_what_ran_last() {
     let server = start();
     let (mut client, mut other) = (server.connect().unwrap(), server.connect().unwrap());

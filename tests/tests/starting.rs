@@ -22,8 +22,7 @@ fn is_error(reply: &Reply, end: &str) -> bool {
 #[test]
 fn a_directive_that_promises_safety_stops_the_start() {
     for (arguments, why) in [
-        (&["--appendonly", "yes"][..], "there is no append-only file yet; say `appendonly no`"),
-        (&["--rename-command", "FLUSHALL", "x"], "commands keep their names; "),
+        (&["--rename-command", "FLUSHALL", "x"][..], "commands keep their names; "),
         (&["--user", "alice", "on", ">x"], "there are no users beside `default`"),
         (&["--tls-port", "7000"], "TLS is not supported yet; "),
         (&["--min-replicas-to-write", "1"], "replicas are not supported yet; "),
@@ -180,9 +179,10 @@ fn a_port_that_cannot_be_had_leaves_the_old_one() {
 
 #[test]
 fn an_embedding_program_is_told_as_well() {
-    let refused = std::panic::catch_unwind(|| Server::builder().directive("appendonly", "yes"));
+    let refused =
+        std::panic::catch_unwind(|| Server::builder().directive("cluster-enabled", "yes"));
     assert!(refused.is_err());
-    assert!(Config::from_args(&["--appendonly", "yes"]).is_err());
+    assert!(Config::from_args(&["--cluster-enabled", "yes"]).is_err());
     let log = tempfile_path();
     let server = Server::builder()
         .directive("logfile", &log)

@@ -40,7 +40,7 @@ const SERVER_LAYERS: &[&[&str]] = &[
     &["commands"],
     &["shard"],
     &["connection"],
-    &["server", "control", "loading", "rebalance"],
+    &["server", "control", "loading", "appending", "rebalance"],
     &["cli"],
 ];
 

@@ -259,7 +259,7 @@ fn write_list(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
         }
         Some(option) if option.eq_ignore_ascii_case(b"id") && args.len() > 3 => {
             for wanted in args.from(3) {
-                let client = cx.shard.node.clients.find(client_id(wanted)?);
+                let client = client_id(wanted)?.and_then(|id| cx.shard.node.clients.find(id));
                 client.iter().for_each(|client| describe(client, now_ms, &mut text));
             }
         }
@@ -307,11 +307,20 @@ fn client_type(name: &[u8]) -> Result<Type, CommandError> {
     }
 }
 
-fn client_id(text: &[u8]) -> Result<ClientId, CommandError> {
-    number::parse_i64(text)
-        .and_then(|id| u64::try_from(id).ok())
-        .map(ClientId)
-        .ok_or_else(|| CommandError::other("ERR Invalid client ID"))
+/// A number of a client, or one that no client has.
+fn client_id(text: &[u8]) -> Result<Option<ClientId>, CommandError> {
+    let invalid = || CommandError::other("ERR Invalid client ID");
+    let id = number::parse_i64(text).ok_or_else(invalid)?;
+    Ok(u64::try_from(id).ok().map(ClientId))
+}
+
+/// The answer to more arguments than a subcommand takes.
+fn too_many(args: Args<'_>) -> CommandError {
+    CommandError::repeating(
+        "ERR unknown subcommand or wrong number of arguments for '",
+        args.at(1),
+        "'. Try CLIENT HELP.",
+    )
 }
 
 /// A line of `CLIENT LIST`, with the fields of Redis 7.2. Between its batches a connection has no
@@ -322,9 +331,11 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     let idle_s = (now_ms - client.last_ms.load(Relaxed)).max(0) / 1000;
     let mut flags = String::new();
     for (set, letter) in [
-        (client.is_blocked(), 'b'),
-        (client.queued.load(Relaxed) >= 0, 'x'),
+        (client.monitors.load(Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
+        (client.queued.load(Relaxed) >= 0, 'x'),
+        (client.is_blocked(), 'b'),
+        (client.is_dirty(), 'd'),
         (client.no_evict.load(Relaxed), 'e'),
         (client.no_touch.load(Relaxed), 'T'),
     ] {
@@ -519,10 +530,13 @@ fn reply_mode(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
 }
 
 fn pause(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    if args.len() > 4 {
+        return Err(too_many(args));
+    }
     let writes_only = match args.get(3) {
         None => false,
-        Some(mode) if args.len() == 4 && mode.eq_ignore_ascii_case(b"all") => false,
-        Some(mode) if args.len() == 4 && mode.eq_ignore_ascii_case(b"write") => true,
+        Some(mode) if mode.eq_ignore_ascii_case(b"all") => false,
+        Some(mode) if mode.eq_ignore_ascii_case(b"write") => true,
         Some(_) => {
             return Err(CommandError::other("ERR CLIENT PAUSE mode must be WRITE or ALL"));
         }
@@ -545,10 +559,13 @@ fn unpause(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Comma
 }
 
 fn unblock(cx: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
+    if args.len() > 4 {
+        return Err(too_many(args));
+    }
     let error = match args.get(3) {
         None => false,
-        Some(mode) if args.len() == 4 && mode.eq_ignore_ascii_case(b"timeout") => false,
-        Some(mode) if args.len() == 4 && mode.eq_ignore_ascii_case(b"error") => true,
+        Some(mode) if mode.eq_ignore_ascii_case(b"timeout") => false,
+        Some(mode) if mode.eq_ignore_ascii_case(b"error") => true,
         Some(_) => {
             return Err(CommandError::other(
                 "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",

@@ -10,6 +10,8 @@ use crate::engine::Engine;
 use crate::engine::slot::Work;
 
 const ADMIN: u32 = flag::ADMIN | flag::STALE;
+/// Changes what the node knows of its cluster.
+const CHANGES: u32 = ADMIN | flag::NO_ASYNC_LOADING;
 const READS: u32 = flag::STALE;
 
 /// A subcommand that needs a cluster, and so is refused by a node that is none.
@@ -25,6 +27,11 @@ const fn clustered(name: &'static str, arity: i16, syntax: &'static str, flags: 
         summary: "Refused: this node is not part of a cluster.",
         ..Definition::BASE
     }
+}
+
+/// [`clustered`], for one whose answers differ from time to time.
+const fn varying(name: &'static str, arity: i16, syntax: &'static str, flags: u32) -> Definition {
+    Definition { tips: &["nondeterministic_output"], ..clustered(name, arity, syntax, flags) }
 }
 
 /// `READONLY` and its like: about a connection to a node of a cluster.
@@ -47,34 +54,34 @@ const CLUSTER: Definition = Definition {
     complexity: "Depends on subcommand.",
     summary: "A container for Redis Cluster commands.",
     subcommands: &[
-        clustered("addslots", -3, "slot [slot ...]", ADMIN),
-        clustered("addslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", ADMIN),
-        clustered("bumpepoch", 2, "", ADMIN),
-        clustered("count-failure-reports", 3, "node-id", ADMIN),
-        clustered("delslots", -3, "slot [slot ...]", ADMIN),
-        clustered("delslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", ADMIN),
-        clustered("failover", -2, "[FORCE | TAKEOVER]", ADMIN),
-        clustered("flushslots", 2, "", ADMIN),
-        clustered("forget", 3, "node-id", ADMIN),
-        clustered("info", 2, "", READS),
-        clustered("links", 2, "", READS),
-        clustered("meet", -4, "ip port [cluster_bus_port]", ADMIN),
+        clustered("addslots", -3, "slot [slot ...]", CHANGES),
+        clustered("addslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", CHANGES),
+        varying("bumpepoch", 2, "", CHANGES),
+        varying("count-failure-reports", 3, "node-id", ADMIN),
+        clustered("delslots", -3, "slot [slot ...]", CHANGES),
+        clustered("delslotsrange", -4, "start-slot end-slot [start-slot end-slot ...]", CHANGES),
+        clustered("failover", -2, "[FORCE | TAKEOVER]", CHANGES),
+        clustered("flushslots", 2, "", CHANGES),
+        clustered("forget", 3, "node-id", CHANGES),
+        varying("info", 2, "", READS),
+        varying("links", 2, "", READS),
+        clustered("meet", -4, "ip port [cluster_bus_port]", CHANGES),
         clustered("myid", 2, "", READS),
-        clustered("nodes", 2, "", READS),
-        clustered("replicas", 3, "node-id", ADMIN),
-        clustered("replicate", 3, "node-id", ADMIN),
+        varying("nodes", 2, "", READS),
+        varying("replicas", 3, "node-id", ADMIN),
+        clustered("replicate", 3, "node-id", CHANGES),
         clustered("reset", -2, "[HARD | SOFT]", ADMIN | flag::NOSCRIPT),
-        clustered("saveconfig", 2, "", ADMIN),
-        clustered("set-config-epoch", 3, "config-epoch", ADMIN),
+        clustered("saveconfig", 2, "", CHANGES),
+        clustered("set-config-epoch", 3, "config-epoch", CHANGES),
         clustered(
             "setslot",
             -4,
             "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
-            ADMIN,
+            CHANGES,
         ),
-        clustered("shards", 2, "", READS),
-        clustered("slaves", 3, "node-id", ADMIN),
-        clustered("slots", 2, "", READS),
+        varying("shards", 2, "", READS),
+        varying("slaves", 3, "node-id", ADMIN),
+        varying("slots", 2, "", READS),
         Definition {
             name: "countkeysinslot",
             syntax: "slot",

@@ -293,7 +293,8 @@ impl<'a> Data<'a> {
     #[inline(always)]
     pub(crate) fn write_in<'k>(&mut self, db: u8, key: Located<'k>) -> Write<'_, 'k> {
         let usage = if self.caller.no_touch { Usage::Ignored } else { Usage::Counts };
-        self.engine.write(db, key, usage)
+        let came = (self.args.len() <= self.command.repeats).then_some(&self.args);
+        self.engine.write_for(db, key, usage, came)
     }
 
     /// Whether what `key` has is kept for someone who waits for it already, so that the caller,

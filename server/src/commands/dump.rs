@@ -6,6 +6,7 @@ use ballast_storage::eviction;
 use ballast_storage::rdb::{self, RestoreError};
 
 use super::context::Data;
+use super::key_spec;
 use super::table::{CommandResult, Definition, ONE, Run, flag};
 
 pub(crate) static COMMANDS: &[Definition] = &[
@@ -16,6 +17,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::READONLY,
         keys: ONE,
         run: Run::Data(dump),
+        tips: &["nondeterministic_output"],
         since: "2.6.0",
         complexity: "O(N) for a collection of N elements, O(1) for a string",
         summary: "Returns the value of a key as bytes that RESTORE takes.",
@@ -27,6 +29,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: -4,
         flags: flag::WRITE | flag::DENYOOM | flag::DANGEROUS,
         keys: ONE,
+        access: &[key_spec::Access::to("OW update")],
         run: Run::Data(restore),
         since: "2.6.0",
         complexity: "O(N) for a collection of N elements, O(1) for a string",

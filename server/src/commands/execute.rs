@@ -7,11 +7,13 @@ use ballast_protocol::{Args, CommandError, Reply};
 use ballast_storage::ACCOUNTS;
 
 use crate::commands::context::{Data, Routed};
+use crate::commands::redaction::secrets;
 use crate::commands::table::{Command, Run, flag};
 use crate::engine::hot_keys::HotKeys;
 use crate::engine::waiters::BlockOn;
 use crate::engine::{Engine, Long, NO_SLOT};
 use crate::node::blocked::Caller;
+use crate::node::modes::Mode;
 
 /// Whether a command was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,7 @@ impl Engine {
         reply: &mut Reply,
     ) -> Ran {
         if self.is_lease_over() && !self.admit(command) {
-            self.out_of_memory(command, reply);
+            self.refuse(command, reply);
             return Ran::Done;
         }
         self.execute_admitted(command, routed, args, caller, reply)
@@ -89,6 +91,9 @@ impl Engine {
             }
         }
         self.counters.commands.add(1);
+        if self.modes.has(Mode::Monitored) {
+            self.show(command, args, caller.client, caller.db);
+        }
         if slot != NO_SLOT {
             self.account(command, slot, timed, args, reply.len() - start);
         }
@@ -107,17 +112,30 @@ impl Engine {
         command.has(flag::WRITE) && self.must_wait_for_room()
     }
 
-    /// Makes room for a command that writes. False if there is none for one that needs some.
+    /// Makes room for a command that writes. False if there is none for one that needs some, or if
+    /// nothing may be written.
     #[cold]
     fn admit(&mut self, command: &'static Command) -> bool {
-        !command.has(flag::WRITE) || self.make_room() || !command.has(flag::DENYOOM)
+        if !command.has(flag::WRITE) {
+            return true;
+        }
+        let is_kept = !self.node.append_only.has_failed();
+        is_kept && (self.make_room() || !command.has(flag::DENYOOM))
     }
 
+    /// Answers a command that is not admitted.
     #[cold]
-    fn out_of_memory(&mut self, command: &'static Command, reply: &mut Reply) {
-        reply.command_error(&CommandError::Oom);
-        self.count_error(&CommandError::Oom);
+    fn refuse(&mut self, command: &'static Command, reply: &mut Reply) {
+        let error = self.refuses_writes().unwrap_or(CommandError::Oom);
+        reply.command_error(&error);
+        self.count_error(&error);
         self.statistics.rejected(command.id);
+    }
+
+    /// Why nothing may be written, whatever memory there is.
+    pub(crate) fn refuses_writes(&self) -> Option<CommandError> {
+        let reason = self.node.append_only.failure()?;
+        Some(CommandError::other(format!("MISCONF Errors writing to the AOF file: {reason}")))
     }
 
     /// Replaces the reply of a command by the error that it ended in.
@@ -161,7 +179,7 @@ impl Engine {
             return self.blocked.take();
         }
         if self.is_lease_over() && !self.admit(command) {
-            self.out_of_memory(command, reply);
+            self.refuse(command, reply);
             return None;
         }
         let start = reply.len();
@@ -237,7 +255,7 @@ impl Engine {
         }
         self.statistics.timed(command.id, command.event(), ns, weight, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
-            self.log_slow(ns, args);
+            self.log_slow(ns, args, &secrets(command, args));
         }
     }
 
@@ -251,7 +269,7 @@ impl Engine {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.statistics.timed(command.id, command.event(), ns, weight, self.now_ms);
         if self.statistics.is_slow(ns) && !command.has(flag::SKIP_SLOWLOG) {
-            self.log_slow(ns, args);
+            self.log_slow(ns, args, &secrets(command, args));
         }
     }
 

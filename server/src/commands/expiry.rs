@@ -5,7 +5,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::Data;
 use super::keys::read_meta;
-use super::table::{Access, CommandResult, Definition, ONE, Run, flag};
+use super::table::{ALWAYS, Access, CommandResult, Definition, ONE, Run, flag};
 use crate::engine::write::Located;
 
 const BASE: Definition = Definition { keys: ONE, ..Definition::BASE };
@@ -52,6 +52,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW update")],
         constant: 2,
+        repeats: ALWAYS,
         run: Run::Data(persist),
         since: "2.2.0",
         summary: "Lets a key never expire.",

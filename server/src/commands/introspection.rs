@@ -5,7 +5,7 @@ use ballast_protocol::{Args, ArgsBuf, CommandError, Reply};
 
 use super::context::SessionContext;
 use super::documentation;
-use super::key_spec::{Found, Specification};
+use super::key_spec::{Access, Found, Specification};
 use super::table::{Command, CommandResult, Definition, Group, KeySpec, Run, flag};
 
 const FLAGS: u32 = flag::LOADING | flag::STALE;
@@ -105,7 +105,7 @@ pub(crate) static COMMANDS: &[Definition] = &[Definition {
 }];
 
 /// Flags as `COMMAND INFO` names them, in Redis's order.
-const FLAG_NAMES: [(u32, &str); 16] = [
+const FLAG_NAMES: [(u32, &str); 17] = [
     (flag::WRITE, "write"),
     (flag::READONLY, "readonly"),
     (flag::DENYOOM, "denyoom"),
@@ -120,6 +120,7 @@ const FLAG_NAMES: [(u32, &str); 16] = [
     (flag::FAST, "fast"),
     (flag::NO_AUTH, "no_auth"),
     (flag::MOVABLEKEYS, "movablekeys"),
+    (flag::NO_ASYNC_LOADING, "no_async_loading"),
     (flag::NO_MULTI, "no_multi"),
     (flag::ALLOW_BUSY, "allow_busy"),
 ];
@@ -176,8 +177,17 @@ fn key_range(keys: KeySpec) -> (i64, i64, i64) {
     }
 }
 
+/// The key specifications of a command, those of what is no key among them.
+fn specifications(command: &Command) -> (KeySpec, &'static [Access]) {
+    const NO_KEYS: &[Access] = &[Access::to("not_key")];
+    match command.channels {
+        KeySpec::None => (command.keys, command.access),
+        channels => (channels, NO_KEYS),
+    }
+}
+
 fn write_info(command: &Command, reply: &mut Reply) {
-    let (first, last, step) = key_range(command.keys);
+    let (first, last, step) = key_range(specifications(command).0);
     reply.array(10);
     reply.bulk_str(&command.full_name);
     reply.integer(i64::from(command.arity));
@@ -201,7 +211,8 @@ fn write_info(command: &Command, reply: &mut Reply) {
 
 /// The key specifications of Redis 7.
 fn write_key_specs(command: &Command, reply: &mut Reply) {
-    let specifications = command.keys.specifications(command.access);
+    let (places, access) = specifications(command);
+    let specifications = places.specifications(access);
     reply.array(specifications.len());
     for specification in specifications {
         let access = specification.access;

@@ -1,7 +1,9 @@
 //! Where a command's keys are among its arguments, and what it does to them: for routing, and for
 //! the key specifications of `COMMAND INFO`.
 
+use ballast_protocol::slot::key_slot;
 use ballast_protocol::{Args, number};
+use smallvec::SmallVec;
 
 /// Where a command's keys stand among its arguments (0 = the command's name).
 /// Finds the positions of keys among a command's arguments as its handler does.
@@ -41,6 +43,15 @@ pub(crate) const REST: KeySpec = KeySpec::Range { first: 1, last: -1, step: 1 };
 pub(crate) const SECOND: KeySpec = KeySpec::Range { first: 2, last: 2, step: 1 };
 
 impl KeySpec {
+    /// The slots of a command's keys, ascending and without repeats.
+    pub(crate) fn slots(self, args: Args<'_>) -> SmallVec<[u16; 8]> {
+        let mut slots = SmallVec::new();
+        self.each(args, |at| slots.push(key_slot(args.at(at))));
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+
     /// Calls `f` with the position of every key in `args`. Positions that the arguments do not
     /// reach are left out; the handler answers for the malformed command.
     pub(crate) fn each(self, args: Args<'_>, mut f: impl FnMut(usize)) {

@@ -26,8 +26,11 @@ pub(crate) mod latency;
 pub(crate) mod lists;
 mod many_keys;
 pub(crate) mod memory;
+pub(crate) mod monitor;
 pub(crate) mod object;
 pub(crate) mod pubsub;
+pub(crate) mod redaction;
+pub(crate) mod replay;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod sets;
@@ -64,6 +67,7 @@ pub(crate) static FAMILIES: &[&[Definition]] = &[
     latency::COMMANDS,
     lists::COMMANDS,
     memory::COMMANDS,
+    monitor::COMMANDS,
     object::COMMANDS,
     pubsub::COMMANDS,
     server::COMMANDS,

@@ -7,7 +7,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 use super::context::SessionContext;
 use super::help::{self, Help};
 use super::session::ReplyMode;
-use super::table::{CommandResult, Definition, Group, Run, flag};
+use super::table::{CommandResult, Definition, Group, ONE, REST, Run, flag};
 use crate::config::ClientClass;
 use crate::node::channels::Kind;
 
@@ -77,6 +77,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "shardchannel [shardchannel ...]",
         arity: -2,
         flags: LISTENS,
+        channels: REST,
         run: Run::Session(|cx, args, reply| listen(cx, Kind::Sharded, args, reply)),
         since: "7.0.0",
         complexity: "O(N) where N is the number of shard channels to subscribe to.",
@@ -88,6 +89,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "[shardchannel [shardchannel ...]]",
         arity: -1,
         flags: LISTENS,
+        channels: REST,
         run: Run::Session(|cx, args, reply| listen_no_more(cx, Kind::Sharded, args, reply)),
         since: "7.0.0",
         complexity: "O(N) where N is the number of shard channels to unsubscribe.",
@@ -110,6 +112,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         syntax: "shardchannel message",
         arity: 3,
         flags: PUBLISHES,
+        channels: ONE,
         run: Run::Session(|cx, args, reply| post(cx, Kind::Sharded, args, reply)),
         since: "7.0.0",
         complexity: "O(N) where N is the number of clients subscribed to the receiving shard \

@@ -101,6 +101,15 @@ pub(crate) static COMMANDS: &[Definition] = &[
         ..Definition::BASE
     },
     Definition {
+        name: "bgrewriteaof",
+        arity: 1,
+        flags: flag::ADMIN | flag::NOSCRIPT | flag::NO_ASYNC_LOADING,
+        run: Run::Session(bgrewriteaof),
+        group: Group::Server,
+        summary: "Has the append-only file rewritten in the background, to hold what is there now.",
+        ..Definition::BASE
+    },
+    Definition {
         name: "lastsave",
         arity: 1,
         flags: flag::LOADING | flag::STALE | flag::FAST | flag::DANGEROUS,
@@ -115,7 +124,11 @@ pub(crate) static COMMANDS: &[Definition] = &[
     Definition {
         name: "save",
         arity: 1,
-        flags: flag::ADMIN | flag::NOSCRIPT | flag::AT_ONCE | flag::NO_MULTI,
+        flags: flag::ADMIN
+            | flag::NOSCRIPT
+            | flag::AT_ONCE
+            | flag::NO_MULTI
+            | flag::NO_ASYNC_LOADING,
         run: Run::Gather(save_now),
         group: Group::Server,
         complexity: "O(N) where N is the total number of keys in all databases",
@@ -364,6 +377,20 @@ fn refuse_in_transaction(session: &mut Session) -> CommandResult {
     Err(CommandError::other("ERR Command not allowed inside a transaction"))
 }
 
+fn bgrewriteaof(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
+    let in_transaction = cx.session.transaction.is_some();
+    if !cx.shard.node.append_only.want_rewrite() {
+        return Err(CommandError::other(
+            "ERR Background append only file rewriting already in progress",
+        ));
+    }
+    reply.simple(match in_transaction {
+        true => "Background append only file rewriting scheduled",
+        false => "Background append only file rewriting started",
+    });
+    Ok(())
+}
+
 fn save_now<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
         refuse_in_transaction(cx.session)?;
@@ -433,7 +460,8 @@ fn shutdown<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gath
             (false, false) => None,
             (saves, _) => Some(saves),
         };
-        if save::saves_at_end(node, asked) {
+        // As in Redis: what is half loaded must not replace the file that it comes from.
+        if !node.is_loading() && save::saves_at_end(node, asked) {
             let is_forced = has(b"force");
             let work = move |local: &mut dyn Local| match save::save_and_stop(local, is_forced) {
                 true => (true, After::Keep),

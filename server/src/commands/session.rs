@@ -10,6 +10,7 @@ use ballast_storage::memory::good_size;
 
 use crate::commands::table::Command;
 use crate::engine::watchers::DirtyFlag;
+use crate::node::Node;
 use crate::node::blocked::Caller;
 use crate::node::channels::{Channels, Kind};
 use crate::node::clients::Client;
@@ -31,8 +32,10 @@ pub(crate) struct Session {
     watching_bytes: usize,
     /// Set when a watched key has changed.
     pub(crate) dirty: DirtyFlag,
-    /// What it listens to; not there if that is nothing.
+    /// What it listens to, or is shown; not there if that is nothing.
     subscriptions: Option<Box<Subscriptions>>,
+    /// Its transaction is being executed.
+    pub(crate) is_executing: bool,
     /// `CLIENT REPLY`.
     pub(crate) reply_mode: ReplyMode,
     /// `CLIENT NO-TOUCH`.
@@ -113,11 +116,18 @@ const ARC_BYTES: usize = 2 * size_of::<usize>();
 struct Subscriptions {
     /// By [`Kind`].
     names: [BTreeSet<Arc<[u8]>>; 3],
+    /// It is shown all commands.
+    monitors: bool,
     /// Of memory, with what others keep for it.
     bytes: usize,
 }
 
 impl Subscriptions {
+    /// Whether there is none of any kind.
+    fn is_none(&self) -> bool {
+        self.names.iter().all(BTreeSet::is_empty)
+    }
+
     /// Tells others how many there are of a kind.
     fn publish(&self, kind: Kind, client: &Client) {
         let count = u32::try_from(self.names[kind.index()].len()).unwrap_or(u32::MAX);
@@ -151,6 +161,7 @@ impl Session {
             watching_bytes: 0,
             dirty: Arc::new(AtomicBool::new(false)),
             subscriptions: None,
+            is_executing: false,
             reply_mode: ReplyMode::On,
             no_touch: false,
             closing: false,
@@ -185,9 +196,34 @@ impl Session {
     }
 
     /// Whether it listens to anything.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn is_subscriber(&self) -> bool {
-        self.subscriptions.is_some()
+        self.subscriptions.as_ref().is_some_and(|own| !own.is_none())
+    }
+
+    /// Whether it is shown all commands.
+    #[inline]
+    pub(crate) fn is_monitor(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|own| own.monitors)
+    }
+
+    /// Is shown all commands from now on.
+    pub(crate) fn begin_monitoring(&mut self, node: &Node) {
+        self.subscriptions.get_or_insert_default().monitors = true;
+        self.client.monitors.store(true, Ordering::Relaxed);
+        node.begin_monitoring(Arc::clone(&self.client));
+    }
+
+    fn end_monitoring(&mut self, node: &Node) {
+        let Some(own) = self.subscriptions.as_mut().filter(|own| own.monitors) else { return };
+        own.monitors = false;
+        node.end_monitoring(self.client.id);
+        self.client.monitors.store(false, Ordering::Relaxed);
+        self.forget_if_none();
+    }
+
+    fn forget_if_none(&mut self) {
+        self.subscriptions.take_if(|own| own.is_none() && !own.monitors);
     }
 
     /// Listens to `name`; nothing changes if it did. As [`Self::listens_to`] afterwards.
@@ -211,9 +247,7 @@ impl Session {
             channels.unsubscribe(kind, name, self.client.id);
             own.bytes -= SUBSCRIPTION_BYTES + good_size(name.len() + ARC_BYTES);
             own.publish(kind, &self.client);
-            if own.names.iter().all(BTreeSet::is_empty) {
-                self.subscriptions = None;
-            }
+            self.forget_if_none();
         }
         self.listens_to(kind)
     }
@@ -234,11 +268,12 @@ impl Session {
         }
     }
 
-    /// Listens to nothing any more.
-    pub(crate) fn unsubscribe_all(&mut self, channels: &Channels) {
+    /// Listens to nothing any more, and is shown nothing.
+    pub(crate) fn unsubscribe_all(&mut self, node: &Node) {
+        self.end_monitoring(node);
         for kind in Kind::ALL {
             for name in self.subscribed(kind) {
-                self.unsubscribe(channels, kind, &name);
+                self.unsubscribe(&node.channels, kind, &name);
             }
         }
     }
@@ -262,12 +297,14 @@ impl Session {
         self.watching.extend(keys);
         let count = u32::try_from(self.watching.len()).unwrap_or(u32::MAX);
         self.client.watching.store(count, Ordering::Relaxed);
+        self.client.dirty.lock().replace(Arc::clone(&self.dirty));
     }
 
     /// Watches none any more; returns those that it did.
     pub(crate) fn take_watched(&mut self) -> Vec<WatchedKey> {
         self.watching_bytes = 0;
         self.client.watching.store(0, Ordering::Relaxed);
+        self.client.dirty.lock().take();
         std::mem::take(&mut self.watching)
     }
 

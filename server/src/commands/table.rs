@@ -72,6 +72,9 @@ pub(crate) mod flag {
     /// Changes nothing in the data set, or only how it is kept, but replicas must know of it
     /// (`PFCOUNT`, `PUBLISH`, scripts).
     pub(crate) const MAY_REPLICATE: u32 = 1 << 23;
+    /// Not even for who reads the old data set while a new one is loaded beside it, as Redis's
+    /// replicas do. Nothing here does.
+    pub(crate) const NO_ASYNC_LOADING: u32 = 1 << 24;
     /// Only for whom `enable-debug-command` allows it.
     pub(crate) const PROTECTED: u32 = 1 << 22;
 }
@@ -79,6 +82,9 @@ pub(crate) mod flag {
 /// As [`Definition::constant`]: the command's name, its key and eight more arguments, each of
 /// which costs a step.
 pub(crate) const FEW: u8 = 10;
+
+/// As [`Definition::repeats`]: with any arguments.
+pub(crate) const ALWAYS: usize = usize::MAX;
 
 /// The group in which the command is documented; also its main ACL category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +184,8 @@ pub(crate) struct Definition {
     pub(crate) flags: u32,
     /// Where its keys are.
     pub(crate) keys: KeySpec,
+    /// Names that are no keys, but have slots as keys do: sharded channels.
+    pub(crate) channels: KeySpec,
     /// What it does to the keys, an entry per key specification of `COMMAND INFO`; empty: it
     /// reads them.
     pub(crate) access: &'static [Access],
@@ -200,6 +208,10 @@ pub(crate) struct Definition {
     /// Such calls are timed by sampling, and those on keys may run on behalf of another shard's
     /// thread.
     pub(crate) constant: u8,
+    /// With up to so many arguments, the name among them, a call changes one key, in one go, and
+    /// does the same when it is repeated on a key in the same state, whatever the time: it is its
+    /// own effect. 0: never.
+    pub(crate) repeats: usize,
     /// Its handler.
     pub(crate) run: Run,
     /// Its group.
@@ -350,12 +362,14 @@ impl Definition {
         syntax: "",
         flags: 0,
         keys: KeySpec::None,
+        channels: KeySpec::None,
         access: &[],
         categories: None,
         tips: &[],
         all_slots_if: None,
         slot_at: None,
         constant: 0,
+        repeats: 0,
         run: Run::Container,
         group: Group::Generic,
         since: "1.0.0",

@@ -13,7 +13,6 @@ fn refusal(text: &str) -> String {
 
 /// Lines that promise safety.
 const PROMISES: &[&str] = &[
-    "appendonly yes",
     "rename-command FLUSHALL \"\"",
     "rename-command CONFIG c0nf1g",
     "user alice on >secret ~* +@all",
@@ -65,10 +64,9 @@ fn config_set_and_an_embedding_program_are_refused_as_well() {
 
 #[test]
 fn the_last_word_counts() {
-    assert!(Config::from_args(&["--appendonly", "yes", "--appendonly", "no"]).is_ok());
     assert!(Config::from_text("tls-port 6380\ntls-port 0").is_ok());
-    let error = Config::from_text("hz 10\n appendonly yes\nhz 20").unwrap_err().to_string();
-    assert!(error.contains("at line 2\n>>> 'appendonly yes'\nthere is no app"), "{error}");
+    let error = Config::from_text("hz 10\n cluster-enabled yes\nhz 20").unwrap_err().to_string();
+    assert!(error.contains("at line 2\n>>> 'cluster-enabled yes'\n"), "{error}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub use self::error::{ConfigError, ConfigSetError, RewriteError, Warning};
 pub use self::query::{Changed, Peer};
 pub use self::reference::{help, reference};
 pub use self::settings::{
-    Allowed, ClientClass, ClientsLimit, KeyspaceEvents, LogLevel, MaxmemoryPolicy,
+    Allowed, ClientClass, ClientsLimit, FlushPolicy, KeyspaceEvents, LogLevel, MaxmemoryPolicy,
     OutputBufferLimit, SavePoint, Settings, ShutdownOptions,
 };
 pub use self::startup::Startup;

@@ -69,6 +69,18 @@ impl MaxmemoryPolicy {
 }
 
 named_enum! {
+    /// When the append-only file is flushed to disk.
+    FlushPolicy {
+        /// Once a second.
+        EverySecond = "everysec",
+        /// Before the replies of what it holds.
+        Always = "always",
+        /// When the system likes.
+        No = "no",
+    } default EverySecond
+}
+
+named_enum! {
     /// How much is logged; each level includes those after it.
     LogLevel {
         /// Everything.
@@ -354,6 +366,16 @@ pub struct Settings {
     pub rdbcompression: bool,
     pub rdbchecksum: bool,
     pub appendonly: bool,
+    pub appendfilename: String,
+    pub appenddirname: String,
+    pub appendfsync: FlushPolicy,
+    pub no_appendfsync_on_rewrite: bool,
+    pub auto_aof_rewrite_percentage: u32,
+    pub auto_aof_rewrite_min_size: u64,
+    pub aof_load_truncated: bool,
+    pub aof_use_rdb_preamble: bool,
+    pub aof_timestamp_enabled: bool,
+    pub aof_disable_auto_gc: bool,
     pub pidfile: Option<PathBuf>,
     pub shutdown_on_sigint: ShutdownOptions,
     pub shutdown_on_sigterm: ShutdownOptions,

@@ -25,13 +25,13 @@ pub(super) fn run_plain(
     limits: &Limits,
     reply: &mut Reply,
 ) -> Option<Stop> {
-    if !session.is_plain() || !limits.allow_usual() {
+    if !session.is_plain() || !limits.allow_usual() || !state.modes.is_usual() {
         return None;
     }
     let mut ahead = state.lookahead.take().unwrap_or_default();
     let stop = loop {
         ahead.look(state, input.bytes, *input.taken);
-        if ahead.commands.is_empty() || state.shared.pause.is_looked_at() {
+        if ahead.commands.is_empty() || state.shared.pause.is_set() {
             break None;
         }
         let count = ahead.commands.len();

@@ -19,6 +19,7 @@ use crate::commands::table::{KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::engine::waiters::{BlockOn, OnTimeout};
 use crate::node::blocked::{Blocked, Caller, Cancelled, Token, WaitKey, WaitState, Waiter};
+use crate::node::modes::Mode;
 use crate::shard::borrowing::Want;
 use crate::shard::waits::Outcome;
 use crate::shard::{Shard, ShardState};
@@ -74,6 +75,10 @@ impl Connection {
             state.failed(command, &error, start, &mut self.reply);
         }
         state.ran(command, barrier.args.view(), started.elapsed());
+        if state.modes.has(Mode::Monitored) {
+            let (client, db) = (self.session.client.id, self.session.db);
+            state.show(command, barrier.args.view(), client, db);
+        }
     }
 
     /// A command on keys. Answers where its reply begins: what was before it in the buffer has been

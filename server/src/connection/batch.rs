@@ -9,17 +9,18 @@ use ballast_protocol::slot::key_slot;
 use ballast_protocol::{ArgRange, Args, ArgsBuf, CommandError, Parsed, Reply, RequestParser};
 use smallvec::SmallVec;
 
+use super::admission::{check, pause};
 use super::on_session::run_on_session;
 use super::transaction::unwatch_all;
 use super::{ahead, limits};
 use crate::commands::REPLY_BYTES;
 use crate::commands::context::{Routed, SHORT_BYTES_MAX};
-use crate::commands::pubsub::not_while_listening;
-use crate::commands::session::{Session, Transaction};
+use crate::commands::session::Session;
 use crate::commands::table::{Command, KeySpec, Run, flag};
 use crate::engine::NO_SLOT;
 use crate::ids::ShardId;
 use crate::node::blocked::Caller;
+use crate::node::modes::Mode;
 use crate::shard::ShardState;
 use crate::shard::borrowing::Slots;
 use crate::shard::lookahead::Planned;
@@ -135,6 +136,9 @@ pub(crate) fn run(
             if *input.taken == input.bytes.len() {
                 return Stop::Empty { needed: 1 };
             }
+            if session.is_monitor() {
+                show_replied(state, session, reply);
+            }
         }
         let rest = &input.bytes[*input.taken..];
         let consumed;
@@ -194,7 +198,7 @@ pub(crate) fn run_foreseen(
     reply: &mut Reply,
 ) -> Stop {
     begin(state, session, reply);
-    if state.shared.pause.is_looked_at() {
+    if state.shared.pause.is_set() || !state.modes.is_usual() {
         return run(state, session, group, input, reply);
     }
     session.client.runs(planned.command.id);
@@ -237,30 +241,17 @@ fn step(
         None => return unknown(state, session, group, args, reply),
     };
     session.client.runs(command.id);
-    if !command.arity_ok(args.len()) {
-        let error = CommandError::WrongArity(command.full_name.as_str().into());
-        return refuse(state, session, group, Some(command), &error, reply);
+    if state.modes.has(Mode::Monitored) && !group.is_empty() {
+        // Others are shown the commands as they are executed: one after the other.
+        return Next::Stop(Stop::Again);
     }
-    if !session.authenticated && !command.has(flag::NO_AUTH) {
-        return refuse(state, session, group, Some(command), &CommandError::NoAuth, reply);
-    }
-    if session.only_listens() && !command.has(flag::LISTENING) {
-        let error = not_while_listening(&command.full_name);
-        return refuse(state, session, group, Some(command), &error, reply);
-    }
-    if command.has(flag::PROTECTED)
-        && let Err(error) = crate::commands::debug::check_allowed(&state.shared, session)
-    {
+    if let Err(error) = check(state, session, command, args) {
         return refuse(state, session, group, Some(command), &error, reply);
     }
     if state.shared.pause.is_set()
-        && let Some(pause) = paused(state, session, command)
+        && let Some(pause) = pause(state, session, command)
     {
         return Next::Stop(pause);
-    }
-    if state.shared.pause.refuses_writes() && is_refused(session, command) {
-        let error = CommandError::other(UNSAVED);
-        return refuse(state, session, group, Some(command), &error, reply);
     }
     if session.transaction.is_some() && !command.has(flag::AT_ONCE) {
         return queue(state, session, group, command, args, reply);
@@ -280,36 +271,18 @@ fn step(
         }
         Run::Session(_) => Next::Stop(Stop::Again),
         Run::Gather(_) | Run::Spread(..) | Run::Transaction(_) | Run::Container => {
-            barrier(group, command, args, slots_of(command.keys, args))
+            barrier(group, command, args, command.keys.slots(args))
         }
     }
 }
 
-/// Whether `CLIENT PAUSE` holds the command up: also one that would be queued, as in Redis, and
-/// `EXEC` for what is queued. Only `QUIT` never waits.
+/// Puts the commands of a monitor itself behind their replies.
 #[cold]
-fn paused(state: &ShardState, session: &Session, command: &'static Command) -> Option<Stop> {
-    let queued = session.transaction.as_ref().filter(|_| command.is_exec());
-    let may_write = command.may_write() || queued.is_some_and(Transaction::may_write);
-    let until_ms = state.shared.pause.until(state.now_ms, may_write);
-    (until_ms.is_some() && command.name != "quit").then_some(Stop::Pause { may_write })
+fn show_replied(state: &ShardState, session: &mut Session, reply: &mut Reply) {
+    if session.client.is_pushed() && state.node.channels.take(&session.client, reply).is_err() {
+        session.closing = true;
+    }
 }
-
-/// Whether a command does not run as long as the data set cannot be saved: who writes, `EXEC` of
-/// who writes, and `PING`, by which others see that something is wrong.
-#[cold]
-fn is_refused(session: &Session, command: &'static Command) -> bool {
-    let writes = |command: &Command| command.has(flag::WRITE);
-    let queued = session.transaction.as_ref().filter(|_| command.is_exec());
-    let queued = queued.is_some_and(|of| of.commands.iter().any(|of| writes(of.command)));
-    writes(command) || command.name == "ping" || queued
-}
-
-/// As Redis says it.
-const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently \
-unable to persist to disk. Commands that may modify the data set are disabled, because this \
-instance is configured to report errors during writes if RDB snapshotting fails \
-(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// A container's subcommand.
 #[inline]
@@ -336,7 +309,7 @@ fn data(
     reply: &mut Reply,
 ) -> Next {
     if command.has(flag::BLOCKING) || command.needs_all_slots(args) {
-        return barrier(group, command, args, slots_of(command.keys, args));
+        return barrier(group, command, args, command.keys.slots(args));
     }
     let slot = match slot_span(command.keys, args) {
         Span::None => NO_SLOT,
@@ -615,19 +588,10 @@ fn slot_span(keys: KeySpec, args: Args<'_>) -> Span {
     {
         return Span::One(key_slot(key));
     }
-    let slots = slots_of(keys, args);
+    let slots = keys.slots(args);
     match slots.len() {
         0 => Span::None,
         1 => Span::One(slots[0]),
         _ => Span::Many(slots),
     }
-}
-
-/// The slots of a command's keys, ascending and without repeats.
-pub(crate) fn slots_of(keys: KeySpec, args: Args<'_>) -> Slots {
-    let mut slots = SmallVec::new();
-    keys.each(args, |at| slots.push(key_slot(args.at(at))));
-    slots.sort_unstable();
-    slots.dedup();
-    slots
 }

@@ -3,6 +3,7 @@
 //! overtake each other, and what it keeps is bounded by one batch.
 
 mod account;
+mod admission;
 pub(crate) mod ahead;
 pub(crate) mod barrier;
 pub(crate) mod batch;
@@ -218,6 +219,9 @@ impl Connection {
                     Some(of) => self.follow.turn_for(of),
                 }
                 self.settle_input(*needed);
+                if self.shard.shared.append_only.is_slow() {
+                    return Poll::Ready(Turn::Stopped(stop));
+                }
                 if let Err(end) = self.send() {
                     return Poll::Ready(Turn::Ended(end));
                 }
@@ -335,10 +339,13 @@ impl Connection {
                 return Some(end);
             }
             match stop {
-                Stop::Empty { .. } => match self.send() {
-                    Ok(()) => break,
-                    Err(end) => return Some(end),
-                },
+                Stop::Empty { .. } => {
+                    self.settle_effects().await;
+                    match self.send() {
+                        Ok(()) => break,
+                        Err(end) => return Some(end),
+                    }
+                }
                 Stop::Again => {}
                 Stop::Flush => {
                     if let Err(end) = self.flush().await {
@@ -386,6 +393,14 @@ impl Connection {
         self.too_much_input().or_else(|| self.moves_to().map(End::Moves))
     }
 
+    /// Before replies leave: waits until what they answer for is in the append-only file, if they
+    /// are held for that.
+    pub(super) async fn settle_effects(&self) {
+        if self.shard.shared.append_only.is_slow() {
+            self.shard.shared.append_only.wait().await;
+        }
+    }
+
     /// Counts what is kept of the input for commands under way, if it is long.
     fn count_waiting(&mut self, bytes: usize) {
         let bytes = if bytes >= SHORT_BYTES_MAX { bytes } else { 0 };
@@ -399,7 +414,7 @@ impl Connection {
     async fn end(mut self, end: &End) {
         self.unwatch_all();
         let shared = Arc::clone(&self.shard.shared);
-        self.session.unsubscribe_all(&shared.channels);
+        self.session.unsubscribe_all(&shared.node);
         // Nothing comes any more.
         shared.channels.forget(&self.session.client);
         self.leave_account();

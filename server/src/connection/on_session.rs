@@ -6,6 +6,7 @@ use ballast_protocol::{Args, Reply};
 use crate::commands::context::{Routed, SessionContext};
 use crate::commands::session::Session;
 use crate::commands::table::{Command, OnSession};
+use crate::node::modes::Mode;
 use crate::shard::ShardState;
 
 /// Runs it and books it as any other command.
@@ -23,5 +24,8 @@ pub(super) fn run_on_session(
         state.failed(command, &error, start, reply);
     }
     state.ran_on_session(command, args, timed);
+    if state.modes.has(Mode::Monitored) {
+        state.show(command, args, session.client.id, session.db);
+    }
     reply.set_protocol(session.protocol);
 }

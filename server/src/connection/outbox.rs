@@ -263,6 +263,7 @@ impl Connection {
             // As in Redis, nothing is sent of a batch that is over the limit in all.
             return self.check_output();
         }
+        self.settle_effects().await;
         self.send()?;
         if self.outbox.is_some() {
             tokio::task::yield_now().await;
@@ -273,6 +274,7 @@ impl Connection {
 
     /// Waits until the client has taken all replies.
     pub(super) async fn drain(&mut self) -> Result<(), End> {
+        self.settle_effects().await;
         self.send()?;
         poll_fn(|context| {
             if self.outbox.is_some() {

@@ -12,13 +12,14 @@ use ballast_protocol::{CommandError, Reply};
 
 use super::Connection;
 use super::barrier::write_timeout;
-use super::batch::{Barrier, slots_of};
+use super::batch::Barrier;
 use super::on_session::run_on_session;
 use crate::commands::gather::Gathering;
 use crate::commands::session::{Queued, Session, Transaction, WatchedKey};
 use crate::commands::table::{CommandResult, Run, Step, flag};
 use crate::engine::NO_SLOT;
 use crate::node::blocked::Caller;
+use crate::node::modes::Mode;
 use crate::shard::ShardState;
 use crate::shard::borrowing::{Slots, Want};
 use crate::shard::gather::Holding;
@@ -55,7 +56,7 @@ impl Connection {
             }
             Step::Reset => {
                 self.unwatch_all();
-                self.session.unsubscribe_all(&self.shard.shared.channels);
+                self.session.unsubscribe_all(&self.shard.shared.node);
                 // Who could not keep up has lost what it listened to; it listens no more.
                 let _ = self.append_pushed();
                 let authenticated = self.shard.shared.config.load().requirepass.is_empty();
@@ -113,6 +114,7 @@ impl Connection {
         }
         let want = slots_of_transaction(&transaction, &self.session);
         let asks = |queued: &Queued| matches!(queued.command.run, Run::Gather(_));
+        self.session.is_executing = true;
         let result = if transaction.commands.iter().any(asks) {
             self.exec_asking(&transaction, want).await
         } else {
@@ -127,9 +129,11 @@ impl Connection {
                 }
                 check_room(state, &transaction)?;
                 reply.array(transaction.commands.len());
+                state.begin_group();
                 for queued in &transaction.commands {
                     run_queued(state, &mut session, queued, &mut reply);
                 }
+                state.end_group();
                 Ok(())
             };
             let result = self.with_slots(want, "transaction", execute).await;
@@ -137,6 +141,7 @@ impl Connection {
             self.reply = reply;
             result
         };
+        self.session.is_executing = false;
         self.shard.free_if_asked().await;
         self.unwatch_all();
         result
@@ -171,6 +176,7 @@ impl Connection {
                         state.failed(queued.command, &error, start, &mut self.reply);
                     }
                     state.ran(queued.command, queued.args.view(), started.elapsed());
+                    show(&state, &self.session, queued);
                     continue;
                 }
                 holding.with(|state| {
@@ -196,7 +202,7 @@ pub(super) fn slots_of_transaction(transaction: &Transaction, session: &Session)
         .iter()
         .flat_map(|queued| {
             let args = queued.args.view();
-            slots_of(queued.command.keys, args).into_iter().chain(queued.command.slot(args))
+            queued.command.keys.slots(args).into_iter().chain(queued.command.slot(args))
         })
         .chain(session.watching.iter().map(|watched| watched.slot))
         .collect();
@@ -229,12 +235,27 @@ fn expire_watched(state: &mut ShardState, session: &Session) {
 /// All of a transaction or nothing: it is refused as a whole when there is no memory for a command
 /// of it that may need some.
 fn check_room(state: &mut ShardState, transaction: &Transaction) -> CommandResult {
+    let writes = |queued: &Queued| queued.command.has(flag::WRITE);
+    if let Some(why) = state.refuses_writes()
+        && transaction.commands.iter().any(writes)
+    {
+        return Err(CommandError::other(format!(
+            "EXECABORT Transaction discarded because of: {why}"
+        )));
+    }
     let takes_memory = |queued: &Queued| queued.command.has(flag::DENYOOM);
     if !transaction.commands.iter().any(takes_memory) || state.make_room() {
         return Ok(());
     }
     let why = CommandError::Oom;
     Err(CommandError::other(format!("EXECABORT Transaction discarded because of: {why}")))
+}
+
+/// Shows a command that has been executed without the engine knowing to all who want to see it.
+fn show(state: &ShardState, session: &Session, queued: &Queued) {
+    if state.modes.has(Mode::Monitored) {
+        state.show(queued.command, queued.args.view(), session.client.id, session.db);
+    }
 }
 
 /// One command of a transaction whose slots are all here.
@@ -248,7 +269,7 @@ pub(super) fn run_queued(
     let args = queued.args.view();
     match command.run {
         Run::Data(_) | Run::Spread(..) => {
-            let named = slots_of(command.keys, args);
+            let named = command.keys.slots(args);
             // Where it names keys, the work is theirs, though it may expire others.
             let first = named.first().copied();
             let want = if command.needs_all_slots(args) { Want::All } else { Want::Slots(named) };
@@ -266,6 +287,7 @@ pub(super) fn run_queued(
         Run::Transaction(Step::Unwatch) => {
             reply.ok();
             state.ran_on_session(command, args, None);
+            show(state, session, queued);
         }
         Run::Gather(_) | Run::Transaction(_) | Run::Container => {
             reply.error("ERR command not allowed inside a transaction");

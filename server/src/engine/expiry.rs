@@ -6,6 +6,7 @@ use ballast_protocol::slot::SLOTS;
 use ballast_storage::{Key, Unsaved};
 
 use super::Engine;
+use crate::node::modes::Mode;
 
 /// Where the round of expiry over the slots stands.
 #[derive(Debug, Default)]
@@ -27,6 +28,9 @@ impl Engine {
     /// Removes keys whose time is over from the next few slots.
     pub(crate) fn expire_slice(&mut self) -> bool {
         if !self.node.active_expire.load(Ordering::Relaxed) {
+            return false;
+        }
+        if self.modes.has(Mode::Loading) {
             return false;
         }
         if self.node.pause.is_on(self.now_ms) {
@@ -61,7 +65,9 @@ impl Engine {
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return 0 };
         let before_bytes = boxed.data.bytes();
         let (mut removed, mut named) = (0, Vec::new());
-        let (watchers, is_named) = (&boxed.watchers, !self.notified.is_empty());
+        let followers = boxed.followers;
+        let is_named = !self.notified.is_empty() || followers != 0;
+        let watchers = &boxed.watchers;
         for db in boxed.data.databases() {
             let due = boxed.data.keyspace(db).is_some_and(|keys| keys.expiry_min() <= over_ms);
             if due
@@ -85,6 +91,9 @@ impl Engine {
         self.counters.expired_keys.add(removed as u64);
         for (db, key) in named {
             self.notify(db, &key, "expired");
+            if followers != 0 {
+                self.record_end((slot, db), followers, &key);
+            }
         }
         removed
     }

@@ -1,6 +1,7 @@
 //! What happens inside slots: their boxes with all that rides along, expiry, eviction, blocked and
 //! watching clients, statistics. Knows nothing of threads, and of where a slot is if not here.
 
+pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod evict;
 pub(crate) mod expiry;
@@ -31,11 +32,12 @@ use self::hand_over_times::HandOverTimes;
 use self::slot::Slot;
 use self::statistics::Statistics;
 use self::waiters::BlockOn;
-use crate::config::{Config, KeyspaceEvents};
+use crate::config::{Config, FlushPolicy, KeyspaceEvents};
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::node::Node;
 use crate::node::counters::ShardCounters;
+use crate::node::modes::ModesSeen;
 use crate::node::router::initial_owner;
 
 /// A slot number for commands without keys.
@@ -51,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) config: Arc<Config>,
     /// Which version of it.
     pub(crate) config_version: u64,
+    /// The modes of the node, as of then.
+    pub(crate) modes: ModesSeen,
     /// The limits of the small encodings, from the configuration.
     pub(crate) limits: Limits,
     /// The boxes that are here: owned, or borrowed by the transaction that is running. Keys change
@@ -100,6 +104,8 @@ pub(crate) struct Engine {
     pub(crate) notified: KeyspaceEvents,
     /// Changes of the data set since the start.
     pub(crate) dirty: u64,
+    /// What has been done to slots that somebody follows, and not been sent.
+    effects: effects::Effects,
     /// Where expiry stands.
     pub(crate) expiry: expiry::Round,
     /// Its part of the snapshot under way.
@@ -130,6 +136,7 @@ impl Engine {
             limits: limits(&config),
             config,
             config_version: 0,
+            modes: ModesSeen::default(),
             counters: Arc::clone(&node.counters[id.index()]),
             slots,
             slots_bytes: 0,
@@ -153,6 +160,7 @@ impl Engine {
             reply_when_freed: false,
             notified: KeyspaceEvents::default(),
             dirty: 0,
+            effects: effects::Effects::default(),
             expiry: expiry::Round::default(),
             walker: None,
             node,
@@ -186,12 +194,14 @@ impl Engine {
     #[inline]
     pub(crate) fn take_box(&mut self, slot: u16) -> Option<Box<Slot>> {
         let boxed = self.slots[usize::from(slot)].take()?;
+        self.send_effects();
         self.leaves(boxed.data().bytes());
         Some(boxed)
     }
 
     /// Takes all boxes out that are here, with their slots.
     pub(crate) fn take_all_boxes(&mut self) -> Vec<(u16, Box<Slot>)> {
+        self.send_effects();
         self.leaves(self.slots_bytes);
         let all = (0..).zip(self.slots.iter_mut());
         all.filter_map(|(slot, place)| Some((slot, place.take()?))).collect()
@@ -257,6 +267,8 @@ impl Engine {
     /// Takes over the configuration that `CONFIG SET` has changed.
     pub(crate) fn take_config(&mut self, version: u64) {
         self.config_version = version;
+        self.node.look_at_saves();
+        self.modes = self.node.modes.load();
         let before = std::mem::replace(&mut self.config, self.node.config.load());
         if before.client_output_buffer_limits != self.config.client_output_buffer_limits {
             self.node.clients.wake_waiting();
@@ -264,11 +276,14 @@ impl Engine {
         if self.node.clients.set_limit(self.config.maxmemory_clients.bytes(self.config.maxmemory)) {
             self.node.limit_clients();
         }
+        if self.config.appendonly && self.config.appendfsync == FlushPolicy::Always {
+            // From the reply to CONFIG SET on.
+            self.node.append_only.hold_replies(true);
+        }
         self.statistics.configure(&self.config);
         self.limits = limits(&self.config);
         self.notified = self.config.notify_keyspace_events.effective();
         self.counts_uses = self.config.maxmemory_policy.is_lfu();
-        self.node.look_at_saves();
         self.renew_lease();
     }
 }

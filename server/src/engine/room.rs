@@ -14,6 +14,7 @@ use super::latency::Event;
 use super::slot::Slot;
 use crate::config::MaxmemoryPolicy;
 use crate::node::memory::{lease_bytes, lease_bytes_max};
+use crate::node::modes::Mode;
 
 /// Times that a command which cannot wait tries to have a sibling at work give something up before
 /// it goes on. The sibling's own periodic work brings the node within its limit then.
@@ -83,8 +84,9 @@ impl Engine {
     #[inline]
     pub(crate) fn publish_bytes(&mut self) {
         self.publish_evictable();
+        self.send_effects();
         let garbage_bytes = self.garbage.heap_bytes() as u64;
-        let kept = garbage_bytes + self.evictor.heap_bytes() as u64;
+        let kept = garbage_bytes + (self.evictor.heap_bytes() + self.recorded_bytes()) as u64;
         let held = self.slots_bytes.wrapping_add(self.lease.away_bytes).wrapping_add(kept);
         self.counters.held_bytes.set(held);
         self.counters.changes.set(self.dirty);
@@ -116,11 +118,20 @@ impl Engine {
         }
     }
 
+    /// Admits all writes until [`Self::renew_lease`]: what is loaded has been admitted before.
+    pub(crate) fn lift_limit(&mut self) {
+        self.lease.limit_bytes = u64::MAX;
+        self.lease.most_bytes = u64::MAX;
+    }
+
     /// Begins anew with the present configuration: the next write looks at the node's sum.
     pub(crate) fn renew_lease(&mut self) {
         let maxmemory = self.config.maxmemory;
+        // Each write looks whether it is kept.
+        let is_kept = !self.node.append_only.has_failed();
         let (limit, most) = match maxmemory {
-            0 => (u64::MAX, u64::MAX),
+            0 if is_kept => (u64::MAX, u64::MAX),
+            0 => (0, u64::MAX),
             _ => (0, lease_bytes_max(maxmemory, self.node.shards())),
         };
         self.lease.limit_bytes = limit;
@@ -129,9 +140,15 @@ impl Engine {
         self.lease.epoch = self.node.leases.epoch();
     }
 
+    /// Whether nothing is evicted and no write refused, however much there is. As in Redis, that
+    /// is so while the data set is being loaded.
+    fn is_unlimited(&self) -> bool {
+        self.config.maxmemory == 0 || self.modes.has(Mode::Loading)
+    }
+
     /// Before a command that may need memory. False: there is none, and none can be made.
     pub(crate) fn make_room(&mut self) -> bool {
-        if self.config.maxmemory == 0 || self.take_lease() && !self.is_over_wall() {
+        if self.is_unlimited() || self.take_lease() && !self.is_over_wall() {
             return true;
         }
         let started = Instant::now();
@@ -143,7 +160,7 @@ impl Engine {
     /// [`Self::make_room`] for who can try again: works for a moment only. True if there may be
     /// room later, after more of this, or when a sibling at work has given something up.
     pub(crate) fn must_wait_for_room(&mut self) -> bool {
-        if self.config.maxmemory == 0 || self.take_lease() && !self.is_over_wall() {
+        if self.is_unlimited() || self.take_lease() && !self.is_over_wall() {
             return false;
         }
         let started = Instant::now();
@@ -189,7 +206,7 @@ impl Engine {
     /// is.
     pub(crate) fn relieve_slice(&mut self) -> bool {
         let evicts = self.config.maxmemory_policy != MaxmemoryPolicy::NoEviction;
-        if !evicts || self.config.maxmemory == 0 {
+        if !evicts || self.is_unlimited() {
             return false;
         }
         let node = Arc::clone(&self.node);

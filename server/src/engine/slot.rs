@@ -4,12 +4,15 @@
 use crate::engine::hot_keys::HotKeys;
 use crate::engine::waiters::Waiters;
 use crate::engine::watchers::Watchers;
+use crate::node::effects::Followers;
 
 /// A slot with its riders. Moving it between threads is moving this box.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     /// The keys, in all databases, with their exact account.
     pub(super) data: ballast_storage::Slot,
+    /// Who wants the effects of its commands.
+    pub(crate) followers: Followers,
     /// Connections that `WATCH` a key.
     pub(crate) watchers: Watchers,
     /// Connections blocked on a key.

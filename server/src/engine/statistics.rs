@@ -89,6 +89,9 @@ pub(crate) struct SlowCommand {
     pub(crate) name: String,
 }
 
+/// What is shown instead of a secret.
+pub(crate) const REDACTED: &[u8] = b"(redacted)";
+
 /// As Redis's `SLOWLOG_ENTRY_MAX_ARGC`.
 const SLOWLOG_ARGS_MAX: usize = 32;
 /// As Redis's `SLOWLOG_ENTRY_MAX_STRING`.
@@ -253,8 +256,8 @@ impl Engine {
         self.hand_over_times = None;
     }
 
-    /// Keeps a slow command for `SLOWLOG`.
-    pub(crate) fn log_slow(&mut self, ns: u64, args: Args<'_>) {
+    /// Keeps a slow command for `SLOWLOG`, but for the arguments at the positions in `secrets`.
+    pub(crate) fn log_slow(&mut self, ns: u64, args: Args<'_>, secrets: &[usize]) {
         if self.statistics.slow_max == 0 {
             return;
         }
@@ -263,7 +266,7 @@ impl Engine {
             id: self.node.next_slow_id(),
             at_s: self.now_ms / 1000,
             took_us: ns / 1000,
-            args: slow_args(args),
+            args: slow_args(args, secrets),
             address,
             name,
         };
@@ -272,13 +275,17 @@ impl Engine {
     }
 }
 
-/// The arguments as the slow log shows them: shortened as Redis does.
-fn slow_args(args: Args<'_>) -> Vec<Vec<u8>> {
+/// The arguments as the slow log shows them: shortened as Redis does, and without secrets.
+fn slow_args(args: Args<'_>, secrets: &[usize]) -> Vec<Vec<u8>> {
     let shown = if args.len() > SLOWLOG_ARGS_MAX { SLOWLOG_ARGS_MAX - 1 } else { args.len() };
     let mut list: Vec<Vec<u8>> = args
         .iter()
         .take(shown)
-        .map(|arg| {
+        .enumerate()
+        .map(|(at, arg)| {
+            if secrets.contains(&at) {
+                return REDACTED.to_vec();
+            }
             if arg.len() <= SLOWLOG_ARG_BYTES_MAX {
                 return arg.to_vec();
             }

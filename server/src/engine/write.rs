@@ -3,9 +3,10 @@
 //! Whoever changes a key takes a [`Write`] of it and says in the end what has been done. When the
 //! guard is dropped, everything that follows from a change has happened: the key's expiry was taken
 //! into account before, the slot's bytes are booked, the clients that watch the key fail, those
-//! that wait for it are served next, the change is counted. A consumer of changes that comes
-//! later (effects, tracking) has its place in [`Engine::write`] or [`Write::drop`] and nowhere
-//! else. While a snapshot walks the slot, the key is saved before its first change.
+//! that wait for it are served next, the change is counted, its event is published, and its effect
+//! is recorded for those who follow the slot. A consumer of changes that comes later (tracking) has
+//! its place in [`Engine::write`] or [`Write::drop`] and nowhere else. While a snapshot walks the
+//! slot, the key is saved before its first change.
 
 use ballast_protocol::CommandError;
 use ballast_storage::types::{Hash, Limits, List, Set, ZSet};
@@ -15,6 +16,8 @@ use ballast_storage::{
 };
 
 use super::Engine;
+use super::effects::{Came, Changed};
+use crate::node::effects::Followers;
 
 /// A key with its hash, whose slot is here.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,9 @@ pub(crate) struct Write<'e, 'k> {
     outcome: Outcome,
     /// Somebody wants to know of new keys, and it would be one.
     is_new: bool,
+    changed: Changed,
+    /// The call that changes it, if repeating that does the same.
+    came: Option<Came<'e>>,
 }
 
 impl Engine {
@@ -77,6 +83,18 @@ impl Engine {
         db: u8,
         at: Located<'k>,
         usage: Usage,
+    ) -> Write<'e, 'k> {
+        self.write_for(db, at, usage, None)
+    }
+
+    /// [`Self::write`] for a call that has the same effect when it is repeated on the same key.
+    #[inline(always)]
+    pub(crate) fn write_for<'e, 'k>(
+        &'e mut self,
+        db: u8,
+        at: Located<'k>,
+        usage: Usage,
+        came: Option<Came<'e>>,
     ) -> Write<'e, 'k> {
         let Located { slot, key } = at;
         self.expire_if_due(slot, db, &key);
@@ -91,25 +109,34 @@ impl Engine {
             None => 0,
         };
         let is_new = self.notifies() && self.would_be_new(slot, db, key.bytes);
-        let outcome = Outcome::Untouched;
-        Write { engine: self, slot, db, key, before_bytes, usage, outcome, is_new }
+        let (outcome, changed) = (Outcome::Untouched, Changed::Value);
+        Write { engine: self, slot, db, key, before_bytes, usage, outcome, is_new, changed, came }
     }
 
-    /// A change has been made to `key`: whoever is to be told is told.
+    /// A change has been made to `key`: whoever is to be told is told. Answers who follows the
+    /// slot.
     #[inline(always)]
-    pub(super) fn announce(&mut self, slot: u16, db: u8, key: &[u8], event: &'static str) {
+    pub(super) fn announce(
+        &mut self,
+        slot: u16,
+        db: u8,
+        key: &[u8],
+        event: &'static str,
+    ) -> Followers {
         self.dirty += 1;
         if self.notifies() {
             self.notify_change(slot, db, key, event);
         }
-        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return };
+        let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return 0 };
         if !boxed.watchers.is_empty() {
             boxed.watchers.touch(db, key);
         }
+        let followers = boxed.followers;
         // A blocked command that finds nothing to take goes on waiting.
         if !boxed.waiters.is_empty() && boxed.waiters.mark_ready(db, key) {
             self.ready.push_back(slot);
         }
+        followers
     }
 
     /// Removes a key that no command removes: its time is over, or its room is needed, as `event`
@@ -126,9 +153,13 @@ impl Engine {
         };
         self.garbage.push(removed);
         boxed.watchers.touch(db, key.bytes);
+        let followers = boxed.followers;
         self.book(slot, before_bytes);
         if self.notifies() {
             self.notify(db, key.bytes, event);
+        }
+        if followers != 0 {
+            self.record_end((slot, db), followers, key.bytes);
         }
         true
     }
@@ -206,7 +237,10 @@ impl Drop for Write<'_, '_> {
                 if self.is_new && event != super::events::LOADED {
                     self.engine.notify_new(self.db, self.key.bytes);
                 }
-                self.engine.announce(self.slot, self.db, self.key.bytes, event);
+                let followers = self.engine.announce(self.slot, self.db, self.key.bytes, event);
+                if followers != 0 && event != super::events::LOADED {
+                    self.record(followers);
+                }
             }
             Outcome::Unsaid => {
                 debug_assert!(std::thread::panicking(), "a change has no name");
@@ -223,6 +257,30 @@ impl Write<'_, '_> {
     #[inline(always)]
     pub(crate) fn changed(mut self, event: &'static str) {
         self.outcome = Outcome::Changed(event);
+    }
+
+    /// [`Self::changed`], with a command that makes the same change of the key. Otherwise what the
+    /// key holds afterwards is told to those who follow, which may be much more.
+    pub(crate) fn changed_by(mut self, event: &'static str, command: &str, arguments: &[&[u8]]) {
+        let followers = self.engine.slot(self.slot).map_or(0, |boxed| boxed.followers);
+        if followers != 0 {
+            let at = (self.slot, self.db);
+            self.engine.record_command(at, followers, command, self.key.bytes, arguments);
+            self.changed = Changed::Recorded;
+        }
+        self.changed(event);
+    }
+
+    /// Records what has been done.
+    #[cold]
+    #[inline(never)]
+    fn record(&mut self, followers: Followers) {
+        let at = (self.slot, self.db);
+        match (self.changed, self.came) {
+            (Changed::Recorded, _) => {}
+            (_, Some(call)) => self.engine.record_call(at, followers, call),
+            (changed, None) => self.engine.record_state(at, followers, self.key.bytes, changed),
+        }
     }
 
     /// [`Self::changed`] if something was; otherwise what was written made no difference.
@@ -272,6 +330,7 @@ impl Write<'_, '_> {
     #[inline(always)]
     fn keyspace_mut(&mut self) -> &mut Keyspace {
         self.outcome = Outcome::Unsaid;
+        self.changed = Changed::Value;
         let boxed = self.engine.slots[usize::from(self.slot)].as_deref_mut();
         let boxed = boxed.expect("a key is located where its slot is");
         boxed.data.keyspace_mut(self.db)
@@ -325,7 +384,11 @@ impl Write<'_, '_> {
     /// Sets or removes the expiry of a key that exists.
     pub(crate) fn set_expiry(&mut self, expiry: Option<i64>) {
         let key = self.key;
+        let is_first = self.outcome == Outcome::Untouched;
         self.keyspace_mut().set_expiry(&key, expiry);
+        if is_first {
+            self.changed = Changed::Expiry;
+        }
     }
 
     /// Removes the key, and says so. What it held is freed in slices if it is large.
@@ -447,6 +510,7 @@ impl Write<'_, '_> {
             Some(touch) => keyspace.find_and_touch(&key, |aux| touch.apply(aux)).is_some(),
             None => keyspace.find(&key).is_some(),
         };
+        self.changed = Changed::Value;
         let done = change(keyspace, &key, limits);
         if !existed {
             keyspace.touch(&key, new_aux);

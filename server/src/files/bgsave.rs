@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ballast_storage::rdb::file::Writer;
 
-use super::save::{self, Unfinished};
+use super::save::{self, Purpose, Unfinished};
 use crate::config::{Config, SavePoint, system_reason};
 use crate::engine::Engine;
 use crate::log::Level;
@@ -106,7 +106,7 @@ pub(crate) fn start(engine: &mut Engine) -> Result<(), Refused> {
 /// reached, which is said in the log.
 pub(crate) fn is_due(node: &Node) -> bool {
     let (saves, now_ms) = (&node.saves, node.clock.wall_ms());
-    let busy = saves.running().is_some() || node.snapshots.current().is_some();
+    let busy = saves.running().is_some() || node.snapshots.current().is_some() || node.is_loading();
     if busy || !saves.may_try(now_ms) {
         return false;
     }
@@ -188,11 +188,11 @@ impl Job {
             // Who stops it removes the file, or finds none yet and then there will be none.
             let _naming = node.saves.lock_naming();
             let path = node.saves.running().ok_or(Failure::Stopped)?.temporary;
-            let unfinished = Unfinished { disk: &*node.disk, path };
+            let unfinished = Unfinished { disk: &*node.disk, path, is_kept: false };
             let file = node.disk.create(&unfinished.path)?;
             (unfinished, file)
         };
-        let mut writer = save::begin_file(node, &self.config, file)?;
+        let mut writer = save::begin_file(node, &self.config, file, Purpose::Snapshot)?;
         for (db, counts) in (0..).zip(&self.counts) {
             if counts.keys > 0 {
                 writer.database(db, counts.keys, counts.expiring)?;

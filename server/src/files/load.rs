@@ -1,21 +1,21 @@
 //! Reads a snapshot, key by key, and puts keys into their slots.
 
 use std::fs::File;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ballast_protocol::slot::{SLOTS, key_slot};
 use ballast_storage::rdb::file::{Access, FileError, KeyRecord, Reader, Record};
-use ballast_storage::{Key, eviction};
+use ballast_storage::{Key, OwnedValue, eviction};
 
 use super::save;
-use crate::config::system_reason;
+use crate::config::{Config, system_reason};
 use crate::engine::Engine;
 use crate::engine::events::LOADED;
 use crate::engine::write::{Located, Usage};
 use crate::log::Level;
-use crate::node::Node;
+use crate::node::{Node, loading};
 
 /// Why a snapshot is not loaded. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -72,66 +72,149 @@ impl Tally {
     }
 }
 
-/// Files longer than this have their progress logged, in tenths.
-const LONG_BYTES: u64 = 64 << 20;
+/// What becomes of keys whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// They are left out.
+    Dropped,
+    /// They are kept: commands that follow were made when they were there.
+    Kept,
+}
+
+/// A file whose loading takes longer has its progress logged whenever as much time has passed.
+const REPORT_EVERY_MS: u64 = 1000;
 /// Lines about what is passed over.
 const LOST_LINES_MAX: usize = 10;
 
-/// Reads the snapshot and gives each key to `keep`. False if there is none.
+/// What stands between a snapshot and who reads it.
+pub(crate) type Through = Box<dyn FnOnce(File) -> Box<dyn Read + Send> + Send>;
+
+/// A snapshot that is there and has not been read.
+pub(crate) struct Snapshot {
+    path: PathBuf,
+    bytes: u64,
+    content: Box<dyn Read + Send>,
+}
+
+impl Snapshot {
+    /// Opens the one that the configuration names. `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(crate) fn open(
+        config: &Config,
+        through: Option<Through>,
+    ) -> Result<Option<Snapshot>, LoadError> {
+        match Snapshot::open_file(save::path(config), through) {
+            Err(LoadError { reason: LoadReason::Open(error), .. })
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(crate) fn open_file(
+        path: PathBuf,
+        through: Option<Through>,
+    ) -> Result<Snapshot, LoadError> {
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (bytes, file) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err(LoadError { path, reason: LoadReason::Open(error) }),
+        };
+        let content = match through {
+            Some(through) => through(file),
+            None => Box::new(file),
+        };
+        Ok(Snapshot { path, bytes, content })
+    }
+
+    /// Its length.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads it and gives each key to `keep`. Answers where it ends in its file.
+    ///
+    /// # Errors
+    /// If it is damaged, holds what cannot be kept here, or `keep` fails.
+    pub(crate) fn read(
+        self,
+        node: &Node,
+        mut keep: impl FnMut(KeyRecord) -> Result<(), LoadReason>,
+    ) -> Result<u64, LoadError> {
+        let config = node.config.load();
+        let mut reader = Reader::new(self.content, self.bytes, crate::engine::limits(&config));
+        if !config.rdbchecksum {
+            reader = reader.without_checksum();
+        }
+        let path = self.path;
+        let failed = |reason| LoadError { path: path.clone(), reason };
+        let mut report = Report::new(node, self.bytes);
+        loop {
+            match reader.next_record().map_err(|error| failed(error.into()))? {
+                None => return Ok(reader.offset()),
+                Some(Record::Key(key)) => {
+                    report.keys += 1;
+                    keep(key).map_err(failed)?;
+                }
+                Some(Record::Lost(lost)) => report.lost(&lost.to_string()),
+                Some(Record::Field { name, value }) => report.field(&name, &value),
+                Some(Record::Database { .. }) => {}
+            }
+            report.progress(reader.offset());
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Reads the snapshot that is there and gives each key to `keep`.
 ///
 /// # Errors
-/// If it is damaged, holds what cannot be kept here, or `keep` fails.
-pub(crate) fn read(
+/// As [`Snapshot::read`], or if there is none.
+fn read(
     node: &Node,
-    mut keep: impl FnMut(KeyRecord) -> Result<(), LoadReason>,
-) -> Result<bool, LoadError> {
+    keep: impl FnMut(KeyRecord) -> Result<(), LoadReason>,
+) -> Result<(), LoadError> {
     let config = node.config.load();
-    let path = save::path(&config);
-    let failed = |reason| LoadError { path: path.clone(), reason };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(failed(LoadReason::Open(error))),
-    };
-    let opened = file.metadata().map_err(|error| failed(LoadReason::Open(error)))?;
-    let mut reader = Reader::new(file, opened.len(), crate::engine::limits(&config));
-    if !config.rdbchecksum {
-        reader = reader.without_checksum();
-    }
-    let mut report = Report { node, file_bytes: opened.len(), tenths: 0, lost: 0 };
-    loop {
-        match reader.next_record().map_err(|error| failed(error.into()))? {
-            None => return Ok(true),
-            Some(Record::Key(key)) => keep(key).map_err(failed)?,
-            Some(Record::Lost(lost)) => report.lost(&lost.to_string()),
-            Some(Record::Field { name, value }) => report.field(&name, &value),
-            Some(Record::Database { .. }) => {}
+    match Snapshot::open(&config, None)? {
+        Some(snapshot) => snapshot.read(node, keep).map(drop),
+        None => {
+            let reason = LoadReason::Open(io::ErrorKind::NotFound.into());
+            Err(LoadError { path: save::path(&config), reason })
         }
-        report.progress(reader.offset());
     }
 }
 
 /// Replaces all keys by those of the snapshot; all slots are here.
 ///
 /// # Errors
-/// As [`read`], or if there is no file. It is read twice: nothing has been changed then, unless a
+/// As [`read`]. It is read twice: nothing has been changed then, unless a
 /// key is in the file twice, when no keys are left.
 ///
 /// # Panics
 /// If a slot is elsewhere.
 pub(crate) fn replace_all(engine: &mut Engine) -> Result<(), LoadError> {
     let node = std::sync::Arc::clone(&engine.node);
-    if !read(&node, |_| Ok(()))? {
-        let path = save::path(&node.config.load());
-        let reason = LoadReason::Open(io::ErrorKind::NotFound.into());
-        return Err(LoadError { path, reason });
-    }
+    read(&node, |_| Ok(()))?;
     let flush = |engine: &mut Engine| (0..SLOTS).for_each(|slot| engine.flush_slot(slot, None));
     flush(engine);
     let started = Instant::now();
     let mut tally = Tally::default();
+    // Who follows is told when they go.
+    let expired = if engine.has_followers() { Expired::Kept } else { Expired::Dropped };
     let loaded = read(&node, |key| {
-        tally.add(keep(engine, key).map_err(LoadReason::Duplicate)?);
+        tally.add(keep(engine, key, expired).map_err(LoadReason::Duplicate)?);
         Ok(())
     });
     if let Err(error) = loaded {
@@ -140,6 +223,21 @@ pub(crate) fn replace_all(engine: &mut Engine) -> Result<(), LoadError> {
     }
     done(&node, tally, started, save::changes(engine));
     Ok(())
+}
+
+/// Adds the keys of an append-only file's base; all slots are here. Answers where it ends in its
+/// file.
+///
+/// # Errors
+/// As [`Snapshot::read`], or if it cannot be opened.
+///
+/// # Panics
+/// If a slot is elsewhere.
+pub(crate) fn load_base(engine: &mut Engine, path: &Path) -> Result<u64, LoadError> {
+    let node = std::sync::Arc::clone(&engine.node);
+    Snapshot::open_file(path.to_owned(), None)?.read(&node, |key| {
+        keep(engine, key, Expired::Kept).map(drop).map_err(LoadReason::Duplicate)
+    })
 }
 
 /// A file has been loaded, after so many changes of the data set: says it in the log, and to whom
@@ -159,21 +257,41 @@ pub(crate) fn done(node: &Node, tally: Tally, started: Instant, changes: u64) {
 ///
 /// # Panics
 /// If its slot is elsewhere.
-pub(crate) fn keep(engine: &mut Engine, record: KeyRecord) -> Result<Tally, Duplicate> {
+pub(crate) fn keep(
+    engine: &mut Engine,
+    record: KeyRecord,
+    expired: Expired,
+) -> Result<Tally, Duplicate> {
     let KeyRecord { offset, database, name, value, expiry, access } = record;
-    if expiry.is_some_and(|at_ms| at_ms < engine.now_ms) {
+    let is_over = expiry.is_some_and(|at_ms| at_ms < engine.now_ms);
+    if is_over && expired == Expired::Dropped {
         return Ok(Tally { kept: 0, expired: 1 });
     }
     let at = Located { slot: key_slot(&name), key: Key::new(&name) };
     let aux = aux(engine, access);
+    let now_ms = engine.now_ms;
+    if is_over {
+        // It is not over for the commands that follow.
+        engine.now_ms = 0;
+    }
+    let kept = insert(engine, (database, at), (value, expiry, aux));
+    engine.now_ms = now_ms;
+    if kept { Ok(Tally { kept: 1, expired: 0 }) } else { Err(Duplicate { name, database, offset }) }
+}
+
+/// False if the key is there already.
+fn insert(
+    engine: &mut Engine,
+    (database, at): (u8, Located<'_>),
+    (value, expiry, aux): (OwnedValue, Option<i64>, u32),
+) -> bool {
     let mut write = engine.write(database, at, Usage::Ignored);
     if write.meta().is_some() {
-        drop(write);
-        return Err(Duplicate { name, database, offset });
+        return false;
     }
     write.insert(value, expiry, aux);
     write.changed(LOADED);
-    Ok(Tally { kept: 1, expired: 0 })
+    true
 }
 
 /// The place in the eviction order; what the policy does not use is ignored.
@@ -194,11 +312,20 @@ fn aux(engine: &Engine, access: Access) -> u32 {
 struct Report<'a> {
     node: &'a Node,
     file_bytes: u64,
-    tenths: u64,
+    keys: u64,
+    /// Of the monotonic clock.
+    started_ms: u64,
+    /// When its progress was last logged.
+    said_ms: u64,
     lost: usize,
 }
 
 impl Report<'_> {
+    fn new(node: &Node, file_bytes: u64) -> Report<'_> {
+        let now_ms = node.clock.mono_ms();
+        Report { node, file_bytes, keys: 0, started_ms: now_ms, said_ms: now_ms, lost: 0 }
+    }
+
     fn say(&self, level: Level, text: &str) {
         self.node.log.line(self.node.clock.wall_ms(), level, text);
     }
@@ -214,8 +341,17 @@ impl Report<'_> {
                 let age_s = (self.node.clock.wall_ms() / 1000).saturating_sub(written_s).max(0);
                 self.say(Level::Notice, &format!("RDB age {age_s} seconds"));
             }
+            b"used-mem" => self.written_with(text.parse().unwrap_or(0)),
             _ => {}
         }
+    }
+
+    /// Who wrote the file had so much memory in use.
+    fn written_with(&self, bytes: u64) {
+        self.node.loading.took(bytes);
+        #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
+        let mib = bytes as f64 / (1 << 20) as f64;
+        self.say(Level::Notice, &format!("RDB memory usage when created {mib:.2} Mb"));
     }
 
     fn lost(&mut self, what: &str) {
@@ -230,10 +366,19 @@ impl Report<'_> {
     }
 
     fn progress(&mut self, offset: u64) {
-        let tenths = offset.saturating_mul(10).checked_div(self.file_bytes).unwrap_or(0);
-        if self.file_bytes > LONG_BYTES && tenths > self.tenths {
-            self.tenths = tenths;
-            self.say(Level::Notice, &format!("Loading RDB: {} % done", tenths * 10));
+        self.node.loading.read(offset);
+        let now_ms = self.node.clock.mono_ms();
+        if now_ms < self.said_ms + REPORT_EVERY_MS {
+            return;
         }
+        self.said_ms = now_ms;
+        let (all, keys) = (self.file_bytes, self.keys);
+        let left_ms = loading::left(now_ms - self.started_ms, offset, all);
+        let text = format!(
+            "Loading RDB: {:.2} % done, {offset} of {all} bytes, {keys} keys, {} seconds left",
+            loading::percent(offset, all),
+            left_ms.div_ceil(1000),
+        );
+        self.say(Level::Notice, &text);
     }
 }

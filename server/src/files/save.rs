@@ -15,6 +15,7 @@ use super::bgsave;
 use crate::config::{Config, system_reason};
 use crate::engine::Engine;
 use crate::engine::snapshot::access;
+use crate::files::append::text::write_commands;
 use crate::log::Level;
 use crate::node::Node;
 use crate::node::disk::{Disk, DiskFile};
@@ -93,11 +94,37 @@ pub(crate) fn changes(engine: &Engine) -> u64 {
     engine.dirty + others.map(|(_, of)| of.changes.value()).sum::<u64>()
 }
 
+/// Writes the base of an append-only file, all of whose slots are here.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_base(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
+    let disk = &*engine.node.disk;
+    let unfinished = Unfinished { disk, path: path.to_owned(), is_kept: false };
+    let file = disk.create(path)?;
+    let mut file = match config.aof_use_rdb_preamble {
+        true => write_all(engine, config, file, Purpose::Base)?.0,
+        false => write_commands(engine, file)?,
+    };
+    file.sync()?;
+    unfinished.keep();
+    Ok(())
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is the data set.
+    Snapshot,
+    /// Commands follow it in another file.
+    Base,
+}
+
 fn write(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
     let disk = &*engine.node.disk;
-    let unfinished = Unfinished { disk, path: temporary(&config.dir) };
+    let unfinished = Unfinished { disk, path: temporary(&config.dir), is_kept: false };
     let file = disk.create(&unfinished.path)?;
-    let (mut file, _) = write_all(engine, config, file)?;
+    let (mut file, _) = write_all(engine, config, file, Purpose::Snapshot)?;
     file.sync()?;
     drop(file);
     disk.rename(&unfinished.path, path)?;
@@ -116,17 +143,32 @@ pub(super) fn temporary(directory: &Path) -> PathBuf {
 pub(super) struct Unfinished<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) path: PathBuf,
+    pub(super) is_kept: bool,
+}
+
+impl Unfinished<'_> {
+    /// It is complete under this name.
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // It is not there any more if all went well.
-        let _ = self.disk.remove(&self.path);
+        if !self.is_kept {
+            // It is not there any more if it has got another name.
+            let _ = self.disk.remove(&self.path);
+        }
     }
 }
 
 /// Begins a file, with what it says of its origin.
-pub(super) fn begin_file<W: Write>(node: &Node, config: &Config, file: W) -> io::Result<Writer<W>> {
+pub(super) fn begin_file<W: Write>(
+    node: &Node,
+    config: &Config,
+    file: W,
+    purpose: Purpose,
+) -> io::Result<Writer<W>> {
     let options = Options { compresses: config.rdbcompression, has_checksum: config.rdbchecksum };
     let mut writer = Writer::new(file, options);
     for (name, value) in [
@@ -134,7 +176,7 @@ pub(super) fn begin_file<W: Write>(node: &Node, config: &Config, file: W) -> io:
         ("redis-bits", usize::BITS.to_string()),
         ("ctime", (node.clock.wall_ms() / 1000).to_string()),
         ("used-mem", ballast_storage::memory::used_bytes().to_string()),
-        ("aof-base", "0".to_owned()),
+        ("aof-base", u8::from(purpose == Purpose::Base).to_string()),
     ] {
         writer.field(name, &value)?;
     }
@@ -145,9 +187,10 @@ fn write_all(
     engine: &Engine,
     config: &Config,
     file: Box<dyn DiskFile>,
+    purpose: Purpose,
 ) -> io::Result<(Box<dyn DiskFile>, u64)> {
     assert_eq!(engine.boxes().count(), usize::from(SLOTS), "a slot is elsewhere");
-    let mut writer = begin_file(&engine.node, config, file)?;
+    let mut writer = begin_file(&engine.node, config, file, purpose)?;
     for database in 0..DATABASES {
         let slots = engine.boxes().map(|(_, boxed)| boxed.data());
         let keyspaces: Vec<&Keyspace> =

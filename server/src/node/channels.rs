@@ -165,6 +165,14 @@ impl Channels {
         published
     }
 
+    /// Puts a block behind what waits for `client`, no more than `limit_bytes`, if that is not 0.
+    /// True if the connection does not know yet.
+    pub(super) fn push(&self, client: &Client, block: &Arc<[u8]>, limit_bytes: u64) -> bool {
+        let pushed = client.push(block, limit_bytes);
+        self.waiting_bytes.fetch_add(pushed.grown, Relaxed);
+        pushed.wakes
+    }
+
     /// Appends what waits for `client`, in order. `Err`: it has let too much come.
     pub(crate) fn take(&self, client: &Client, reply: &mut Reply) -> Result<(), Over> {
         let waiting = self.forget(client);

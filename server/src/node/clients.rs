@@ -44,8 +44,12 @@ pub(crate) struct Client {
     pub(crate) queued: AtomicI64,
     /// Watched keys.
     pub(crate) watching: AtomicU32,
+    /// Set when one of them has changed; `None` without any.
+    pub(crate) dirty: Mutex<Option<Arc<AtomicBool>>>,
     /// Subscriptions of each [`Kind`].
     pub(crate) subscriptions: [AtomicU32; 3],
+    /// It is shown all commands.
+    pub(crate) monitors: AtomicBool,
     /// What others have pushed to it.
     pushes: Pushes,
     /// Bytes of memory that it keeps, its buffers among it; a part of its shard's `clients_bytes`.
@@ -122,7 +126,9 @@ impl Client {
             protocol: AtomicU8::new(2),
             queued: AtomicI64::new(-1),
             watching: AtomicU32::new(0),
+            dirty: Mutex::default(),
             subscriptions: Default::default(),
+            monitors: AtomicBool::new(false),
             pushes: Pushes::default(),
             bytes: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
@@ -211,9 +217,19 @@ impl Client {
         Kind::ALL.into_iter().any(|kind| self.subscribed(kind) > 0)
     }
 
+    /// Whether what it reads comes from others, so that it may be silent itself.
+    pub(crate) fn listens(&self) -> bool {
+        self.is_subscriber() || self.monitors.load(Relaxed)
+    }
+
     /// How to wake the connection's task, which is one and the same until it moves.
     pub(crate) fn set_waker(&self, waker: Waker) {
         *self.waker.lock() = Some(waker);
+    }
+
+    /// Whether a key that it watches has changed.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.lock().as_ref().is_some_and(|dirty| dirty.load(Relaxed))
     }
 
     /// Whether it waits in a blocking command.
@@ -269,6 +285,11 @@ impl Clients {
     /// One of [`Self::all`].
     pub(crate) fn find(&self, id: ClientId) -> Option<Arc<Client>> {
         self.open.lock().get(&id.0).filter(|client| !client.is_killed()).cloned()
+    }
+
+    /// The other end of an open connection, also of one that is about to be closed.
+    pub(crate) fn address(&self, id: ClientId) -> Option<SocketAddr> {
+        self.open.lock().get(&id.0).map(|client| client.address)
     }
 
     /// `maxmemory-clients` in bytes, and whether that is new.

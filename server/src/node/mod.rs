@@ -1,6 +1,7 @@
 //! What all threads of a node share and that knows nothing of slots' contents: which shard owns
 //! which slot, the connections, counters, the configuration in force, the balancer's machine.
 
+pub(crate) mod append_only;
 pub(crate) mod balance;
 pub(crate) mod blocked;
 pub(crate) mod channels;
@@ -8,8 +9,12 @@ pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
 pub(crate) mod disk;
+pub(crate) mod effects;
 pub(crate) mod listeners;
+pub(crate) mod loading;
 pub(crate) mod memory;
+pub(crate) mod modes;
+pub(crate) mod monitors;
 pub(crate) mod pause;
 pub(crate) mod pid_file;
 pub(crate) mod places;
@@ -28,10 +33,13 @@ use parking_lot::Mutex;
 
 use self::balance::Balance;
 use self::channels::Channels;
-use self::clients::Clients;
+use self::clients::{Client, Clients};
 use self::counters::ShardCounters;
 use self::disk::Disk;
 use self::listeners::Listeners;
+use self::loading::Loading;
+use self::modes::{Mode, Modes};
+use self::monitors::Monitors;
 use self::pause::Pause;
 use self::places::Places;
 use self::relief::Relief;
@@ -42,6 +50,7 @@ use self::snapshot::Snapshots;
 use self::versioned::Versioned;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ids::ClientId;
 use crate::log::{Level, Log};
 
 /// See the module.
@@ -70,18 +79,28 @@ pub(crate) struct Node {
     pub(crate) started_ms: i64,
     /// Who listens to what.
     pub(crate) channels: Channels,
+    /// Who is shown all commands.
+    pub(crate) monitors: Monitors,
+    /// What changes the way of every command.
+    pub(crate) modes: Modes,
+    /// How far the loading at the start is.
+    pub(crate) loading: Loading,
     /// What is known of snapshots.
     pub(crate) saves: Saves,
     /// The snapshot under way.
     pub(crate) snapshots: Snapshots,
     /// What files of the data set are written with.
     pub(crate) disk: Arc<dyn Disk>,
+    /// The way to the append-only file.
+    pub(crate) append_only: append_only::AppendOnly,
     /// `CLIENT PAUSE`.
     pub(crate) pause: Pause,
     /// Expired keys are removed also when nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
     pub(crate) active_expire: AtomicBool,
     /// Set when the process is to end.
     pub(crate) stopping: AtomicBool,
+    /// It ends because it cannot go on.
+    pub(crate) has_failed: AtomicBool,
     /// Wakes whoever waits for the end.
     pub(crate) stop: tokio::sync::Notify,
     /// How shards ask for relief.
@@ -134,14 +153,19 @@ impl Node {
             saves: Saves::new(clock.wall_ms()),
             snapshots: Snapshots::new(shards),
             disk,
+            append_only: append_only::AppendOnly::new(shards),
             clock,
             log,
             seed,
             run_id: run_id(seed),
             channels: Channels::default(),
+            monitors: Monitors::default(),
+            modes: Modes::default(),
+            loading: Loading::default(),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),
             relief: Relief::default(),
             core_share: core_share(shards),
@@ -170,6 +194,22 @@ impl Node {
     /// The ways of the shards to each other, once there are threads.
     pub(crate) fn siblings(&self) -> Option<Arc<dyn Siblings>> {
         self.siblings.get()?.upgrade()
+    }
+
+    /// Switches a mode on or off: each batch that begins after it goes by that.
+    pub(crate) fn switch(&self, mode: Mode, is_on: bool) {
+        self.modes.switch(mode, is_on);
+        self.config.announce();
+    }
+
+    /// Shows `client` all commands from now on.
+    pub(crate) fn begin_monitoring(&self, client: Arc<Client>) {
+        self.monitors.add(client, || self.switch(Mode::Monitored, true));
+    }
+
+    /// Shows `client` nothing any more.
+    pub(crate) fn end_monitoring(&self, client: ClientId) {
+        self.monitors.remove(client, || self.switch(Mode::Monitored, false));
     }
 
     /// Numbers the entries of the slow logs.
@@ -202,7 +242,16 @@ impl Node {
     pub(crate) fn look_at_saves(&self) {
         let config = self.config.load();
         let wants = config.stop_writes_on_bgsave_error && !config.save_points.is_empty();
-        self.pause.refuse_writes(wants && self.saves.has_failed());
+        let refuses = wants && self.saves.has_failed();
+        if refuses != self.modes.load().has(Mode::Unsaved) {
+            self.switch(Mode::Unsaved, refuses);
+        }
+    }
+
+    /// Asks the process to end, which has failed.
+    pub(crate) fn fail(&self) {
+        self.has_failed.store(true, Ordering::Release);
+        self.request_stop();
     }
 
     /// Asks the process to end.

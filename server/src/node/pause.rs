@@ -1,4 +1,4 @@
-//! What keeps commands from running: `CLIENT PAUSE`, and that the last snapshot failed.
+//! `CLIENT PAUSE`.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -8,8 +8,6 @@ pub(crate) struct Pause {
     /// Unix milliseconds; 0: no pause.
     until_ms: AtomicI64,
     writes_only: AtomicBool,
-    /// `stop-writes-on-bgsave-error`.
-    refuses_writes: AtomicBool,
     /// Wakes the paused connections.
     pub(crate) changed: tokio::sync::Notify,
 }
@@ -30,27 +28,10 @@ impl Pause {
         self.changed.notify_waiters();
     }
 
-    /// Whether there may be a pause.
+    /// Whether there may be a pause: one load for the hot path.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
         self.until_ms.load(Ordering::Relaxed) != 0
-    }
-
-    /// Whether not all commands may run now: two loads for the hot path.
-    #[inline]
-    pub(crate) fn is_looked_at(&self) -> bool {
-        self.is_set() || self.refuses_writes()
-    }
-
-    /// Whether writing commands are refused, since what they do could not be saved.
-    #[inline]
-    pub(crate) fn refuses_writes(&self) -> bool {
-        self.refuses_writes.load(Ordering::Relaxed)
-    }
-
-    /// Has writing commands refused, or not any more.
-    pub(crate) fn refuse_writes(&self, refuses: bool) {
-        self.refuses_writes.store(refuses, Ordering::Relaxed);
     }
 
     /// Whether nothing may change the data set now, expiry included.

@@ -36,6 +36,11 @@ impl Versioned {
         self.version.load(Ordering::Acquire)
     }
 
+    /// Has each shard look again at what it copies together with the configuration.
+    pub(super) fn announce(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
     /// Takes a change back.
     pub(crate) fn revert(&self, changed: Changed) {
         let reverted: Result<(), std::convert::Infallible> = self.update(|config| {

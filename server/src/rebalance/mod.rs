@@ -66,7 +66,8 @@ impl Coordinator {
             let now_ms = self.shared.clock.mono_ms();
             let due = self.looked.is_none_or(|at| self.due_ms(at) <= now_ms);
             let asked = !self.desk.commands.is_empty() || self.desk.at_once;
-            if due || asked || self.shared.relief.is_asked() {
+            let moves = !self.shared.is_loading();
+            if moves && (due || asked || self.shared.relief.is_asked()) {
                 self.desk.at_once = false;
                 return;
             }

@@ -9,6 +9,7 @@ use super::message::{Hold, Message};
 use super::{Shard, ShardState};
 use crate::commands::gather::{AllSlotsWork, Local, Threads, Work};
 use crate::engine::Engine;
+use crate::engine::effects::Suspended;
 use crate::ids::ShardId;
 use crate::node::Node;
 use crate::node::blocked::Waiter;
@@ -52,12 +53,13 @@ impl Threads for Shard {
 pub(crate) struct Holding<'a> {
     shard: &'a Shard,
     hold: RefCell<Hold>,
+    effects: RefCell<Suspended>,
 }
 
 impl<'a> Holding<'a> {
     /// Of a transaction on `shard` whose slots are complete.
     pub(crate) fn new(shard: &'a Shard, hold: Hold) -> Holding<'a> {
-        Holding { shard, hold: RefCell::new(hold) }
+        Holding { shard, hold: RefCell::new(hold), effects: RefCell::default() }
     }
 
     /// Does `work` while the transaction's slots are here.
@@ -65,7 +67,9 @@ impl<'a> Holding<'a> {
         let mut hold = self.hold.borrow_mut();
         let mut state = self.shard.state();
         let loaded = state.load(&mut hold);
+        state.resume_group(self.effects.take());
         let result = work(&mut state);
+        self.effects.replace(state.suspend_group());
         state.stash(loaded, &mut hold);
         result
     }
@@ -73,6 +77,10 @@ impl<'a> Holding<'a> {
     /// Sends the slots home.
     pub(crate) fn give_back(self) {
         let mut state = self.shard.state();
+        // Before the slots: what comes of them afterwards is later.
+        state.resume_group(self.effects.into_inner());
+        state.end_group();
+        state.send_effects();
         state.give_back(self.hold.into_inner().parts);
         state.serve_ready();
     }

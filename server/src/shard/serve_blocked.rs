@@ -104,6 +104,8 @@ impl ShardState {
         let mut reply = Reply::new(blocked.caller.protocol);
         // The command whose effect this is may be in the midst of a batch of its own client.
         let running = std::mem::replace(&mut self.running, blocked.caller.client);
+        // It has been shown when it was called.
+        let modes = std::mem::take(&mut self.modes);
         let again = self.execute_slots(
             command_of(waiter),
             &blocked.slots_for(slot),
@@ -113,6 +115,7 @@ impl ShardState {
             &mut reply,
         );
         self.running = running;
+        self.modes = modes;
         if again.is_some() {
             if waiter.release() {
                 return false;

@@ -31,6 +31,7 @@ pub(crate) fn spawn(
     std::thread::Builder::new().name(format!("ballast-{id}")).spawn(move || {
         let _guard = StopOnPanic(Arc::clone(&shared));
         let starting = Starting::begin();
+        let ended = Arc::clone(&shared);
         let shard = Rc::new(Shard::new(id, shared));
         let shared = Arc::clone(&shard.shared);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,6 +55,7 @@ pub(crate) fn spawn(
         });
         // Closes the connections that are left; the slots go with the last of its tasks.
         drop(runtime);
+        ended.append_only.shard_ended();
         // The program may go on without this server. The last shard to end gives back all of it.
         ballast_storage::memory::purge();
     })

@@ -7,6 +7,8 @@ use crate::support::{Client, Reply};
 
 /// Databases that commands may have written to.
 const DATABASES: u32 = 16;
+/// A key that expires before is not compared.
+const SOON_MS: i64 = 60_000;
 /// Looks at a database in which only expired keys are left.
 const EXPIRY_WAITS: usize = 20_000;
 
@@ -51,6 +53,65 @@ pub fn check(client: &mut Client) -> io::Result<Option<String>> {
     }
     client.call(&["SELECT", "0"])?;
     Ok(None)
+}
+
+/// What the append-only file tells otherwise than the memory, if something is. The client stays in
+/// database 0.
+///
+/// # Errors
+/// When the server does not answer.
+pub fn check_append_only(client: &mut Client) -> io::Result<Option<String>> {
+    for db in 0..DATABASES {
+        client.call(&["SELECT", &db.to_string()])?;
+        let Reply::Array(keys) = client.call(&["KEYS", "*"])? else { continue };
+        for key in keys {
+            let Reply::Bulk(key) = key else { continue };
+            // What would expire between the two looks.
+            let left_ms = client.call(&[&b"PTTL"[..], &key])?;
+            if matches!(left_ms, Reply::Integer(0..SOON_MS)) {
+                client.call(&[&b"DEL"[..], &key])?;
+            }
+        }
+    }
+    client.call(&["SELECT", "0"])?;
+    let before = everything(client)?;
+    let loaded = client.call(&["DEBUG", "LOADAOF"])?;
+    if loaded != Reply::Simple("OK".into()) {
+        return Ok(Some(format!("the append-only file is not loaded: {loaded:?}")));
+    }
+    let after = everything(client)?;
+    let differs = before.iter().zip(&after).find(|(one, other)| one != other);
+    Ok(match differs {
+        Some((memory, file)) => Some(format!("{memory:?} in memory is {file:?} in the file")),
+        None if before.len() != after.len() => {
+            Some(format!("{} keys in memory are {} in the file", before.len(), after.len()))
+        }
+        None => None,
+    })
+}
+
+/// A key with its database, when it expires, and a signature of its value.
+pub type Signature = (u32, Vec<u8>, Reply, Reply);
+
+/// All keys that are there.
+///
+/// # Errors
+/// When the server does not answer.
+pub fn everything(client: &mut Client) -> io::Result<Vec<Signature>> {
+    let mut all = Vec::new();
+    for db in 0..DATABASES {
+        client.call(&["SELECT", &db.to_string()])?;
+        let Reply::Array(mut keys) = client.call(&["KEYS", "*"])? else { continue };
+        keys.sort_by_key(|key| format!("{key:?}"));
+        for key in keys {
+            let Reply::Bulk(key) = key else { continue };
+            let expires = client.call(&[&b"PEXPIRETIME"[..], &key])?;
+            let digest = client.call(&[&b"DEBUG"[..], b"DIGEST-VALUE", &key])?;
+            all.push((db, key, expires, digest));
+        }
+    }
+    client.call(&["SELECT", "0"])?;
+    Ok(all)
 }
 
 /// A key of those listed that cannot be read, though it is there.

@@ -49,7 +49,7 @@ pub(super) fn is_harmless(name: &str, words: &Words, company: Company) -> bool {
         "client|reply" => company != Company::Lockstep,
         // Who listens reads other things than a reply to each command.
         "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "ssubscribe"
-        | "sunsubscribe" => company == Company::Crowd,
+        | "sunsubscribe" | "monitor" => company == Company::Crowd,
         // A client that is to be killed might be the one that judges.
         "client|kill" => company == Company::Crowd,
         "config|set" => {

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::check::{check, delete_all, reset};
+use super::check::{check, check_append_only, delete_all, reset};
 use super::hand_overs::HandOvers;
 use super::shrink::{script, shrink};
 use super::{Command, Company, Fault, Generator, Words, commands};
@@ -129,7 +129,8 @@ impl Stress {
 }
 
 fn server(shards: usize) -> io::Result<Process> {
-    Process::start(&Kind::Ballast { shards }, &["--enable-debug-command", "yes"])
+    let arguments = ["--enable-debug-command", "yes", "--appendonly", "yes", "--appendfsync", "no"];
+    Process::start(&Kind::Ballast { shards }, &arguments)
 }
 
 /// All bursts from one connection; answers with what does not hold afterwards.
@@ -174,7 +175,10 @@ fn verdict(server: &mut Process, worked: io::Result<()>) -> Option<String> {
         let mut client = server.connect()?;
         reset(&mut client)?;
         match check(&mut client)? {
-            None => delete_all(&mut client),
+            None => match check_append_only(&mut client)? {
+                None => delete_all(&mut client),
+                fault => Ok(fault),
+            },
             fault => Ok(fault),
         }
     });

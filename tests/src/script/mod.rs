@@ -21,6 +21,8 @@
 //! the reply, `2: <` reads a reply that is due, `2: raw "PING\r\n"` sends bytes and reads a reply.
 //! `await-blocked 2` waits until the server counts two blocked clients.
 //!
+//! A line of `MONITOR` is shown without its time and address.
+//!
 //! Options: `@resp3` (a file: every connection begins with `HELLO 3`), `@args --port 7000` (a file:
 //! further arguments of the server), `@unordered` (a block:
 //! arrays, sets and maps are sorted before comparison), `@skip-redis <reason>` (a file or a block:

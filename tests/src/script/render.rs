@@ -9,7 +9,7 @@ pub fn render(reply: &Reply, unordered: bool) -> Vec<String> {
         numbered(items, mark, empty, unordered)
     };
     match reply {
-        Reply::Simple(text) => vec![String::from_utf8_lossy(text).into_owned()],
+        Reply::Simple(text) => vec![without_origin(&String::from_utf8_lossy(text))],
         Reply::Error(text) => vec![format!("(error) {}", escaped(text))],
         Reply::Integer(number) => vec![format!("(integer) {number}")],
         Reply::Bulk(bytes) => vec![format!("\"{}\"", escaped(bytes))],
@@ -33,6 +33,20 @@ pub fn render(reply: &Reply, unordered: bool) -> Vec<String> {
             lines
         }
     }
+}
+
+/// A line of `MONITOR` without what no two runs have in common: when, and from which address.
+fn without_origin(text: &str) -> String {
+    let shown = || {
+        let (time, rest) = text.split_once(" [")?;
+        let (seconds, us) = time.split_once('.')?;
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let (origin, command) = rest.split_once("] ")?;
+        let (db, address) = origin.split_once(' ')?;
+        let fits = is_number(seconds) && us.len() == 6 && is_number(us);
+        (fits && address.contains(':')).then(|| format!("time [{db} address] {command}"))
+    };
+    shown().unwrap_or_else(|| text.to_owned())
 }
 
 /// `key => value`, the value's further lines below it.

@@ -9,7 +9,9 @@ use ballast_protocol::{Args, CommandError, Reply};
 
 use super::context::Data;
 use super::strings::{string_bytes_max, text_of};
-use super::table::{Access, CommandResult, Definition, FEW, Group, KeySpec, ONE, Run, flag};
+use super::table::{
+    ALWAYS, Access, CommandResult, Definition, FEW, Group, KeySpec, ONE, Run, flag,
+};
 
 const BASE: Definition = Definition { group: Group::Bitmap, keys: ONE, ..Definition::BASE };
 
@@ -33,6 +35,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW access update variable_flags")
             .noted("GET only reads; SET and INCRBY write as well")],
+        repeats: ALWAYS,
         run: Run::Data(field::bitfield),
         since: "3.2.0",
         complexity: "O(1) for each integer named",
@@ -92,6 +95,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW access update")],
+        repeats: ALWAYS,
         run: Run::Data(setbit),
         since: "2.2.0",
         summary: "Sets one bit of a string; fills a gap with zeros.",

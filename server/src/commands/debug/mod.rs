@@ -23,18 +23,21 @@ use super::context::Data;
 use super::help::{self, Help};
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::gather::{After, Gathered, Gathering, Local};
+use crate::commands::replay::replay_set;
 use crate::commands::session::Session;
 use crate::config::Allowed;
 use crate::engine::Engine;
+use crate::files::append::{AppendError, Set};
 use crate::files::{load, save};
 use crate::ids::ShardId;
 use crate::log::Level;
 use crate::node::Node;
+use crate::node::append_only::Told;
 
 /// All subcommands: they are not in the table, as unknown ones have an answer of their own.
 const SYNTAX: &str = "<CHANGE-REPL-ID | DIGEST | DIGEST-VALUE [key:string [key:string ...]] | \
                       ERROR message | HAND-OVER slot shard | HAND-OVERS rate duration | HELP | \
-                      LOG message | OBJECT key:string | POPULATE count [prefix [size]] | \
+                      LOADAOF | LOG message | OBJECT key:string | POPULATE count [prefix [size]] | \
                       PROTOCOL type | RELOAD [NOSAVE] | SET-ACTIVE-EXPIRE flag | SLEEP duration | \
                       SLOT-AUDIT [slot] | STRINGMATCH-LEN len pattern | JMAP | PAUSE-CRON flag | \
                       QUICKLIST-PACKED-THRESHOLD size | REPLYBUFFER option value | \
@@ -73,6 +76,7 @@ const HELP: Help = &[
     ),
     ("LOG <message>", &["Write <message> to the server log."]),
     ("OBJECT <key>", &["Show how <key> and its value are kept."]),
+    ("LOADAOF", &["Write what waits for the append-only file, and replace all keys by its."]),
     (
         "POPULATE <count> [<prefix>] [<size>]",
         &["Create <count> string keys named key:<num>, or <prefix>:<num>, of <size> bytes."],
@@ -175,6 +179,14 @@ fn run<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<
                 let done = hand_overs(&cx, a_second, lasting.min(SLEEP_MAX)).await;
                 reply.integer(i64::try_from(done).unwrap_or(i64::MAX));
             }
+            Request::LoadAof => {
+                let work = |local: &mut dyn Local| (load_aof(local), After::GiveBack);
+                match cx.on_all_slots("reload", work).await {
+                    Some(result) => result?,
+                    None => return Err(CommandError::other("ERR the server is ending")),
+                }
+                reply.ok();
+            }
             Request::Reload { saves } => {
                 let work = move |local: &mut dyn Local| (reload(local, saves), After::GiveBack);
                 match cx.on_all_slots("reload", work).await {
@@ -215,6 +227,9 @@ fn run_here(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
             }
             reply.ok();
         }
+        Request::LoadAof => {
+            return Err(CommandError::other("ERR Command not allowed inside a transaction"));
+        }
         Request::Reload { saves } => {
             reload(state, saves)?;
             reply.ok();
@@ -229,6 +244,12 @@ fn run_here(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResu
 
 /// Writes a snapshot, unless it is there already, and loads it; all slots are here.
 fn reload(engine: &mut Engine, saves: bool) -> CommandResult {
+    if !saves && engine.has_followers() {
+        return Err(CommandError::other(
+            "ERR The append-only file would not know of keys that come from elsewhere. Say \
+             CONFIG SET appendonly no before.",
+        ));
+    }
     if saves {
         save::save(engine).map_err(|error| CommandError::other(format!("ERR {error}")))?;
     }
@@ -236,6 +257,24 @@ fn reload(engine: &mut Engine, saves: bool) -> CommandResult {
         engine.node.log.line(engine.now_ms, Level::Warning, &error.to_string());
         CommandError::other("ERR Error trying to load the RDB dump, check server logs.")
     })
+}
+
+/// Replaces all keys by those of the append-only file; all slots are here.
+fn load_aof(engine: &mut Engine) -> CommandResult {
+    let failed = |engine: &Engine, text: &str| {
+        engine.node.log.line(engine.now_ms, Level::Warning, text);
+        CommandError::other("ERR Error trying to load the AOF files, check server logs.")
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    engine.send_effects();
+    engine.node.append_only.send(Told::Written(sender));
+    receiver.recv().map_err(|_| failed(engine, "the server is ending"))?;
+    match Set::find(&engine.node.config.load()) {
+        Ok(Some(set)) => replay_set(engine, &set)
+            .map_err(|(path, reason)| failed(engine, &AppendError { path, reason }.to_string())),
+        Ok(None) => Err(failed(engine, "there is no append-only file")),
+        Err(error) => Err(failed(engine, &error.to_string())),
+    }
 }
 
 /// Lets every shard hand slots of its own over in small steps; returns how many it were.

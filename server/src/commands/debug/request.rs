@@ -23,9 +23,15 @@ pub(super) enum Request {
     /// `ERROR`
     Error(String),
     /// `HAND-OVER`
-    HandOver { slot: u16, to: ShardId },
+    HandOver {
+        slot: u16,
+        to: ShardId,
+    },
     /// `HAND-OVERS`
-    HandOvers { a_second: u32, lasting: Duration },
+    HandOvers {
+        a_second: u32,
+        lasting: Duration,
+    },
     /// `HELP`
     Help,
     /// `LOG`
@@ -37,7 +43,10 @@ pub(super) enum Request {
     /// `PROTOCOL`
     Protocol(Kind),
     /// `RELOAD`
-    Reload { saves: bool },
+    LoadAof,
+    Reload {
+        saves: bool,
+    },
     /// `SET-ACTIVE-EXPIRE`
     SetActiveExpire(bool),
     /// `SLEEP`
@@ -45,7 +54,10 @@ pub(super) enum Request {
     /// `SLOT-AUDIT`; all slots without one.
     SlotAudit(Option<u16>),
     /// `STRINGMATCH-LEN`
-    StringMatch { len: usize, pattern: Vec<u8> },
+    StringMatch {
+        len: usize,
+        pattern: Vec<u8>,
+    },
 }
 
 /// Subcommands that tests of Redis's inside send, with their numbers of arguments.
@@ -87,6 +99,7 @@ impl Request {
             ("object", 1) => Request::Object(rest.at(0).to_vec()),
             ("populate", 1..=3) => Request::Populate(Populate::parse(rest)?),
             ("protocol", 1) => Request::Protocol(Kind::parse(rest.at(0))?),
+            ("loadaof", 0) => Request::LoadAof,
             ("reload", 0) => Request::Reload { saves: true },
             ("reload", 1) if rest.at(0).eq_ignore_ascii_case(b"nosave") => {
                 Request::Reload { saves: false }

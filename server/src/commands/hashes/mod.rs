@@ -7,7 +7,7 @@ mod write;
 use ballast_protocol::Reply;
 use ballast_storage::types::Element;
 
-use super::table::{Access, Definition, FEW, Group, ONE, Run, flag};
+use super::table::{ALWAYS, Access, Definition, FEW, Group, ONE, Run, flag};
 
 const BASE: Definition = Definition { group: Group::Hash, keys: ONE, ..Definition::BASE };
 
@@ -19,6 +19,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(write::hdel),
         since: "2.0.0",
         complexity: "O(N) in the number of fields named",
@@ -67,6 +68,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
         constant: 4,
+        repeats: ALWAYS,
         run: Run::Data(write::hincrby),
         since: "2.0.0",
         summary: "Adds to an integer in a hash; a missing field counts as 0.",
@@ -127,6 +129,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(write::hmset),
         since: "2.0.0",
         complexity: "O(N) in the number of fields",
@@ -164,6 +167,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(write::hset),
         since: "2.0.0",
         complexity: "O(N) in the number of fields",
@@ -177,6 +181,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         constant: 4,
+        repeats: ALWAYS,
         run: Run::Data(write::hsetnx),
         since: "2.0.0",
         summary: "Sets a field of a hash, if the hash does not have it.",

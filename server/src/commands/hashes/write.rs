@@ -95,7 +95,13 @@ pub(super) fn hincrbyfloat(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply)
         Ok::<_, CommandError>(sum)
     })?;
     let sum = sum.unwrap_or_else(|| Ok(amount.to_string()));
-    let sum = write.done(sum, "hincrbyfloat")?;
+    let sum = match sum {
+        Ok(sum) => {
+            write.changed_by("hincrbyfloat", "HSET", &[field, sum.as_bytes()]);
+            sum
+        }
+        failed => write.done(failed, "hincrbyfloat")?,
+    };
     reply.bulk(sum.as_bytes());
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::commands::slowlog::merge;
 use crate::engine::hand_over_times::HandOverTimes;
 use crate::engine::statistics::HISTOGRAM_BUCKETS;
 use crate::ids::ShardId;
+use crate::node::Node;
 use crate::node::channels::Kind;
 
 pub(super) fn server(report: &Report, text: &mut String) {
@@ -85,7 +86,7 @@ pub(super) fn persistence(report: &Report, text: &mut String) {
     let percent = sent as f64 * 100.0 / all.max(1) as f64;
     text.push_str("# Persistence\r\n");
     fields!(text,
-        "loading": 0,
+        "loading": u8::from(report.shared.is_loading()),
         "async_loading": 0,
         "current_cow_peak": running.as_ref().map_or(0, |of| of.peak_bytes),
         "current_cow_size": report.shared.snapshot_bytes(),
@@ -103,11 +104,54 @@ pub(super) fn persistence(report: &Report, text: &mut String) {
         "rdb_last_cow_size": last.peak_bytes,
         "rdb_last_load_keys_expired": expired,
         "rdb_last_load_keys_loaded": loaded,
-        "aof_enabled": 0,
-        "aof_rewrite_in_progress": 0,
-        "aof_rewrite_scheduled": 0,
-        "aof_last_bgrewrite_status": "ok",
-        "aof_last_write_status": "ok",
+    );
+    append_only(&report.shared, text);
+    if report.shared.is_loading() {
+        loading(report, text);
+    }
+}
+
+fn append_only(node: &Node, text: &mut String) {
+    let figures = &node.append_only.figures;
+    let status = |is_ok: bool| if is_ok { "ok" } else { "err" };
+    let is_rewriting = figures.is_rewriting.load(Relaxed);
+    let is_on = figures.is_on.load(Relaxed);
+    let since_ms = node.clock.wall_ms() - figures.rewrite_began_ms.load(Relaxed);
+    let failures = figures.failed_rewrites.load(Relaxed);
+    fields!(text,
+        "aof_enabled": u8::from(is_on),
+        "aof_rewrite_in_progress": u8::from(is_rewriting),
+        "aof_rewrite_scheduled": u8::from(node.append_only.wants_rewrite()),
+        "aof_last_rewrite_time_sec": figures.rewrite_s.load(Relaxed),
+        "aof_current_rewrite_time_sec": if is_rewriting { since_ms / 1000 } else { -1 },
+        "aof_last_bgrewrite_status": status(failures == 0),
+        "aof_rewrites": figures.rewrites.load(Relaxed),
+        "aof_rewrites_consecutive_failures": failures,
+        "aof_last_write_status": status(!node.append_only.has_failed()),
+        "aof_last_cow_size": 0,
+    );
+    if is_on {
+        fields!(text,
+            "aof_current_size": figures.size_bytes.load(Relaxed),
+            "aof_base_size": figures.base_bytes.load(Relaxed),
+            "aof_pending_rewrite": u8::from(node.append_only.wants_rewrite()),
+            "aof_buffer_length": node.append_only.waiting_bytes(),
+            "aof_pending_bio_fsync": u8::from(figures.is_flushing.load(Relaxed)),
+            "aof_delayed_fsync": figures.delayed_flushes.load(Relaxed),
+        );
+    }
+}
+
+fn loading(report: &Report, text: &mut String) {
+    let shared = &report.shared;
+    let progress = shared.loading.progress(shared.clock.wall_ms());
+    fields!(text,
+        "loading_start_time": progress.started_s,
+        "loading_total_bytes": progress.total_bytes,
+        "loading_rdb_used_mem": progress.used_bytes,
+        "loading_loaded_bytes": progress.loaded_bytes,
+        "loading_loaded_perc": format!("{:.2}", progress.percent),
+        "loading_eta_seconds": progress.left_s,
     );
 }
 

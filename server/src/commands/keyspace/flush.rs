@@ -21,7 +21,7 @@ pub(super) fn flushall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> 
     wait_if_sync(cx, args)?;
     flush(cx, None);
     let engine = &mut *cx.engine;
-    if !engine.config.save_points.is_empty() {
+    if !engine.config.save_points.is_empty() && !engine.node.is_loading() {
         // The file is what a restart begins with: it must not bring back what is gone.
         bgsave::stop(&engine.node);
         // A failure is in the log.
@@ -50,6 +50,10 @@ fn wait_if_sync(cx: &mut Data<'_>, args: Args<'_>) -> CommandResult {
 /// Empties database `db`, or all of them.
 fn flush(cx: &mut Data<'_>, db: Option<u8>) {
     (0..SLOTS).for_each(|slot| cx.engine.flush_slot(slot, db));
+    match db {
+        Some(db) => cx.engine.record_on_all(db, &[b"FLUSHDB"]),
+        None => cx.engine.record_on_all(0, &[b"FLUSHALL"]),
+    }
 }
 
 pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
@@ -62,6 +66,8 @@ pub(super) fn swapdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Co
         for slot in 0..SLOTS {
             cx.engine.swap_in_slot(slot, first, second);
         }
+        let words = [first, second].map(|db| db.to_string());
+        cx.engine.record_on_all(0, &[b"SWAPDB", words[0].as_bytes(), words[1].as_bytes()]);
     }
     cx.engine.dirty += 1;
     reply.ok();

@@ -135,6 +135,7 @@ pub(super) fn pop_chosen(
         reply.bulk(key.name());
         choice.end.pop_many(list, choice.count, limits, reply);
     })?;
-    write.changed(choice.end.pop_event());
+    let count = choice.count.to_string();
+    write.changed_by(choice.end.pop_event(), choice.end.pop_event(), &[count.as_bytes()]);
     Ok(true)
 }

@@ -9,7 +9,7 @@ mod places;
 use ballast_protocol::Reply;
 use ballast_storage::types::{Element, Limits, List, ListRef};
 
-use super::table::{Access, Definition, FEW, Group, KeySpec, ONE, Run, TWO, flag};
+use super::table::{ALWAYS, Access, Definition, FEW, Group, KeySpec, ONE, Run, TWO, flag};
 
 const BASE: Definition = Definition { group: Group::List, keys: ONE, ..Definition::BASE };
 
@@ -32,7 +32,15 @@ impl End {
         }
     }
 
-    /// The event of a list that got something at this end.
+    /// `LEFT` or `RIGHT`.
+    fn word(self) -> &'static [u8] {
+        match self {
+            End::Left => b"LEFT",
+            End::Right => b"RIGHT",
+        }
+    }
+
+    /// The event of a list that got something at this end, named after the command.
     fn push_event(self) -> &'static str {
         match self {
             End::Left => "lpush",
@@ -40,7 +48,7 @@ impl End {
         }
     }
 
-    /// The event of a list that lost something at this end.
+    /// The event of a list that lost something at this end, named after the command.
     fn pop_event(self) -> &'static str {
         match self {
             End::Left => "lpop",
@@ -209,6 +217,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 5,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW insert")],
+        repeats: ALWAYS,
         run: Run::Data(places::linsert),
         since: "2.2.0",
         complexity: "O(N) where N is the number of elements on the way to the pivot.",
@@ -258,6 +267,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
         constant: 2,
+        repeats: ALWAYS,
         run: Run::Data(ends::lpop),
         complexity: "O(N) where N is the number of elements popped.",
         summary: "Removes the first elements of a list and returns them.",
@@ -281,6 +291,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(ends::lpush),
         complexity: "O(1) for each element added, so O(N) to add N elements.",
         summary: "Puts elements in front of a list, which is created if it doesn't exist.",
@@ -293,6 +304,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(ends::lpushx),
         since: "2.2.0",
         complexity: "O(1) for each element added, so O(N) to add N elements.",
@@ -316,6 +328,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
+        repeats: ALWAYS,
         run: Run::Data(places::lrem),
         complexity: "O(N+M) where N is the length of the list and M the number of elements \
                      removed.",
@@ -328,6 +341,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW update")],
+        repeats: ALWAYS,
         run: Run::Data(places::lset),
         complexity: "O(N) where N is the length of the list; O(1) for the first and the last \
                      element.",
@@ -340,6 +354,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
+        repeats: ALWAYS,
         run: Run::Data(places::ltrim),
         complexity: "O(N) where N is the number of elements removed.",
         summary: "Removes the elements on both sides of a range of a list, and the list if none \
@@ -353,6 +368,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
         constant: 2,
+        repeats: ALWAYS,
         run: Run::Data(ends::rpop),
         complexity: "O(N) where N is the number of elements popped.",
         summary: "Removes the last elements of a list and returns them.",
@@ -377,6 +393,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(ends::rpush),
         complexity: "O(1) for each element added, so O(N) to add N elements.",
         summary: "Appends elements to a list, which is created if it doesn't exist.",
@@ -389,6 +406,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(ends::rpushx),
         since: "2.2.0",
         complexity: "O(1) for each element added, so O(N) to add N elements.",

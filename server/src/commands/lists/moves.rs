@@ -43,7 +43,13 @@ pub(super) fn move_element(
             to.push(list, &value, limits);
             Some(value)
         })?;
-        write.changed_if(rotated.is_some(), to.push_event());
+        match rotated {
+            Some(_) => {
+                let arguments: [&[u8]; 3] = [source.name(), from.word(), to.word()];
+                write.changed_by(to.push_event(), "LMOVE", &arguments);
+            }
+            None => write.changed_if(false, to.push_event()),
+        }
         return Ok(rotated.flatten());
     }
     let value = match cx.peek(source) {
@@ -59,9 +65,9 @@ pub(super) fn move_element(
     // In Redis's order: who follows changes sees the push first.
     let mut write = cx.write(destination);
     write.list(Create::IfMissing, |list, limits| to.push(list, &value, limits))?;
-    write.changed(to.push_event());
+    write.changed_by(to.push_event(), to.push_event(), &[&value]);
     let mut write = cx.write(source);
     write.list(Create::OnlyExisting, |list, limits| from.pop(list, limits))?;
-    write.changed(from.pop_event());
+    write.changed_by(from.pop_event(), from.pop_event(), &[]);
     Ok(Some(value))
 }

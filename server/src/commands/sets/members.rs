@@ -89,10 +89,13 @@ pub(super) fn smove(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Com
     }
     let mut write = cx.write(source);
     write.set(Create::OnlyExisting, |set, _| set.remove(member))?;
-    write.changed("srem");
+    write.changed_by("srem", "SREM", &[member]);
     let mut write = cx.write(destination);
     let added = write.set(Create::IfMissing, |set, limits| set.add(member, limits))?;
-    write.changed_if(added == Some(true), "sadd");
+    match added {
+        Some(true) => write.changed_by("sadd", "SADD", &[member]),
+        _ => write.changed_if(false, "sadd"),
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ mod sample;
 use ballast_protocol::Reply;
 use ballast_storage::types::Element;
 
-use super::table::{Access, Definition, FEW, Group, KeySpec, ONE, REST, Run, TWO, flag};
+use super::table::{ALWAYS, Access, Definition, FEW, Group, KeySpec, ONE, REST, Run, TWO, flag};
 
 const BASE: Definition = Definition { group: Group::Set, keys: ONE, arity: -3, ..Definition::BASE };
 
@@ -27,6 +27,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(members::sadd),
         complexity: "O(1) for each member added, so O(N) to add N members.",
         summary: "Adds members to a set, which is created if it doesn't exist.",
@@ -178,6 +179,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(members::srem),
         complexity: "O(N) where N is the number of members to remove.",
         summary: "Removes members from a set, and the set with its last member.",

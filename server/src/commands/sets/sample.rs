@@ -29,7 +29,12 @@ pub(super) fn spop(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> Comm
         if count == 0 { Vec::new() } else { set.pop_random_many(count, &mut || random.random()) }
     })?;
     let popped = popped.unwrap_or_default();
-    write.changed_if(!popped.is_empty(), "spop");
+    if !popped.is_empty() {
+        let members: Vec<&[u8]> = popped.iter().map(AsRef::as_ref).collect();
+        write.changed_by("spop", "SREM", &members);
+    } else {
+        write.changed_if(false, "spop");
+    }
     reply.set(popped.len());
     popped.iter().for_each(|member| reply.bulk(member));
     Ok(())
@@ -46,7 +51,10 @@ fn pop_one(cx: &mut Data<'_>, key: Located<'_>, reply: &mut Reply) -> CommandRes
         })?;
         let is_long = popped == Some(None);
         let member = popped.flatten();
-        write.changed_if(member.is_some(), "spop");
+        match &member {
+            Some(member) => write.changed_by("spop", "SREM", &[member.as_ref()]),
+            None => write.changed_if(false, "spop"),
+        }
         if !is_long || bytes_max == usize::MAX {
             break member;
         }

@@ -13,7 +13,7 @@ use ballast_storage::Collection;
 use ballast_storage::types::{Element, ZSet};
 
 use super::context::Data;
-use super::table::{Access, Definition, FEW, Group, KeySpec, ONE, Run, TWO, flag};
+use super::table::{ALWAYS, Access, Definition, FEW, Group, KeySpec, ONE, Run, TWO, flag};
 use crate::engine::write::Located;
 
 const BASE: Definition = Definition { group: Group::SortedSet, keys: ONE, ..Definition::BASE };
@@ -69,6 +69,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW update")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(members::zadd),
         since: "1.2.0",
         complexity: "O(log(N)) for each member added, N being the number of members",
@@ -133,6 +134,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
         constant: 4,
+        repeats: ALWAYS,
         run: Run::Data(members::zincrby),
         since: "1.2.0",
         complexity: "O(log(N)) with N being the number of members",
@@ -226,6 +228,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
         constant: 2,
+        repeats: ALWAYS,
         run: Run::Data(pop::zpopmax),
         since: "5.0.0",
         complexity: "O(log(N)*M) with N being the number of members and M those popped",
@@ -239,6 +242,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW access delete")],
         constant: 2,
+        repeats: ALWAYS,
         run: Run::Data(pop::zpopmin),
         since: "5.0.0",
         complexity: "O(log(N)*M) with N being the number of members and M those popped",
@@ -323,6 +327,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::FAST,
         access: &[Access::to("RW delete")],
         constant: FEW,
+        repeats: ALWAYS,
         run: Run::Data(members::zrem),
         since: "1.2.0",
         complexity: "O(M*log(N)) with N being the number of members and M those removed",
@@ -335,6 +340,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
+        repeats: ALWAYS,
         run: Run::Data(removal::zremrangebylex),
         since: "2.8.9",
         complexity: "O(log(N)+M) with N being the number of members and M those removed",
@@ -347,6 +353,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
+        repeats: ALWAYS,
         run: Run::Data(removal::zremrangebyrank),
         since: "2.0.0",
         complexity: "O(log(N)+M) with N being the number of members and M those removed",
@@ -359,6 +366,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE,
         access: &[Access::to("RW delete")],
+        repeats: ALWAYS,
         run: Run::Data(removal::zremrangebyscore),
         since: "1.2.0",
         complexity: "O(log(N)+M) with N being the number of members and M those removed",

@@ -18,6 +18,7 @@ enum End {
 }
 
 impl End {
+    /// Named after the command.
     fn event(self) -> &'static str {
         match self {
             End::Min => "zpopmin",
@@ -128,7 +129,7 @@ fn pop_or_block(cx: &mut Data<'_>, args: Args<'_>, end: End, reply: &mut Reply) 
             reply.double(score);
         });
     })?;
-    write.changed(end.event());
+    write.changed_by(end.event(), end.event(), &[]);
     Ok(())
 }
 
@@ -200,6 +201,7 @@ fn pop_many(
             reply.double(score);
         });
     })?;
-    write.changed(choice.end.event());
+    let count = choice.count.to_string();
+    write.changed_by(choice.end.event(), choice.end.event(), &[count.as_bytes()]);
     Ok(())
 }

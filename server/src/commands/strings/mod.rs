@@ -13,7 +13,7 @@ use ballast_storage::{STRING_MAX, Value};
 
 use super::context::{Data, SHORT_BYTES_MAX};
 use super::table::{
-    Access, CommandResult, Definition, FEW, Group, KeySpec, ONE, REST, Run, TWO, flag,
+    ALWAYS, Access, CommandResult, Definition, FEW, Group, KeySpec, ONE, REST, Run, TWO, flag,
 };
 use crate::engine::write::Located;
 
@@ -30,6 +30,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW insert")],
         constant: 3,
+        repeats: ALWAYS,
         run: Run::Data(ranges::append),
         since: "2.0.0",
         complexity: "O(1), amortised over the growth of the value",
@@ -43,6 +44,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
         constant: 2,
+        repeats: ALWAYS,
         run: Run::Data(numbers::decr),
         summary: "Subtracts one from an integer; a missing key counts as 0.",
         ..BASE
@@ -54,6 +56,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
         constant: 3,
+        repeats: ALWAYS,
         run: Run::Data(numbers::decrby),
         summary: "Subtracts a number from an integer; a missing key counts as 0.",
         ..BASE
@@ -111,6 +114,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
         constant: 3,
+        repeats: ALWAYS,
         run: Run::Data(set::getset),
         summary: "Returns the string at a key and sets another.",
         ..BASE
@@ -122,6 +126,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
         constant: 2,
+        repeats: ALWAYS,
         run: Run::Data(numbers::incr),
         summary: "Adds one to an integer; a missing key counts as 0.",
         ..BASE
@@ -133,6 +138,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("RW access update")],
         constant: 3,
+        repeats: ALWAYS,
         run: Run::Data(numbers::incrby),
         summary: "Adds a number to an integer; a missing key counts as 0.",
         ..BASE
@@ -223,6 +229,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         access: &[Access::to("RW access update variable_flags")
             .noted("RW and ACCESS due to the optional `GET` argument")],
         constant: 7,
+        repeats: 3,
         run: Run::Data(set::set),
         summary: "Sets a key to a string, whatever it held before.",
         ..BASE
@@ -246,6 +253,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         flags: flag::WRITE | flag::DENYOOM | flag::FAST,
         access: &[Access::to("OW insert")],
         constant: 3,
+        repeats: ALWAYS,
         run: Run::Data(set::setnx),
         summary: "Sets a key to a string, if the key does not exist.",
         ..BASE
@@ -256,6 +264,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         arity: 4,
         flags: flag::WRITE | flag::DENYOOM,
         access: &[Access::to("RW update")],
+        repeats: ALWAYS,
         run: Run::Data(ranges::setrange),
         since: "2.2.0",
         complexity: "O(1), or O(M) in the length of a long new part",

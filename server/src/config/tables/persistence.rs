@@ -1,13 +1,13 @@
 //! Snapshots and the append-only file.
 
 use super::INT_MAX;
-use crate::config::directive::{Directive, Kind, Refusal};
+use crate::config::directive::{Directive, Kind};
 use crate::config::error::system_reason;
+use crate::config::settings::FlushPolicy;
 use crate::config::value::Value;
 
 const NO_REPLICAS: &str = "there are no replicas yet";
 const AT_THE_END: &str = "a snapshot is flushed at its end, by a thread that nobody waits for";
-const APPEND_ONLY: &str = "there is no append-only file yet";
 const DEBUGGING: &str = "it is a switch of Redis's own test suite";
 
 pub(super) const PERSISTENCE: &[Directive] = &[
@@ -63,28 +63,28 @@ pub(super) const PERSISTENCE: &[Directive] = &[
     .hidden()
     .without_effect(DEBUGGING),
     Directive::yes_no("appendonly", "no", "Logs every write to the append-only file.")
-        .refused(Refusal::new(
-            APPEND_ONLY,
-            "say `appendonly no` if the data may be lost with the process, or use Redis",
-        ))
-        .read_early(|s, v| s.appendonly = v.flag()),
-    Directive::text("appendfilename", "appendonly.aof", "Name of the append-only file.")
-        .startup()
-        .check(|value| no_path(value, "appendfilename can't be a path, just a filename"))
-        .without_effect(APPEND_ONLY),
+        .field(|s, v| s.appendonly = v.flag()),
+    Directive::text(
+        "appendfilename",
+        "appendonly.aof",
+        "What names of append-only files begin with.",
+    )
+    .startup()
+    .check(|value| no_path(value, "appendfilename can't be a path, just a filename"))
+    .field(|s, v| s.appendfilename = v.text().into()),
     Directive::text("appenddirname", "appendonlydir", "Directory of the append-only files.")
         .startup()
         .check(|value| no_path(value, "appenddirname can't be a path, just a dirname"))
-        .without_effect(APPEND_ONLY),
+        .field(|s, v| s.appenddirname = v.text().into()),
     Directive::one_of(
         "appendfsync",
         &["everysec", "always", "no"],
         "everysec",
-        "When the append-only file is flushed to disk.",
+        "When the append-only file is flushed to disk; `always`: before the replies.",
     )
-    .without_effect(APPEND_ONLY),
+    .field(|s, v| s.appendfsync = FlushPolicy::named(v.text())),
     Directive::yes_no("no-appendfsync-on-rewrite", "no", "Does not flush during a rewrite.")
-        .without_effect(APPEND_ONLY),
+        .field(|s, v| s.no_appendfsync_on_rewrite = v.flag()),
     Directive::int(
         "auto-aof-rewrite-percentage",
         (0, INT_MAX),
@@ -92,24 +92,24 @@ pub(super) const PERSISTENCE: &[Directive] = &[
         "Growth after which the file is rewritten; 0 = never.",
     )
     .unit("percent")
-    .without_effect(APPEND_ONLY),
+    .field(|s, v| s.auto_aof_rewrite_percentage = v.number()),
     Directive::bytes(
         "auto-aof-rewrite-min-size",
         (0, i64::MAX as u64),
         "64mb",
         "Size below which the file is not rewritten.",
     )
-    .without_effect(APPEND_ONLY),
+    .field(|s, v| s.auto_aof_rewrite_min_size = v.number()),
     Directive::yes_no("aof-load-truncated", "yes", "Loads a file whose end is missing.")
-        .without_effect(APPEND_ONLY),
+        .field(|s, v| s.aof_load_truncated = v.flag()),
     Directive::yes_no("aof-use-rdb-preamble", "yes", "Starts the file with a snapshot.")
-        .without_effect(APPEND_ONLY),
+        .field(|s, v| s.aof_use_rdb_preamble = v.flag()),
     Directive::yes_no("aof-timestamp-enabled", "no", "Writes times into the file.")
-        .without_effect(APPEND_ONLY),
+        .field(|s, v| s.aof_timestamp_enabled = v.flag()),
     Directive::yes_no("aof-rewrite-incremental-fsync", "yes", "Flushes rewrites piece by piece.")
-        .without_effect(APPEND_ONLY),
+        .without_effect("a rewrite is flushed at its end, by a thread of its own"),
     Directive::yes_no("aof-disable-auto-gc", "no", "Keeps old append-only files.")
-        .without_effect(APPEND_ONLY),
+        .field(|s, v| s.aof_disable_auto_gc = v.flag()),
 ];
 
 const SAVE_DEFAULT: &str = "3600 1 300 100 60 10000";
