@@ -272,7 +272,7 @@ fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
         let large: Vec<Vec<String>> =
             (0..LARGE).map(|n| vec!["SET".into(), format!("large:{n}"), value.clone()]).collect();
         client.pipeline(&large).unwrap();
-        disk.0.blocks.store(true, Ordering::Relaxed);
+        disk.0.blocks.store(2, Ordering::Relaxed);
         client.save_in_background();
         let busy = Reply::Error(b"ERR Background save already in progress".to_vec());
         for line in ["SAVE", "BGSAVE", "BGSAVE SCHEDULE"] {
@@ -283,7 +283,7 @@ fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
         wait_until("gone", || !evicts || client.answer("DBSIZE") == Reply::Integer(0));
         assert_eq!(client.info("rdb_bgsave_in_progress"), "1");
         assert!(client.info("used_memory_snapshot").parse::<u64>().unwrap() > 4 << 20);
-        disk.0.blocks.store(false, Ordering::Relaxed);
+        disk.0.blocks.store(0, Ordering::Relaxed);
         wait_for_end(&mut client);
         assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
         assert!(client.info("rdb_last_cow_size").parse::<u64>().unwrap() > 4 << 20);
@@ -295,6 +295,30 @@ fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
             client.ok(&format!("SELECT {db}"));
             assert_eq!(client.number("DBSIZE"), keys as i64, "{ways:?}: database {db}");
         }
+    }
+}
+
+#[test]
+fn an_older_file_does_not_replace_a_newer() {
+    for (save, keys) in [("FLUSHALL", 0), ("DEBUG RELOAD", FILLERS as i64 + 2)] {
+        let directory = Directory::new();
+        let disk = Faulty::default();
+        let builder = Server::builder().disk(disk.clone()).directive("save", "3600 1000000");
+        let server = directory.server(builder);
+        let mut client = server.connect().unwrap();
+        fill(&mut client);
+        disk.0.blocks.store(1, Ordering::Relaxed);
+        client.save_in_background();
+        client.ok("SET newer 1");
+        wait_until("made", || disk.0.made.load(Ordering::Relaxed) == 1);
+        client.ok(save);
+        assert_eq!(client.info("rdb_bgsave_in_progress"), "0");
+        assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
+        assert_eq!(directory.names(), ["dump.rdb"]);
+        disk.0.blocks.store(0, Ordering::Relaxed);
+        drop(server);
+        let loaded = directory.server(Server::builder());
+        assert_eq!(loaded.connect().unwrap().number("DBSIZE"), keys, "{save}");
     }
 }
 
@@ -310,11 +334,13 @@ struct Faults {
     write: AtomicBool,
     sync: AtomicBool,
     rename: AtomicBool,
-    /// Writing takes as long as this is so.
-    blocks: AtomicBool,
+    /// Files that have been made.
+    made: AtomicU32,
+    /// The number of the file that cannot be written as long as this is so; the first is 1.
+    blocks: AtomicU32,
 }
 
-struct FaultyFile(Box<dyn DiskFile>, Faulty);
+struct FaultyFile(Box<dyn DiskFile>, Faulty, u32);
 
 fn fails(fault: &AtomicBool) -> io::Result<()> {
     if fault.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
@@ -323,7 +349,8 @@ fn fails(fault: &AtomicBool) -> io::Result<()> {
 impl Disk for Faulty {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         fails(&self.0.create)?;
-        Ok(Box::new(FaultyFile(SystemDisk.create(path)?, self.clone())))
+        let number = self.0.made.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Box::new(FaultyFile(SystemDisk.create(path)?, self.clone(), number)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -343,7 +370,7 @@ impl Disk for Faulty {
 impl Write for FaultyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         fails(&self.1.0.write)?;
-        wait_until("unblocked", || !self.1.0.blocks.load(Ordering::Relaxed));
+        wait_until("unblocked", || self.1.0.blocks.load(Ordering::Relaxed) != self.2);
         self.0.write(bytes)
     }
 

@@ -33,7 +33,8 @@ pub(crate) fn path(config: &Config) -> PathBuf {
     config.dir.join(&config.dbfilename)
 }
 
-/// Writes the snapshot, and says in the log how that went.
+/// Writes the snapshot, and says in the log how that went. One that is written in the background
+/// is given up: it is older.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -45,6 +46,7 @@ pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
     let say = |level, text: &str| node.log.line(node.clock.wall_ms(), level, text);
     let config = node.config.load();
     let path = path(&config);
+    bgsave::stop(node);
     match write(engine, &config, &path) {
         Ok(()) => {
             if node.saves.saved(node.clock.wall_ms(), changes(engine)) {
@@ -69,7 +71,6 @@ pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
 pub(crate) fn save_and_stop(engine: &Engine, is_forced: bool) -> bool {
     let node = &engine.node;
     let say = |level, text: &str| node.log.line(node.clock.wall_ms(), level, text);
-    bgsave::stop(node);
     say(Level::Notice, "Saving the final RDB snapshot before exiting.");
     if save(engine).is_err() {
         if !is_forced {
