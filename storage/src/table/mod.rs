@@ -195,12 +195,13 @@ impl Table {
         &mut self,
         hash: u64,
         key: &[u8],
-        new: NewEntry<'_>,
+        mut new: NewEntry<'_>,
         seen: &mut impl FnMut(EntryRef<'_>),
     ) -> bool {
         debug_assert_eq!(hash, hash_key(key));
         let header = self.layout.header;
-        let new = NewEntry { tag: new.tag & entry::TAG_MASK | self.parity, ..new };
+        debug_assert!(new.tag <= entry::TAG_MASK);
+        new.tag |= self.parity;
         let shape = Shape::of(header, new.expiry.is_some(), key.len(), new.payload.len());
         loop {
             // SAFETY: used until the table changes its segments, which then is asked again.
