@@ -14,7 +14,7 @@ use crate::appending;
 use crate::commands::gather::{After, Local};
 use crate::config::ShutdownOptions;
 use crate::connection::Accepted;
-use crate::files::save;
+use crate::files::{bgsave, save};
 use crate::ids::ShardId;
 use crate::log::Level;
 use crate::node::Rates;
@@ -31,11 +31,13 @@ pub(crate) fn spawn(shared: Arc<Shared>, follows_signals: bool) -> io::Result<Jo
             tokio::spawn(rebalance::run(Arc::clone(&shared)));
             tokio::spawn(close_idle(Arc::clone(&shared)));
             tokio::spawn(sample_rates(Arc::clone(&shared)));
+            tokio::spawn(follow_save_points(Arc::clone(&shared)));
             tokio::spawn(appending::supervise(Arc::clone(&shared)));
             if follows_signals {
                 tokio::spawn(follow_signals(Arc::clone(&shared)));
             }
             until_stopped(&shared).await;
+            bgsave::stop(&shared.node);
             shared.listeners.close();
             stop_shards(&shared);
         });
@@ -254,6 +256,29 @@ async fn sample_rates(shared: Arc<Shared>) {
         let kib = |bytes: u64| bytes as f64 / 1024.0;
         let rates = Rates { commands, net_in_kib: kib(net_in), net_out_kib: kib(net_out) };
         *shared.rates.lock() = rates;
+    }
+}
+
+/// How often the save points are looked at.
+const SAVE_POINTS_EVERY_MS: u64 = 100;
+
+/// Begins the snapshots that the save points ask for, and those that are scheduled.
+async fn follow_save_points(shared: Arc<Shared>) {
+    loop {
+        let clock = &shared.clock;
+        clock.sleep_until(clock.mono_ms() + SAVE_POINTS_EVERY_MS).await;
+        if !bgsave::is_due(&shared.node) {
+            continue;
+        }
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let work = move |local: &mut dyn Local| {
+            // What keeps it from beginning is in the log; it is tried again.
+            let _ = sender.send(bgsave::start(local));
+            After::GiveBack
+        };
+        shared.with_all_slots(ShardId(0), "snapshot", Box::new(work));
+        // Without an answer the shard has ended.
+        let _ = receiver.await;
     }
 }
 

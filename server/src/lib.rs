@@ -55,4 +55,5 @@ pub use files::append::{AppendError, AppendReason, ManifestError, ReadError};
 pub use files::load::{Duplicate, LoadError, LoadReason};
 pub use ids::{ClientId, ShardId};
 pub use log::{Level, Log};
+pub use node::disk::{Disk, DiskFile, SystemDisk};
 pub use server::{Builder, Failed, Opened, Server, StartError};

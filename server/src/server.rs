@@ -18,6 +18,7 @@ use crate::ids::ShardId;
 use crate::loading;
 use crate::log::{Level, Log};
 use crate::node::descriptors::{self, Descriptors};
+use crate::node::disk::{Disk, SystemDisk};
 use crate::node::listeners::{self, Unavailable};
 use crate::node::memory::Starting;
 use crate::node::pid_file::PidFile;
@@ -73,6 +74,7 @@ pub struct Builder {
     any_port: bool,
     signals: bool,
     starts_empty: bool,
+    disk: Option<Arc<dyn Disk>>,
     through: Through,
 }
 
@@ -123,6 +125,12 @@ impl Builder {
     /// Ends the server on SIGTERM and SIGINT: for a process that is nothing but the server.
     pub fn follow_signals(mut self) -> Builder {
         self.signals = true;
+        self
+    }
+
+    /// Replaces the system's files, with which snapshots are written.
+    pub fn disk(mut self, disk: impl Disk + 'static) -> Builder {
+        self.disk = Some(Arc::new(disk));
         self
     }
 
@@ -193,7 +201,8 @@ impl Builder {
         });
         let seed = self.seed.unwrap_or_else(random_seed);
         let starting = Starting::begin();
-        let shared = Shared::new(config, clock, log, seed);
+        let disk = self.disk.unwrap_or_else(|| Arc::new(SystemDisk));
+        let shared = Shared::with_disk(config, clock, log, seed, disk);
         shared.listeners.add(listeners).map_err(StartError::Thread)?;
         let mut threads = Vec::new();
         let (ready, all_ready) = std::sync::mpsc::channel();
@@ -347,9 +356,10 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Begins to describe a server.
+    /// Begins to describe a server. Unlike one that is started by hand it has no save points: a
+    /// program that embeds one does not write files that it has not asked for.
     pub fn builder() -> Builder {
-        Builder::default()
+        Builder::default().directive("save", "")
     }
 
     /// Where it listens.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::keyspace::{Collection, Keyspace, Removed};
+use crate::keyspace::{Collection, Keyspace, Removed, Unsaved};
 use crate::memory::good_size;
 use crate::table::Table;
 use crate::types::{Hash, List, Set, ZSet};
@@ -18,11 +18,28 @@ const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 /// A queue of detached things.
 ///
-/// Invariant: `bytes` is the heap of all items, without the queue's own.
+/// Invariant: `bytes` is the heap of all items, without the queue's own; `unsaved_bytes` that of
+/// all `unsaved`.
 #[derive(Debug, Default)]
 pub struct Garbage {
     queue: VecDeque<Item>,
     bytes: usize,
+    /// What a walk has to reach before it can be freed.
+    unsaved: VecDeque<Keyspace>,
+    unsaved_bytes: usize,
+    /// Where the walk of the first of them stands.
+    cursor: u64,
+}
+
+/// What a slice of the walk through detached keys came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsavedWalk {
+    /// There were none.
+    Nothing,
+    /// A database has more.
+    More,
+    /// A database is done, and its keys are freed from now on.
+    Over,
 }
 
 #[derive(Debug)]
@@ -60,18 +77,51 @@ impl Garbage {
 
     /// Takes all keys of a database.
     pub(crate) fn push_keyspace(&mut self, keyspace: Keyspace) {
-        if !keyspace.is_empty() {
+        if keyspace.is_cut() && !keyspace.is_empty() {
+            self.unsaved_bytes += keyspace.heap_bytes();
+            self.unsaved.push_back(keyspace);
+        } else if !keyspace.is_empty() {
             self.put_last(Item::Keyspace(keyspace));
         }
+    }
+
+    /// Databases that a walk has to reach before they can be freed.
+    pub fn unsaved_len(&self) -> usize {
+        self.unsaved.len()
+    }
+
+    /// What they take on the heap; O(1).
+    #[inline]
+    pub fn unsaved_bytes(&self) -> usize {
+        self.unsaved_bytes + good_size(self.unsaved.capacity() * size_of::<Keyspace>())
+    }
+
+    /// Goes on with the walk of the first of them, for keys of about `budget` bytes.
+    pub fn walk_unsaved(&mut self, budget: usize, f: &mut dyn FnMut(Unsaved<'_>)) -> UnsavedWalk {
+        let Some(keyspace) = self.unsaved.front_mut() else { return UnsavedWalk::Nothing };
+        self.cursor = keyspace.walk_cut(self.cursor, budget, f);
+        if self.cursor != 0 {
+            return UnsavedWalk::More;
+        }
+        if let Some(saved) = self.unsaved.pop_front() {
+            self.unsaved_bytes -= saved.heap_bytes();
+            self.push_keyspace(saved);
+        }
+        if self.unsaved.is_empty() {
+            self.unsaved = VecDeque::new();
+        }
+        UnsavedWalk::Over
     }
 
     /// Takes everything from another queue.
     pub fn append(&mut self, mut other: Garbage) {
         self.queue.append(&mut other.queue);
         self.bytes += std::mem::take(&mut other.bytes);
+        self.unsaved.append(&mut other.unsaved);
+        self.unsaved_bytes += std::mem::take(&mut other.unsaved_bytes);
     }
 
-    /// Bytes on the heap that come back as it is freed; O(1).
+    /// Bytes on the heap that come back as it is freed, without what is unsaved; O(1).
     #[inline]
     pub fn heap_bytes(&self) -> usize {
         self.bytes + good_size(self.queue.capacity() * size_of::<Item>())

@@ -8,6 +8,8 @@
 //! Every structure knows its bytes on the heap exactly, as the allocator counts them
 //! ([`memory::good_size`]), and can prove it by walking.
 
+#[cfg(test)]
+mod cut_tests;
 pub mod eviction;
 mod garbage;
 mod keyspace;
@@ -21,9 +23,9 @@ pub mod work;
 /// False in a program that was built to measure what the accounts cost.
 pub const ACCOUNTS: bool = !cfg!(feature = "unaccounted");
 
-pub use garbage::Garbage;
+pub use garbage::{Garbage, UnsavedWalk};
 pub use keyspace::{
     AddError, Collection, Create, Key, Keyspace, Kind, Meta, OwnedValue, Removed, STRING_MAX,
-    Sampled, Value, WrongType,
+    Sampled, Unsaved, Value, WrongType,
 };
 pub use slot::{DATABASES, Slot};

@@ -1,7 +1,7 @@
 //! The stored data of one hash slot: its databases with their exact account.
 
 use crate::garbage::Garbage;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Key, Keyspace, Unsaved};
 use crate::memory::good_size;
 
 /// Databases of a slot.
@@ -16,6 +16,15 @@ pub struct Slot {
     first: Keyspace,
     /// A slot has few of them, so they are in one block that is just as long as they are many.
     others: Box<[Other]>,
+    walk: Walk,
+}
+
+/// Where the walk of the keys as they were at a cut stands.
+#[derive(Debug, Default)]
+struct Walk {
+    cursor: u64,
+    db: u8,
+    is_pending: bool,
 }
 
 #[derive(Debug)]
@@ -124,6 +133,7 @@ impl Slot {
     /// If a number is not below [`DATABASES`].
     pub fn swap(&mut self, a: u8, b: u8) {
         assert!(a < DATABASES && b < DATABASES, "databases {a} and {b}");
+        self.walk = Walk { is_pending: self.walk.is_pending, ..Walk::default() };
         let (from_a, from_b) = (self.take(a), self.take(b));
         self.put(a, from_b);
         self.put(b, from_a);
@@ -141,9 +151,58 @@ impl Slot {
         }
     }
 
-    /// Detaches all keys of one database, or of all.
+    /// Begins a walk of the keys as they are now. O(1): it costs the same for any number of keys.
+    ///
+    /// # Panics
+    /// If the last walk is not over.
+    pub fn cut(&mut self) {
+        assert!(!self.walk.is_pending, "a walk is under way");
+        for db in self.databases() {
+            if let Some(keyspace) = self.existing_mut(db) {
+                keyspace.cut(db);
+                self.walk.is_pending |= !self.keyspace(db).is_none_or(Keyspace::is_empty);
+            }
+        }
+        self.walk = Walk { is_pending: self.walk.is_pending, ..Walk::default() };
+    }
+
+    /// Whether a walk is not over. Then [`Slot::save_early`] comes before any change of a key.
+    #[inline(always)]
+    pub fn is_cut(&self) -> bool {
+        self.walk.is_pending
+    }
+
+    /// Before a key is changed or removed: shows it to `f`, unless it has been shown since the cut.
+    pub fn save_early(&mut self, db: u8, key: &Key<'_>, f: &mut dyn FnMut(Unsaved<'_>)) {
+        if let Some(keyspace) = self.existing_mut(db) {
+            keyspace.save_early(key, f);
+        }
+    }
+
+    /// Goes on with the walk, for keys of about `budget` bytes; whether it is over. What has been
+    /// flushed since the cut is the garbage's to walk.
+    pub fn walk_cut(&mut self, budget: usize, f: &mut dyn FnMut(Unsaved<'_>)) -> bool {
+        while self.walk.is_pending {
+            let Walk { cursor, db, .. } = self.walk;
+            let next = self.existing_mut(db).map_or(0, |keys| keys.walk_cut(cursor, budget, f));
+            self.walk.cursor = next;
+            if next != 0 {
+                return false;
+            }
+            let next_db = self.others.iter().map(|other| other.db).find(|other| *other > db);
+            match next_db {
+                Some(next) => self.walk.db = next,
+                None => self.walk = Walk::default(),
+            }
+        }
+        true
+    }
+
+    /// Detaches all keys of one database, or of all; those that a walk has not reached, to be
+    /// walked and then freed.
     pub fn flush(&mut self, db: Option<u8>) -> Garbage {
         let mut garbage = Garbage::default();
+        self.walk = Walk { is_pending: self.walk.is_pending, ..Walk::default() };
         for at in self.databases() {
             if db.is_none_or(|db| db == at) {
                 garbage.push_keyspace(self.take(at));

@@ -100,6 +100,8 @@ pub(crate) struct Gathering<'a> {
     pub(crate) threads: &'a dyn Threads,
     /// The connection.
     pub(crate) session: &'a mut Session,
+    /// It is one of a transaction's commands, whose slots are held.
+    pub(crate) is_inside_transaction: bool,
 }
 
 impl Gathering<'_> {

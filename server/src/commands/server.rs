@@ -11,6 +11,7 @@ use super::session::Session;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::gather::{After, Gathered, Gathering, Local};
 use crate::config::{Changed, Config, ConfigSetError, Peer, system_reason};
+use crate::files::bgsave::{self, Refused};
 use crate::files::save;
 use crate::log::Level;
 use crate::node::Node;
@@ -132,6 +133,17 @@ pub(crate) static COMMANDS: &[Definition] = &[
         group: Group::Server,
         complexity: "O(N) where N is the total number of keys in all databases",
         summary: "Writes a snapshot of all databases to disk, while no other command runs.",
+        ..Definition::BASE
+    },
+    Definition {
+        name: "bgsave",
+        syntax: "[SCHEDULE]",
+        arity: -1,
+        flags: flag::ADMIN | flag::NOSCRIPT,
+        run: Run::Gather(bgsave_now),
+        group: Group::Server,
+        complexity: "O(1)",
+        summary: "Writes a snapshot of all databases to disk, as they are now, in the background.",
         ..Definition::BASE
     },
     Definition {
@@ -382,10 +394,45 @@ fn bgrewriteaof(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> 
 fn save_now<'a>(cx: Gathering<'a>, _: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
         refuse_in_transaction(cx.session)?;
+        if cx.node().saves.running().is_some() {
+            return Err(under_way());
+        }
         let work = |local: &mut dyn Local| (save::save(local), After::GiveBack);
         match cx.on_all_slots("snapshot", work).await {
             Some(Ok(())) => reply.ok(),
             Some(Err(error)) => return Err(CommandError::other(format!("ERR {error}"))),
+            None => return Err(CommandError::other("ERR the server is ending")),
+        }
+        Ok(())
+    })
+}
+
+fn under_way() -> CommandError {
+    CommandError::other("ERR Background save already in progress")
+}
+
+fn bgsave_now<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
+    Box::pin(async move {
+        match args.get(1) {
+            None => {}
+            Some(word) if args.len() == 2 && word.eq_ignore_ascii_case(b"schedule") => {}
+            Some(_) => return Err(CommandError::Syntax),
+        }
+        let saves = &cx.node().saves;
+        if saves.running().is_some() {
+            return Err(under_way());
+        }
+        if cx.is_inside_transaction {
+            // It begins when the slots of the transaction are home.
+            saves.schedule();
+            reply.simple("Background saving scheduled");
+            return Ok(());
+        }
+        let work = |local: &mut dyn Local| (bgsave::start(local), After::GiveBack);
+        match cx.on_all_slots("snapshot", work).await {
+            Some(Ok(())) => reply.simple("Background saving started"),
+            Some(Err(Refused::UnderWay)) => return Err(under_way()),
+            Some(Err(Refused::NoThread)) => return Err(CommandError::other("ERR")),
             None => return Err(CommandError::other("ERR the server is ending")),
         }
         Ok(())

@@ -145,27 +145,12 @@ pub struct Refusal {
     pub why: &'static str,
     /// What the operator does instead.
     pub instead: &'static str,
-    /// Values that ask for nothing, besides the default.
-    pub(super) harmless: fn(&Value) -> bool,
-    /// Values that promise safety, but that Redis has by default or in the file it comes with, so
-    /// that nobody need have asked for them: they pass at start, with a line in the log.
-    pub(super) untouched: fn(&Value) -> bool,
 }
 
 impl Refusal {
     /// Refuses all values but the default.
     pub(super) const fn new(why: &'static str, instead: &'static str) -> Refusal {
-        Refusal { why, instead, harmless: |_| false, untouched: |_| false }
-    }
-
-    /// Adds values that ask for nothing.
-    pub(super) const fn harmless(self, harmless: fn(&Value) -> bool) -> Refusal {
-        Refusal { harmless, ..self }
-    }
-
-    /// Adds values that Redis has by default.
-    pub(super) const fn untouched(self, untouched: fn(&Value) -> bool) -> Refusal {
-        Refusal { untouched, ..self }
+        Refusal { why, instead }
     }
 }
 

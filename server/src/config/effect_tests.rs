@@ -13,8 +13,6 @@ fn refusal(text: &str) -> String {
 
 /// Lines that promise safety.
 const PROMISES: &[&str] = &[
-    "save 60 1",
-    "save 900 1",
     "rename-command FLUSHALL \"\"",
     "rename-command CONFIG c0nf1g",
     "user alice on >secret ~* +@all",
@@ -66,7 +64,6 @@ fn config_set_and_an_embedding_program_are_refused_as_well() {
 
 #[test]
 fn the_last_word_counts() {
-    assert!(Config::from_text("save 60 1\nsave \"\"").is_ok());
     assert!(Config::from_text("tls-port 6380\ntls-port 0").is_ok());
     let error = Config::from_text("hz 10\n cluster-enabled yes\nhz 20").unwrap_err().to_string();
     assert!(error.contains("at line 2\n>>> 'cluster-enabled yes'\n"), "{error}");
@@ -95,18 +92,19 @@ fn a_file_that_asks_for_nothing_starts() {
 }
 
 #[test]
-fn save_points_that_nobody_asked_for_are_said_to_have_no_effect() {
-    let warned = |text: &str| {
-        let warnings = Config::from_text(text).unwrap().warnings();
-        warnings.iter().any(|warning| warning.name == "save")
+fn save_points_are_kept() {
+    let points = |text: &str| {
+        let config = Config::from_text(text).unwrap();
+        assert!(config.warnings().is_empty(), "{text}");
+        config.save_points.iter().map(|of| (of.seconds, of.changes)).collect::<Vec<_>>()
     };
-    assert!(warned(""));
-    assert!(warned("save 900 1\nsave 300 10\nsave 60 10000"));
-    assert!(!warned("save \"\""));
+    assert_eq!(points(""), [(3600, 1), (300, 100), (60, 10000)]);
+    assert_eq!(points("save 900 1\nsave 300 10"), [(900, 1), (300, 10)]);
+    assert_eq!(points("save 60 1\nsave \"\""), []);
     let mut config = Config::from_text("save \"\"").unwrap();
-    assert!(config.set(&[("save", "3600 1 300 100 60 10000")]).is_err());
-    assert!(config.set(&[("save", "")]).is_ok());
-    assert!(Config::default().set(&[("save", "3600 1 300 100 60 10000")]).is_ok(), "no change");
+    assert!(config.set(&[("save", "60 5")]).is_ok());
+    assert_eq!((config.save_points[0].seconds, config.save_points[0].changes), (60, 5));
+    assert!(config.set(&[("save", "60")]).is_err());
 }
 
 #[test]

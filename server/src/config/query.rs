@@ -119,7 +119,6 @@ impl Config {
             let value = value.map_err(|reason| refused(name, reason))?;
             if let Effect::Refused(refusal) = id.directive().effect
                 && value != *self.value_of(id)
-                && !(refusal.harmless)(&value)
             {
                 return Err(refused(name, refusal.to_string()));
             }
@@ -161,11 +160,8 @@ impl Config {
     /// Why the server does not start with the directive's value, if that promises what it does
     /// not keep.
     pub(super) fn refusal_at_start(&self, id: DirectiveId) -> Option<String> {
-        let (Effect::Refused(refusal), value) = (id.directive().effect, self.value_of(id)) else {
-            return None;
-        };
-        let passes = self.is_default(id) || (refusal.harmless)(value) || (refusal.untouched)(value);
-        (!passes).then(|| refusal.to_string())
+        let Effect::Refused(refusal) = id.directive().effect else { return None };
+        (!self.is_default(id)).then(|| refusal.to_string())
     }
 
     /// The directive's warning, if its value does less than it seems to.
@@ -175,9 +171,6 @@ impl Config {
             Effect::InForce => directive.caveat_of(self.value_of(id))?,
             Effect::Nothing(_) if self.is_default(id) => return None,
             Effect::Nothing(why) => format!("has no effect: {why}"),
-            Effect::Refused(refusal) if (refusal.untouched)(self.value_of(id)) => {
-                format!("is not kept: {refusal}")
-            }
             Effect::Refused(_) => return None,
         };
         let value = match directive.secret {

@@ -361,6 +361,8 @@ pub struct Settings {
     pub dir: PathBuf,
     pub dbfilename: String,
     pub save_points: Vec<SavePoint>,
+    /// Writes are refused after a snapshot of the save points has failed.
+    pub stop_writes_on_bgsave_error: bool,
     pub rdbcompression: bool,
     pub rdbchecksum: bool,
     pub appendonly: bool,

@@ -43,8 +43,27 @@ pub(super) fn check(
     if command.has(flag::PROTECTED) {
         debug::check_allowed(&state.shared, session)?;
     }
+    if state.modes.has(Mode::Unsaved) && wants_saves(session, command) {
+        return Err(CommandError::other(UNSAVED));
+    }
     Ok(())
 }
+
+/// Whether a command does not run as long as the data set cannot be saved: who writes, `EXEC` of
+/// who writes, and `PING`, by which others see that something is wrong.
+#[cold]
+fn wants_saves(session: &Session, command: &'static Command) -> bool {
+    let writes = |command: &Command| command.has(flag::WRITE);
+    let queued = session.transaction.as_ref().filter(|_| command.is_exec());
+    let queued = queued.is_some_and(|of| of.commands.iter().any(|of| writes(of.command)));
+    writes(command) || command.name == "ping" || queued
+}
+
+/// As Redis says it.
+const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently \
+unable to persist to disk. Commands that may modify the data set are disabled, because this \
+instance is configured to report errors during writes if RDB snapshotting fails \
+(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// Whether `CLIENT PAUSE` holds the command up: also one that would be queued, as in Redis, and
 /// `EXEC` for what is queued. `QUIT` never waits, nor does a monitor, as Redis's replicas.

@@ -38,7 +38,11 @@ impl Connection {
             }
             Run::Gather(run) | Run::Spread(_, run) => {
                 let started = Instant::now();
-                let gathering = Gathering { threads: &*self.shard, session: &mut self.session };
+                let gathering = Gathering {
+                    threads: &*self.shard,
+                    session: &mut self.session,
+                    is_inside_transaction: false,
+                };
                 let result = run(gathering, barrier.args.view(), &mut self.reply).await;
                 self.finish(&barrier, started, start, result);
             }

@@ -166,7 +166,8 @@ impl Connection {
                 let start = self.reply.len();
                 if let Run::Gather(run) = queued.command.run {
                     let session = &mut self.session;
-                    let gathering = Gathering { threads: &holding, session };
+                    let gathering =
+                        Gathering { threads: &holding, session, is_inside_transaction: true };
                     let started = Instant::now();
                     let result = run(gathering, queued.args.view(), &mut self.reply).await;
                     let mut state = self.shard.state();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use ballast_protocol::slot::SLOTS;
-use ballast_storage::Key;
+use ballast_storage::{Key, Unsaved};
 
 use super::Engine;
 use crate::node::modes::Mode;
@@ -54,6 +54,14 @@ impl Engine {
     fn expire_slot(&mut self, slot: u16, budget: usize) -> usize {
         // As in Redis a key lives through the millisecond that it expires at.
         let over_ms = self.now_ms - 1;
+        let is_cut = self.slot(slot).is_some_and(|boxed| boxed.data.is_cut());
+        let mut walker = if is_cut { self.take_walker() } else { None };
+        let (config, now_ms) = (&self.config, self.now_ms);
+        let mut early = |unsaved: Unsaved<'_>| {
+            if let Some(walker) = &mut walker {
+                walker.emit(config, now_ms, unsaved);
+            }
+        };
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return 0 };
         let before_bytes = boxed.data.bytes();
         let (mut removed, mut named) = (0, Vec::new());
@@ -67,13 +75,17 @@ impl Engine {
                 && let Some(keyspace) = boxed.data.existing_mut(db)
             {
                 let left = budget - removed;
-                removed += keyspace.expired_into(over_ms, left, &mut self.garbage, &mut |key| {
+                let garbage = &mut self.garbage;
+                removed += keyspace.expired_into(over_ms, left, garbage, &mut early, &mut |key| {
                     watchers.touch(db, key);
                     if is_named {
                         named.push((db, key.to_vec()));
                     }
                 });
             }
+        }
+        if let Some(walker) = walker {
+            self.put_walker(walker);
         }
         self.book(slot, before_bytes);
         self.counters.expired_keys.add(removed as u64);

@@ -12,6 +12,7 @@ pub(crate) mod prefetch;
 pub(crate) mod read;
 pub(crate) mod room;
 pub(crate) mod slot;
+pub(crate) mod snapshot;
 pub(crate) mod statistics;
 pub(crate) mod waiters;
 pub(crate) mod watchers;
@@ -107,6 +108,8 @@ pub(crate) struct Engine {
     effects: effects::Effects,
     /// Where expiry stands.
     pub(crate) expiry: expiry::Round,
+    /// Its part of the snapshot under way.
+    walker: Option<Box<snapshot::Walker>>,
 }
 
 /// What is known of the length of a call whose cost is constant unless it meets a long value.
@@ -159,6 +162,7 @@ impl Engine {
             dirty: 0,
             effects: effects::Effects::default(),
             expiry: expiry::Round::default(),
+            walker: None,
             node,
         }
     }
@@ -263,6 +267,7 @@ impl Engine {
     /// Takes over the configuration that `CONFIG SET` has changed.
     pub(crate) fn take_config(&mut self, version: u64) {
         self.config_version = version;
+        self.node.look_at_saves();
         self.modes = self.node.modes.load();
         let before = std::mem::replace(&mut self.config, self.node.config.load());
         if before.client_output_buffer_limits != self.config.client_output_buffer_limits {

@@ -5,7 +5,8 @@
 //! into account before, the slot's bytes are booked, the clients that watch the key fail, those
 //! that wait for it are served next, the change is counted, its event is published, and its effect
 //! is recorded for those who follow the slot. A consumer of changes that comes later (tracking) has
-//! its place in [`Engine::write`] or [`Write::drop`] and nowhere else.
+//! its place in [`Engine::write`] or [`Write::drop`] and nowhere else. While a snapshot walks the
+//! slot, the key is saved before its first change.
 
 use ballast_protocol::CommandError;
 use ballast_storage::types::{Hash, Limits, List, Set, ZSet};
@@ -97,7 +98,16 @@ impl Engine {
     ) -> Write<'e, 'k> {
         let Located { slot, key } = at;
         self.expire_if_due(slot, db, &key);
-        let before_bytes = self.slot(slot).map_or(0, |boxed| boxed.data.bytes());
+        let before_bytes = match self.slot(slot) {
+            Some(boxed) => {
+                let bytes = boxed.data.bytes();
+                if boxed.data.is_cut() {
+                    self.save_early(slot, db, &key);
+                }
+                bytes
+            }
+            None => 0,
+        };
         let is_new = self.notifies() && self.would_be_new(slot, db, key.bytes);
         let (outcome, changed) = (Outcome::Untouched, Changed::Value);
         Write { engine: self, slot, db, key, before_bytes, usage, outcome, is_new, changed, came }
@@ -132,6 +142,9 @@ impl Engine {
     /// Removes a key that no command removes: its time is over, or its room is needed, as `event`
     /// says. False if it does not exist.
     pub(super) fn drop_key(&mut self, slot: u16, db: u8, key: &Key<'_>, event: &str) -> bool {
+        if self.slot(slot).is_some_and(|boxed| boxed.data.is_cut()) {
+            self.save_early(slot, db, key);
+        }
         let Some(boxed) = self.slots[usize::from(slot)].as_deref_mut() else { return false };
         let before_bytes = boxed.data.bytes();
         let keyspace = boxed.data.existing_mut(db);
@@ -175,7 +188,11 @@ impl Engine {
         };
         self.dirty += keys as u64;
         let before_bytes = boxed.data.bytes();
-        self.garbage.append(boxed.data.flush(db));
+        let flushed = boxed.data.flush(db);
+        if flushed.unsaved_len() > 0 {
+            self.open_detached(flushed.unsaved_len());
+        }
+        self.garbage.append(flushed);
         self.book(slot, before_bytes);
     }
 

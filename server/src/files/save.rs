@@ -3,20 +3,22 @@
 //! The file gets its name when it is complete and on disk: whoever looks finds the old one or the
 //! new one.
 
-use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ballast_protocol::slot::SLOTS;
-use ballast_storage::rdb::file::{Access, Options, Writer};
-use ballast_storage::{DATABASES, Keyspace, eviction};
+use ballast_storage::rdb::file::{Options, Writer};
+use ballast_storage::{DATABASES, Keyspace};
 
-use crate::config::{Config, MaxmemoryPolicy, system_reason};
+use super::bgsave;
+use crate::config::{Config, system_reason};
 use crate::engine::Engine;
+use crate::engine::snapshot::access;
 use crate::files::append::text::write_commands;
 use crate::log::Level;
 use crate::node::Node;
+use crate::node::disk::{Disk, DiskFile};
 
 /// Why there is no new snapshot. What there was before is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +33,8 @@ pub(crate) fn path(config: &Config) -> PathBuf {
     config.dir.join(&config.dbfilename)
 }
 
-/// Writes the snapshot, and says in the log how that went.
+/// Writes the snapshot, and says in the log how that went. One that is written in the background
+/// is given up: it is older.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -43,9 +46,12 @@ pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
     let say = |level, text: &str| node.log.line(node.clock.wall_ms(), level, text);
     let config = node.config.load();
     let path = path(&config);
+    bgsave::stop(node);
     match write(engine, &config, &path) {
         Ok(()) => {
-            node.saves.saved(node.clock.wall_ms(), changes(engine));
+            if node.saves.saved(node.clock.wall_ms(), changes(engine)) {
+                node.look_at_saves();
+            }
             say(Level::Notice, "DB saved on disk");
             Ok(())
         }
@@ -94,20 +100,21 @@ pub(crate) fn changes(engine: &Engine) -> u64 {
 /// # Errors
 /// If it cannot be written.
 pub(crate) fn write_base(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
-    let unfinished = Unfinished(path.to_owned());
-    let file = File::create(path)?;
-    let file = match config.aof_use_rdb_preamble {
+    let disk = &*engine.node.disk;
+    let unfinished = Unfinished { disk, path: path.to_owned(), is_kept: false };
+    let file = disk.create(path)?;
+    let mut file = match config.aof_use_rdb_preamble {
         true => write_all(engine, config, file, Purpose::Base)?.0,
         false => write_commands(engine, file)?,
     };
-    file.sync_all()?;
-    std::mem::forget(unfinished);
+    file.sync()?;
+    unfinished.keep();
     Ok(())
 }
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// It is the data set.
     Snapshot,
     /// Commands follow it in another file.
@@ -115,51 +122,76 @@ enum Purpose {
 }
 
 fn write(engine: &Engine, config: &Config, path: &Path) -> io::Result<()> {
-    let unfinished = Unfinished(temporary(&config.dir));
-    let file = File::create(&unfinished.0)?;
-    let (file, _) = write_all(engine, config, file, Purpose::Snapshot)?;
-    file.sync_all()?;
+    let disk = &*engine.node.disk;
+    let unfinished = Unfinished { disk, path: temporary(&config.dir), is_kept: false };
+    let file = disk.create(&unfinished.path)?;
+    let (mut file, _) = write_all(engine, config, file, Purpose::Snapshot)?;
+    file.sync()?;
     drop(file);
-    fs::rename(&unfinished.0, path)?;
+    disk.rename(&unfinished.path, path)?;
     // The name is on disk when the directory is.
-    File::open(&config.dir)?.sync_all()
+    disk.sync_directory(&config.dir)
 }
 
 /// A name that nobody else uses at the same time.
-fn temporary(directory: &Path) -> PathBuf {
+pub(super) fn temporary(directory: &Path) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     directory.join(format!("temp-{}-{number}.rdb", std::process::id()))
 }
 
 /// A file that goes when it is done with, unless it has got another name.
-struct Unfinished(PathBuf);
+pub(super) struct Unfinished<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) path: PathBuf,
+    pub(super) is_kept: bool,
+}
 
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // It is not there any more if all went well.
-        let _ = fs::remove_file(&self.0);
+impl Unfinished<'_> {
+    /// It is complete under this name.
+    fn keep(mut self) {
+        self.is_kept = true;
     }
 }
 
-fn write_all(
-    engine: &Engine,
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // It is not there any more if it has got another name.
+            let _ = self.disk.remove(&self.path);
+        }
+    }
+}
+
+/// Begins a file, with what it says of its origin.
+pub(super) fn begin_file<W: Write>(
+    node: &Node,
     config: &Config,
-    file: File,
+    file: W,
     purpose: Purpose,
-) -> io::Result<(File, u64)> {
-    assert_eq!(engine.boxes().count(), usize::from(SLOTS), "a slot is elsewhere");
+) -> io::Result<Writer<W>> {
     let options = Options { compresses: config.rdbcompression, has_checksum: config.rdbchecksum };
     let mut writer = Writer::new(file, options);
     for (name, value) in [
         ("redis-ver", crate::REDIS_VERSION.to_owned()),
         ("redis-bits", usize::BITS.to_string()),
-        ("ctime", (engine.node.clock.wall_ms() / 1000).to_string()),
+        ("ctime", (node.clock.wall_ms() / 1000).to_string()),
         ("used-mem", ballast_storage::memory::used_bytes().to_string()),
         ("aof-base", u8::from(purpose == Purpose::Base).to_string()),
     ] {
         writer.field(name, &value)?;
     }
+    Ok(writer)
+}
+
+fn write_all(
+    engine: &Engine,
+    config: &Config,
+    file: Box<dyn DiskFile>,
+    purpose: Purpose,
+) -> io::Result<(Box<dyn DiskFile>, u64)> {
+    assert_eq!(engine.boxes().count(), usize::from(SLOTS), "a slot is elsewhere");
+    let mut writer = begin_file(&engine.node, config, file, purpose)?;
     for database in 0..DATABASES {
         let slots = engine.boxes().map(|(_, boxed)| boxed.data());
         let keyspaces: Vec<&Keyspace> =
@@ -176,17 +208,4 @@ fn write_all(
         }
     }
     writer.finish()
-}
-
-/// What the eviction policy goes by, as far as a file says it.
-fn access(config: &Config, aux: u32, now_ms: i64) -> Access {
-    match config.maxmemory_policy {
-        MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru => {
-            Access::Idle(eviction::lru_idle_ms(aux, now_ms) / 1000)
-        }
-        MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu => {
-            Access::Frequency(eviction::lfu_frequency(aux, now_ms, config.lfu_decay_time))
-        }
-        _ => Access::Unknown,
-    }
 }

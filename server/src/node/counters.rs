@@ -146,6 +146,9 @@ pub(crate) struct ShardCounters {
     pub(crate) held_bytes: Counter,
     /// Bytes of what waits to be freed, as of the same moment.
     pub(crate) garbage_bytes: Counter,
+    /// Bytes of what a snapshot keeps here: keys that are to be sent, and databases that have been
+    /// flushed and are still to be walked.
+    pub(crate) snapshot_bytes: Counter,
     /// What the best candidate for eviction is worth; see [`Worth`].
     worth: Counter,
     /// Keys that may be evicted, as of when they were counted last.

@@ -101,6 +101,12 @@ impl Node {
             + index_bytes()
     }
 
+    /// What a snapshot under way keeps. It is no part of [`Self::accounted_bytes`]: no write is
+    /// refused because there is a snapshot.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.snapshots.queued_bytes() + self.sum(|counters| counters.snapshot_bytes.value())
+    }
+
     /// What the shards hold of it.
     pub(crate) fn held_bytes(&self) -> u64 {
         // One shard may have taken in what another still counts: only the sum means something.

@@ -8,6 +8,7 @@ pub(crate) mod channels;
 pub(crate) mod clients;
 pub(crate) mod counters;
 pub(crate) mod descriptors;
+pub(crate) mod disk;
 pub(crate) mod effects;
 pub(crate) mod listeners;
 pub(crate) mod loading;
@@ -21,6 +22,7 @@ pub(crate) mod relief;
 pub(crate) mod router;
 pub(crate) mod saves;
 pub(crate) mod siblings;
+pub(crate) mod snapshot;
 pub(crate) mod sync;
 pub(crate) mod versioned;
 
@@ -33,6 +35,7 @@ use self::balance::Balance;
 use self::channels::Channels;
 use self::clients::{Client, Clients};
 use self::counters::ShardCounters;
+use self::disk::Disk;
 use self::listeners::Listeners;
 use self::loading::Loading;
 use self::modes::{Mode, Modes};
@@ -43,6 +46,7 @@ use self::relief::Relief;
 use self::router::Router;
 use self::saves::Saves;
 use self::siblings::Siblings;
+use self::snapshot::Snapshots;
 use self::versioned::Versioned;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -83,6 +87,10 @@ pub(crate) struct Node {
     pub(crate) loading: Loading,
     /// What is known of snapshots.
     pub(crate) saves: Saves,
+    /// The snapshot under way.
+    pub(crate) snapshots: Snapshots,
+    /// What files of the data set are written with.
+    pub(crate) disk: Arc<dyn Disk>,
     /// The way to the append-only file.
     pub(crate) append_only: append_only::AppendOnly,
     /// `CLIENT PAUSE`.
@@ -126,7 +134,13 @@ pub(crate) struct Rates {
 }
 
 impl Node {
-    pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Node {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        log: Log,
+        seed: u64,
+        disk: Arc<dyn Disk>,
+    ) -> Node {
         let shards = u16::try_from(config.shards.clamp(1, 1024)).expect("clamped");
         let balance = Balance::new(&config);
         Node {
@@ -137,6 +151,8 @@ impl Node {
             clients: Clients::default(),
             started_ms: clock.wall_ms(),
             saves: Saves::new(clock.wall_ms()),
+            snapshots: Snapshots::new(shards),
+            disk,
             append_only: append_only::AppendOnly::new(shards),
             clock,
             log,
@@ -219,6 +235,16 @@ impl Node {
             let line =
                 format!("Evicting client: id={id} addr={address} name={name} tot-mem={bytes}");
             self.log.line(self.clock.wall_ms(), Level::Notice, &line);
+        }
+    }
+
+    /// Has writes refused if the configuration wants that after a snapshot that failed.
+    pub(crate) fn look_at_saves(&self) {
+        let config = self.config.load();
+        let wants = config.stop_writes_on_bgsave_error && !config.save_points.is_empty();
+        let refuses = wants && self.saves.has_failed();
+        if refuses != self.modes.load().has(Mode::Unsaved) {
+            self.switch(Mode::Unsaved, refuses);
         }
     }
 

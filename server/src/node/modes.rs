@@ -18,6 +18,8 @@ pub(crate) enum Mode {
     Monitored = 1,
     /// The data set is being loaded at the start.
     Loading = 2,
+    /// Nothing may be written, as the last snapshot has failed (`stop-writes-on-bgsave-error`).
+    Unsaved = 4,
 }
 
 impl Modes {

@@ -15,6 +15,7 @@ pub(crate) mod lending;
 pub(crate) mod lookahead;
 pub(crate) mod mailbox;
 pub(crate) mod message;
+pub(crate) mod pace;
 pub(crate) mod places;
 pub(crate) mod prefetch;
 pub(crate) mod serve_blocked;

@@ -10,6 +10,9 @@ use crate::config::Config;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
 use crate::node::Node;
+use crate::node::disk::Disk;
+#[cfg(test)]
+use crate::node::disk::SystemDisk;
 use crate::node::siblings::Siblings;
 use crate::shard::home::Home;
 use crate::shard::mailbox::Mailbox;
@@ -27,8 +30,22 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    #[cfg(test)]
     pub(crate) fn new(config: Config, clock: Clock, log: Log, seed: u64) -> Arc<Shared> {
-        let node = Arc::new(Node::new(config, clock, log, seed));
+        let mut config = config;
+        config.preset("save", "").expect("no test of shards writes files");
+        Shared::with_disk(config, clock, log, seed, Arc::new(SystemDisk))
+    }
+
+    /// [`Self::new`], whose files are written with `disk`.
+    pub(crate) fn with_disk(
+        config: Config,
+        clock: Clock,
+        log: Log,
+        seed: u64,
+        disk: Arc<dyn Disk>,
+    ) -> Arc<Shared> {
+        let node = Arc::new(Node::new(config, clock, log, seed, disk));
         let shards = node.shards();
         let shared = Arc::new(Shared {
             node,

@@ -9,13 +9,17 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 
 use super::message::Message;
+use super::pace::Pace;
 use super::{Shard, ShardState};
+use crate::engine::snapshot::Walked;
 use crate::ids::ShardId;
 use crate::node::memory::Starting;
 use crate::shard::shared::Shared;
 
 /// Messages handled before connections get their turn again.
 const MESSAGES_PER_TURN: usize = 256;
+/// A shard that has nothing left to walk looks this often whether a box has come that has.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Starts the thread of a shard; it drops `ready` when it has its slots, or first says there why
 /// it cannot run.
@@ -42,6 +46,7 @@ pub(crate) fn spawn(
         };
         runtime.block_on(async {
             tokio::task::spawn_local(cron(Rc::clone(&shard)));
+            tokio::task::spawn_local(walk(Rc::clone(&shard)));
             // What a runtime needs at all it takes with its first task and timer.
             tokio::task::yield_now().await;
             starting.end(&shard.shared.overheads);
@@ -107,6 +112,31 @@ async fn cron(shard: Rc<Shard>) {
         shard.buffers.count();
         while shard.state().cron_slice() {
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The shard's part of each snapshot.
+async fn walk(shard: Rc<Shard>) {
+    let snapshots = &shard.shared.snapshots;
+    loop {
+        snapshots.woken(shard.id.index()).await;
+        let mut pace = Pace::default();
+        loop {
+            let walked = {
+                let mut state = shard.state();
+                state.tick();
+                state.walk_slice(pace.slice())
+            };
+            match walked {
+                Walked::More => pace.rest().await,
+                // A box that comes here, or room in the queue, is something to go on with.
+                Walked::Full | Walked::Idle => tokio::select! {
+                    () = snapshots.woken(shard.id.index()) => {}
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                },
+                Walked::Over => break,
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Invariant: `owned_bytes` is the sum of the heap of all owned collections, so
 //! [`Keyspace::heap_bytes`] is exact after every call.
 
+mod cut;
 mod held;
 mod number;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 mod update;
 mod value;
 
+pub use self::cut::Unsaved;
 use self::held::{kind_of, owned_bytes_of, owned_bytes_walked_of, pack_int, tag, value_of};
 pub use self::number::AddError;
 pub use self::value::{
@@ -409,20 +411,26 @@ impl Keyspace {
     /// `f` is called with each. Returns how many were removed. Nothing is left to do once
     /// [`Keyspace::expiry_min`] is later than `now_ms`.
     pub fn expired(&mut self, now_ms: i64, budget: usize, f: &mut dyn FnMut(&[u8])) -> usize {
-        self.expired_into(now_ms, budget, &mut Garbage::default(), f)
+        self.expired_into(now_ms, budget, &mut Garbage::default(), &mut |_| (), f)
     }
 
-    /// As [`Keyspace::expired`], leaving large collections to be freed in slices.
+    /// As [`Keyspace::expired`], leaving large collections to be freed in slices; what a walk has
+    /// not reached yet is shown to `early` first.
     pub fn expired_into(
         &mut self,
         now_ms: i64,
         budget: usize,
         garbage: &mut Garbage,
+        early: &mut dyn FnMut(Unsaved<'_>),
         f: &mut dyn FnMut(&[u8]),
     ) -> usize {
         let mut removed = 0;
+        let pending = self.table.pending_cut();
         let owned_bytes = &mut self.owned_bytes;
         self.table.expire(now_ms, budget, &mut |entry| {
+            if let Some(cut) = pending.filter(|cut| cut.misses(entry)) {
+                early(Unsaved::of(cut.name(), entry));
+            }
             f(entry.key());
             removed += 1;
             *owned_bytes -= owned_bytes_of(entry);

@@ -300,7 +300,7 @@ impl Pair {
                 let now = random.below(120) as i64;
                 let model = &mut self.model;
                 let mut count = 0;
-                let gone = self.keyspace.expired_into(now, 10, garbage, &mut |key| {
+                let gone = self.keyspace.expired_into(now, 10, garbage, &mut |_| (), &mut |key| {
                     let (_, expiry) = model.remove(key).expect("exists");
                     assert!(expiry.expect("expires") <= now);
                     count += 1;

@@ -33,6 +33,7 @@ use crate::work;
 
 pub use self::heap::{NAME as ALLOCATOR, purge, return_unused};
 pub(crate) use self::heap::{allocate_segment, release_segment};
+pub use self::pages::give_way;
 pub use self::sizes::good_size;
 
 /// mimalloc, with every byte it hands out counted per thread.

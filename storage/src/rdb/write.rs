@@ -101,6 +101,16 @@ fn write_int<S: Sink>(value: i64, out: &mut S) -> bool {
     true
 }
 
+/// How many bytes [`write_length`] writes.
+pub(super) fn length_bytes(len: u64) -> usize {
+    match len {
+        0..=0x3f => 1,
+        0x40..=0x3fff => 2,
+        0x4000..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
 /// A length in the shortest of its forms.
 pub(super) fn write_length<S: Sink + ?Sized>(len: u64, out: &mut S) {
     match len {

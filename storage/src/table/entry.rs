@@ -28,7 +28,10 @@ const SHORT_MAX: usize = 255;
 /// The longest key that lies in the entry.
 pub const KEY_INLINE_MAX: usize = 255;
 
-pub(super) const TAG_MASK: u8 = 0x1f;
+pub(super) const TAG_MASK: u8 = 0x0f;
+/// What it means is the table's: see `cut`.
+pub(super) const PARITY: u8 = 0x10;
+const TAG_AND_PARITY: u8 = TAG_MASK | PARITY;
 const EXPIRES: u8 = 0x20;
 const KIND_SHIFT: u32 = 6;
 const BLOB_LEN: usize = size_of::<Blob>();
@@ -206,6 +209,27 @@ impl<'t> RawEntry<'t> {
         unsafe { *self.at = self.flags() & !TAG_MASK | tag }
     }
 
+    /// Zero, or [`PARITY`].
+    #[inline]
+    pub(super) fn parity(self) -> u8 {
+        self.flags() & PARITY
+    }
+
+    /// Tag and parity, as a [`NewEntry`] inside the table has them.
+    #[inline]
+    pub(super) fn tag_and_parity(self) -> u8 {
+        self.flags() & TAG_AND_PARITY
+    }
+
+    /// # Safety
+    /// The caller has the only access to the entry.
+    #[inline]
+    pub(super) unsafe fn write_parity(self, parity: u8) {
+        debug_assert!(parity & !PARITY == 0);
+        // SAFETY: the first byte of the entry, and by the caller's promise.
+        unsafe { *self.at = self.flags() & !PARITY | parity }
+    }
+
     /// The blob of a blob or far entry.
     #[inline]
     pub(super) fn blob(self) -> Blob {
@@ -324,7 +348,7 @@ impl<'t> RawEntry<'t> {
         old: Option<Blob>,
     ) {
         let expires = if new.expiry.is_some() { EXPIRES } else { 0 };
-        let flags = new.tag & TAG_MASK | expires | (shape.kind as u8) << KIND_SHIFT;
+        let flags = new.tag & TAG_AND_PARITY | expires | (shape.kind as u8) << KIND_SHIFT;
         let key_byte = if shape.kind == Kind::Far { 0 } else { key.len() as u8 };
         let payload_byte = if shape.kind.has_blob() { 0 } else { new.payload.len() as u8 };
         let aux = new.aux.to_le_bytes();
@@ -377,15 +401,15 @@ impl<'t> RawEntry<'t> {
         }
     }
 
-    /// Writes the same payload length in place.
+    /// Writes the same payload length in place; the tag comes with the parity.
     ///
     /// # Safety
     /// The caller has the only access; the payload lies in the entry and has this length.
     #[inline]
     pub(super) unsafe fn overwrite(self, tag: u8, aux: u32, payload: &[u8]) {
-        // SAFETY: by the caller's promise.
+        // SAFETY: by the caller's promise; the first byte is the entry's.
         unsafe {
-            self.write_tag(tag);
+            *self.at = self.flags() & !TAG_AND_PARITY | tag;
             self.write_aux(aux);
             let at = self.body().add(self.key_byte());
             ptr::copy_nonoverlapping(payload.as_ptr(), at, payload.len());

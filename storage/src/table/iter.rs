@@ -1,6 +1,7 @@
 //! Going through a table: in one pass, in steps with a cursor, at random, and by expiry.
 
 use super::Table;
+use super::entry::RawEntry;
 use super::segment::{RawSegment, tag_of};
 use super::view::EntryRef;
 use crate::work;
@@ -10,6 +11,8 @@ const CURSOR_BITS: u32 = 48;
 /// Random cells tried before the next occupied one is taken.
 const SAMPLE_TRIES: u32 = 16;
 
+/// Empty segments that a scan passes for each entry it is asked for.
+const STEPS_PER_ENTRY: usize = 8;
 /// Segments searched for an entry with an expiry.
 const SAMPLE_SEGMENTS: u32 = 256;
 
@@ -53,13 +56,28 @@ impl Table {
     /// grows, shrinks or splits between the calls: a cursor is a position in the order of the
     /// hash, of 48 bits.
     pub fn scan(&self, cursor: u64, count: usize, f: &mut dyn FnMut(EntryRef<'_>)) -> u64 {
+        let mut each = |entry: RawEntry<'_>| {
+            // SAFETY: live and unchanged while `self` is borrowed.
+            f(unsafe { EntryRef::new(entry) });
+            1
+        };
+        self.sweep(cursor, count, count.max(1).saturating_mul(STEPS_PER_ENTRY), &mut each)
+    }
+
+    /// As [`Table::scan`], of entries that cost what `f` says, until they have cost `budget`. Empty
+    /// segments cost a step, so that a call stays short.
+    pub(super) fn sweep(
+        &self,
+        cursor: u64,
+        budget: usize,
+        mut steps: usize,
+        f: &mut dyn FnMut(RawEntry<'_>) -> usize,
+    ) -> u64 {
         if self.is_empty() {
             return 0;
         }
         let mut next = Some(cursor << (64 - CURSOR_BITS));
-        let mut left = count.max(1);
-        // Empty segments cost a step as well, so that a call stays short.
-        let mut steps = count.max(1).saturating_mul(8);
+        let mut left = budget.max(1);
         while let Some(hash) = next
             && left > 0
             && steps > 0
@@ -68,8 +86,8 @@ impl Table {
             let (segment, range) = self.range(hash);
             next = range.after(hash);
             let Some(segment) = segment else { continue };
-            let (emitted, stopped) = self.scan_segment(segment, hash, left, f);
-            left = left.saturating_sub(emitted);
+            let (cost, stopped) = self.sweep_segment(segment, hash, left, f);
+            left = left.saturating_sub(cost);
             if let Some(tag) = stopped {
                 next = range.after_tag(hash, tag);
             }
@@ -77,30 +95,29 @@ impl Table {
         next.map_or(0, |hash| hash >> (64 - CURSOR_BITS))
     }
 
-    /// Emits whole groups of equal tags until `left` is reached; the tag where it stopped.
-    fn scan_segment(
+    /// Goes through whole groups of equal tags until they have cost `left`; the tag where it
+    /// stopped.
+    fn sweep_segment(
         &self,
         segment: RawSegment<'_>,
         hash: u64,
         left: usize,
-        f: &mut dyn FnMut(EntryRef<'_>),
+        f: &mut dyn FnMut(RawEntry<'_>) -> usize,
     ) -> (usize, Option<u32>) {
         let start = tag_of(hash, segment.depth());
-        let (mut emitted, mut last) = (0, None);
+        let (mut cost, mut last) = (0_usize, None);
         for at in segment.first_cell(start)..segment.cells() {
             if !segment.is_occupied(at) || segment.tag_at(at) < start {
                 continue;
             }
             let tag = segment.tag_at(at);
-            if emitted >= left && last != Some(tag) {
-                return (emitted, last);
+            if cost >= left && last != Some(tag) {
+                return (cost, last);
             }
-            // SAFETY: live and unchanged while `self` is borrowed.
-            f(unsafe { EntryRef::new(segment.entry(at, self.layout.header)) });
-            emitted += 1;
+            cost = cost.saturating_add(f(segment.entry(at, self.layout.header)));
             last = Some(tag);
         }
-        (emitted, None)
+        (cost, None)
     }
 
     /// An entry chosen by `random`, nearly uniformly.

@@ -1,6 +1,6 @@
 //! The one hash table: for keyspaces, large hashes and sets, and the dictionaries of sorted sets.
 //!
-//! A table maps key bytes to five tag bits, 24 bits of access information (only in tables made
+//! A table maps key bytes to four tag bits, 24 bits of access information (only in tables made
 //! for it), an optional expiry and a payload of any length. It grows by splitting bounded
 //! segments, so no operation moves more than some 32 KiB, and it counts its bytes exactly.
 //!
@@ -14,6 +14,7 @@
 
 mod ahead;
 mod blob;
+mod cut;
 mod directory;
 mod entry;
 mod iter;
@@ -32,6 +33,7 @@ use self::segment::{Full, RawSegment, SegmentCounts};
 
 pub use self::ahead::Ahead;
 pub use self::blob::BLOB_MAX;
+pub use self::cut::Cut;
 pub use self::entry::{INLINE_MAX, KEY_INLINE_MAX};
 pub use self::iter::Iter;
 pub use self::segment::Segment;
@@ -74,7 +76,7 @@ impl Layout {
 /// What [`Table::upsert`] stores for a key.
 #[derive(Debug, Clone, Copy)]
 pub struct NewEntry<'a> {
-    /// Five bits for the owner of the table.
+    /// Four bits for the owner of the table.
     pub tag: u8,
     /// 24 bits of access information; dropped by tables without.
     pub aux: u32,
@@ -99,6 +101,10 @@ pub struct Table {
     len: u32,
     expiring: u32,
     layout: Layout,
+    /// The parity of entries that no walk has to reach, and of new ones.
+    parity: u8,
+    /// What the owner calls the cut whose walk is not over; [`cut::NONE`] if there is none.
+    cut: u8,
 }
 
 impl Table {
@@ -113,6 +119,8 @@ impl Table {
             len: 0,
             expiring: 0,
             layout,
+            parity: 0,
+            cut: cut::NONE,
         }
     }
 
@@ -187,11 +195,13 @@ impl Table {
         &mut self,
         hash: u64,
         key: &[u8],
-        new: NewEntry<'_>,
+        mut new: NewEntry<'_>,
         seen: &mut impl FnMut(EntryRef<'_>),
     ) -> bool {
         debug_assert_eq!(hash, hash_key(key));
         let header = self.layout.header;
+        debug_assert!(new.tag <= entry::TAG_MASK);
+        new.tag |= self.parity;
         let shape = Shape::of(header, new.expiry.is_some(), key.len(), new.payload.len());
         loop {
             // SAFETY: used until the table changes its segments, which then is asked again.
@@ -592,7 +602,7 @@ struct EntryView {
 
 impl EntryView {
     fn of(entry: RawEntry<'_>) -> EntryView {
-        let tag = entry.flags() & entry::TAG_MASK;
+        let tag = entry.tag_and_parity();
         EntryView { tag, aux: entry.aux(), expiry: entry.expiry() }
     }
 }

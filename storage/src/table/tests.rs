@@ -121,7 +121,7 @@ fn random_model(random: &mut Random) -> Model {
         _ => random.below(40),
     };
     Model {
-        tag: random.below(32) as u8,
+        tag: random.below(16) as u8,
         aux: random.below(1 << 24) as u32,
         expiry: (random.below(3) == 0).then(|| random.below(1000) as i64),
         payload: random.bytes(len),

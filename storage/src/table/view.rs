@@ -11,7 +11,7 @@ pub const POINTER_LEN: usize = size_of::<*mut ()>();
 /// An entry of a table, for reading.
 #[derive(Clone, Copy)]
 pub struct EntryRef<'a> {
-    raw: RawEntry<'a>,
+    pub(super) raw: RawEntry<'a>,
     table: PhantomData<&'a u8>,
 }
 
@@ -30,7 +30,7 @@ impl<'a> EntryRef<'a> {
         unsafe { self.raw.key() }
     }
 
-    /// The five bits that the owner of the table chose.
+    /// The four bits that the owner of the table chose.
     #[inline]
     pub fn tag(&self) -> u8 {
         self.raw.flags() & TAG_MASK
@@ -108,7 +108,7 @@ impl<'a> EntryMut<'a> {
         unsafe { self.raw.write_aux(aux & AUX_MAX) }
     }
 
-    /// Sets the owner's five bits.
+    /// Sets the owner's four bits.
     #[inline]
     pub fn set_tag(&mut self, tag: u8) {
         // SAFETY: the only access, by construction.

@@ -57,6 +57,8 @@ pub(super) fn is_harmless(name: &str, words: &Words, company: Company) -> bool {
             company == Company::Crowd && words.iter().skip(2).step_by(2).all(known)
         }
         "config|rewrite" => false,
+        // How long it takes decides what the next save is answered.
+        "bgsave" => company != Company::Lockstep,
         "debug" => is_harmless_debug(words, company),
         _ => true,
     }

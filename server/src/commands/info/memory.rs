@@ -24,6 +24,8 @@ pub(crate) struct Memory {
     pub(crate) balancer: u64,
     /// Buffers that shards keep for the next batch.
     pub(crate) buffers: u64,
+    /// What a snapshot in the background keeps.
+    pub(crate) snapshot: u64,
     /// What is left: queued for lazy free, in messages, fragments of containers.
     pub(crate) other: i64,
 }
@@ -37,7 +39,8 @@ impl Memory {
         let balancer = shared.balance.told().heap_bytes;
         let buffers = shared.channels.waiting_bytes()
             + shared.sum(|counters| counters.spare_bytes.value() + counters.batches_bytes.value());
-        let named = startup + slots + index + clients + balancer + buffers;
+        let snapshot = shared.snapshot_bytes();
+        let named = startup + slots + index + clients + balancer + buffers + snapshot;
         Memory {
             used,
             peak: ballast_storage::memory::peak_bytes().max(used),
@@ -47,6 +50,7 @@ impl Memory {
             clients,
             balancer,
             buffers,
+            snapshot,
             other: i64::try_from(used).unwrap_or(i64::MAX)
                 - i64::try_from(named).unwrap_or(i64::MAX),
         }
@@ -78,6 +82,7 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "used_memory_clients": memory.clients,
         "used_memory_balancer": memory.balancer,
         "used_memory_buffers": memory.buffers,
+        "used_memory_snapshot": memory.snapshot,
         "used_memory_other": memory.other,
         "allocator_allocated": memory.used,
         "allocator_active": rss,
@@ -108,7 +113,8 @@ pub(super) fn section(report: &Report, text: &mut String) {
         "rss_overhead_bytes": 0,
         "mem_fragmentation_ratio": format!("{:.2}", ratio(rss, memory.used)),
         "mem_fragmentation_bytes": i128::from(rss) - i128::from(memory.used),
-        "mem_not_counted_for_evict": report.shared.append_only.waiting_bytes(),
+        "mem_not_counted_for_evict":
+            memory.snapshot + report.shared.append_only.waiting_bytes(),
         "mem_replication_backlog": 0,
         "mem_total_replication_buffers": 0,
         "mem_clients_slaves": 0,

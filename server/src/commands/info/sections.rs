@@ -77,24 +77,31 @@ pub(super) fn persistence(report: &Report, text: &mut String) {
     let saves = &report.shared.saves;
     let changes = report.shards.iter().map(|shard| shard.dirty).sum();
     let (loaded, expired) = saves.loaded_and_expired();
+    let (running, last) = (saves.running(), saves.last());
+    let now_ms = report.shared.clock.wall_ms();
+    let since_s = running.as_ref().map(|of| (now_ms - of.since_ms).max(0) / 1000);
+    let (sent, all) =
+        running.as_ref().map_or((0, 0), |of| (of.snapshot.keys_sent(), of.snapshot.keys));
+    #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
+    let percent = sent as f64 * 100.0 / all.max(1) as f64;
     text.push_str("# Persistence\r\n");
     fields!(text,
         "loading": u8::from(report.shared.is_loading()),
         "async_loading": 0,
-        "current_cow_peak": 0,
-        "current_cow_size": 0,
+        "current_cow_peak": running.as_ref().map_or(0, |of| of.peak_bytes),
+        "current_cow_size": report.shared.snapshot_bytes(),
         "current_cow_size_age": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
+        "current_fork_perc": format!("{percent:.2}"),
+        "current_save_keys_processed": sent,
+        "current_save_keys_total": all,
         "rdb_changes_since_last_save": saves.unsaved(changes),
-        "rdb_bgsave_in_progress": 0,
+        "rdb_bgsave_in_progress": u8::from(running.is_some()),
         "rdb_last_save_time": saves.last_s(),
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
+        "rdb_last_bgsave_status": if saves.has_failed() { "err" } else { "ok" },
+        "rdb_last_bgsave_time_sec": last.took_s,
+        "rdb_current_bgsave_time_sec": since_s.unwrap_or(-1),
         "rdb_saves": saves.count(),
-        "rdb_last_cow_size": 0,
+        "rdb_last_cow_size": last.peak_bytes,
         "rdb_last_load_keys_expired": expired,
         "rdb_last_load_keys_loaded": loaded,
     );

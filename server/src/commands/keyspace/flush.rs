@@ -7,6 +7,7 @@ use ballast_protocol::{Args, CommandError, Reply};
 use crate::commands::arguments::existing_database;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
+use crate::files::save;
 
 pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     wait_if_sync(cx, args)?;
@@ -19,6 +20,12 @@ pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> C
 pub(super) fn flushall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     wait_if_sync(cx, args)?;
     flush(cx, None);
+    let engine = &mut *cx.engine;
+    if !engine.config.save_points.is_empty() && !engine.node.is_loading() {
+        // The file is what a restart begins with: it must not bring back what is gone.
+        // A failure is in the log.
+        let _ = save::save(engine);
+    }
     // As in Redis it counts as a change even if there was nothing to remove.
     cx.engine.dirty += 1;
     reply.ok();

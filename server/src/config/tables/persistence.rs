@@ -1,12 +1,13 @@
 //! Snapshots and the append-only file.
 
 use super::INT_MAX;
-use crate::config::directive::{Directive, Kind, Refusal};
+use crate::config::directive::{Directive, Kind};
 use crate::config::error::system_reason;
 use crate::config::settings::FlushPolicy;
 use crate::config::value::Value;
 
-const SNAPSHOTS: &str = "snapshots are not taken in the background yet";
+const NO_REPLICAS: &str = "there are no replicas yet";
+const AT_THE_END: &str = "a snapshot is flushed at its end, by a thread that nobody waits for";
 const DEBUGGING: &str = "it is a switch of Redis's own test suite";
 
 pub(super) const PERSISTENCE: &[Directive] = &[
@@ -24,23 +25,22 @@ pub(super) const PERSISTENCE: &[Directive] = &[
         SAVE_DEFAULT,
         "Snapshots after so many seconds if so many writes happened; empty = never.",
     )
-    .refused(NO_SNAPSHOTS)
-    .read_early(|s, v| s.save_points = v.save_points()),
+    .field(|s, v| s.save_points = v.save_points()),
     Directive::yes_no("rdbcompression", "yes", "Compresses strings in snapshots.")
         .field(|s, v| s.rdbcompression = v.flag()),
     Directive::yes_no("rdbchecksum", "yes", "Ends snapshots with a checksum, and checks it.")
         .startup()
         .field(|s, v| s.rdbchecksum = v.flag()),
     Directive::yes_no("rdb-del-sync-files", "no", "Deletes snapshots made for replicas.")
-        .without_effect(SNAPSHOTS),
+        .without_effect(NO_REPLICAS),
     Directive::yes_no("rdb-save-incremental-fsync", "yes", "Flushes snapshots piece by piece.")
-        .without_effect(SNAPSHOTS),
+        .without_effect(AT_THE_END),
     Directive::yes_no(
         "stop-writes-on-bgsave-error",
         "yes",
         "Refuses writes after a snapshot failed.",
     )
-    .without_effect(SNAPSHOTS),
+    .field(|s, v| s.stop_writes_on_bgsave_error = v.flag()),
     Directive::one_of(
         "sanitize-dump-payload",
         &["no", "yes", "clients"],
@@ -112,19 +112,7 @@ pub(super) const PERSISTENCE: &[Directive] = &[
         .field(|s, v| s.aof_disable_auto_gc = v.flag()),
 ];
 
-/// By default Redis saves: who does not say otherwise reads in the log that it happens at the end
-/// only, and who asks for snapshots is refused.
-const NO_SNAPSHOTS: Refusal = Refusal::new(
-    "snapshots are taken by SAVE and at the end only, not yet while the server runs",
-    "say `save \"\"` if the data may be lost with the process, or use Redis",
-)
-.harmless(|value| matches!(value, Value::SavePoints(points) if points.is_empty()))
-.untouched(|value| [SAVE_DEFAULT, SAVE_BEFORE_7].contains(&value.render().as_str()));
-
 const SAVE_DEFAULT: &str = "3600 1 300 100 60 10000";
-/// What `redis.conf` of Redis up to 6.2 says without a comment.
-const SAVE_BEFORE_7: &str = "900 1 300 10 60 10000";
-
 /// A directory that can be entered, as Redis finds out by going there.
 fn directory(value: Value) -> Result<Value, String> {
     // The name behind it asks for the right to search the directory.

@@ -332,7 +332,11 @@ impl Connection {
         let args = barrier.args.view();
         let result = match barrier.command.run {
             Run::Spread(_, gather) => {
-                let gathering = Gathering { threads: &*shard, session: &mut self.session };
+                let gathering = Gathering {
+                    threads: &*shard,
+                    session: &mut self.session,
+                    is_inside_transaction: false,
+                };
                 gather(gathering, args, reply).await
             }
             Run::Transaction(Step::Multi) => {

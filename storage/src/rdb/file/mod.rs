@@ -12,6 +12,7 @@
 //! the element that is being read and a buffer, and no length in it reserves more than what has
 //! arrived.
 
+mod chunk;
 mod reader;
 mod writer;
 
@@ -19,6 +20,7 @@ use std::io;
 
 use thiserror::Error;
 
+pub use self::chunk::Chunk;
 pub use self::reader::{KeyRecord, Lost, Reader, Record};
 pub use self::writer::{Options, Writer};
 use super::Malformed;

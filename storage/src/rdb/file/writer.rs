@@ -8,7 +8,7 @@ use super::super::compressed::Folder;
 use super::super::footer::{CHECKSUM, VERSION_WRITTEN};
 use super::super::input::COMPRESSED;
 use super::super::write::{Sink, kind_of, write_content, write_element, write_length};
-use super::{Access, opcode};
+use super::{Access, Chunk, opcode};
 use crate::keyspace::Value;
 use crate::types::Element;
 
@@ -93,22 +93,27 @@ impl<W: Write> Writer<W> {
         expiry: Option<i64>,
         access: Access,
     ) -> io::Result<()> {
-        if let Some(at_ms) = expiry {
-            self.put(&[opcode::EXPIRY_MS]);
-            self.put(&at_ms.to_le_bytes());
-        }
-        match access {
-            Access::Unknown => {}
-            Access::Idle(seconds) => {
-                self.put(&[opcode::IDLE]);
-                write_length(seconds, self);
-            }
-            Access::Frequency(counter) => self.put(&[opcode::FREQUENCY, counter]),
-        }
-        self.put(&[kind_of(value)]);
-        write_element(Element::Bytes(name), self);
-        write_content(value, self);
+        write_key(self, name, value, expiry, access);
         self.result()
+    }
+
+    /// Writes keys that have been collected elsewhere. A database that has been begun ends.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
+        chunk.write_to(self);
+        self.result()
+    }
+
+    /// Bytes that are written, or wait for more.
+    pub fn len(&self) -> u64 {
+        self.written_bytes + self.chunk.len() as u64
+    }
+
+    /// Whether nothing is written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Ends the file. Answers what it was written to and its length in bytes.
@@ -149,6 +154,31 @@ impl<W: Write> Writer<W> {
         }
         self.chunk.clear();
     }
+}
+
+/// Writes a key with all that stands in front of it.
+pub(super) fn write_key<S: Sink>(
+    out: &mut S,
+    name: &[u8],
+    value: Value<'_>,
+    expiry: Option<i64>,
+    access: Access,
+) {
+    if let Some(at_ms) = expiry {
+        out.put(&[opcode::EXPIRY_MS]);
+        out.put(&at_ms.to_le_bytes());
+    }
+    match access {
+        Access::Unknown => {}
+        Access::Idle(seconds) => {
+            out.put(&[opcode::IDLE]);
+            write_length(seconds, out);
+        }
+        Access::Frequency(counter) => out.put(&[opcode::FREQUENCY, counter]),
+    }
+    out.put(&[kind_of(value)]);
+    write_element(Element::Bytes(name), out);
+    write_content(value, out);
 }
 
 impl<W: Write> Sink for Writer<W> {
