@@ -10,11 +10,10 @@ use crate::commands::gather::{After, Local};
 use crate::commands::replay::Replay;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::files::append::{self, AppendError, AppendReason, Set, starts_as_snapshot};
+use crate::files::append::{self, AppendError, AppendReason, Set, rewrite, starts_as_snapshot};
 use crate::files::save;
 use crate::ids::ShardId;
 use crate::loading;
-use crate::log::Level;
 use crate::node::append_only::Told;
 use crate::node::effects::FILE;
 use crate::shard::shared::Shared;
@@ -107,7 +106,7 @@ pub(crate) fn start(
         let work = move |local: &mut dyn Local| {
             match goes_on {
                 true => drop(local.engine_mut().follow_all(FILE)),
-                false => rewrite(local.engine_mut()),
+                false => rewrite::write_now(local.engine_mut()),
             }
             // Nobody is served before the file is there to keep what they write.
             local.node.append_only.send(Told::Written(sender));
@@ -128,14 +127,14 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
     loop {
         let figures = &shared.append_only.figures;
         // What is loaded at the start is in the file, or goes there, before this has work to do.
-        if !figures.is_rewriting.load(Relaxed) && !shared.is_loading() {
+        if rewrite::may_begin(&shared.node) && !shared.is_loading() {
             let config = shared.config.load();
             let is_on = figures.is_on.load(Relaxed);
             if config.appendonly && !is_on
                 || shared.append_only.wants_rewrite()
                 || is_on && has_grown(&shared, &config)
             {
-                carry_out(&shared, rewrite).await;
+                carry_out(&shared, rewrite::begin).await;
             } else if is_on && !config.appendonly {
                 carry_out(&shared, |engine| {
                     engine.follow_all(0);
@@ -173,25 +172,4 @@ fn has_grown(shared: &Shared, config: &Config) -> bool {
     let percent = u128::from(config.auto_aof_rewrite_percentage);
     let growth = u128::from(size.saturating_sub(base)) * 100 / u128::from(base);
     percent > 0 && size >= config.auto_aof_rewrite_min_size && growth >= percent
-}
-
-/// Makes a new base of all slots, which are here; what comes afterwards goes to a new file.
-fn rewrite(engine: &mut Engine) {
-    let node = Arc::clone(&engine.node);
-    let say = |text: &str| node.log.line(node.clock.wall_ms(), Level::Notice, text);
-    say("Background append only file rewriting started");
-    node.append_only.begin_rewrite(node.clock.wall_ms());
-    engine.send_effects();
-    engine.follow_all(FILE);
-    node.append_only.send(Told::NextFile);
-    let config = node.config.load();
-    let base = append::temporary_base(&config).and_then(|path| {
-        save::write_base(engine, &config, &path)?;
-        Ok(path)
-    });
-    if let Err(error) = &base {
-        let reason = crate::config::system_reason(error);
-        say(&format!("Failed writing the base of the append-only file: {reason}"));
-    }
-    node.append_only.send(Told::Base(base.ok()));
 }

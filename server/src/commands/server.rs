@@ -378,13 +378,13 @@ fn refuse_in_transaction(session: &mut Session) -> CommandResult {
 }
 
 fn bgrewriteaof(cx: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> CommandResult {
-    let in_transaction = cx.session.transaction.is_some();
+    let waits = cx.session.transaction.is_some() || cx.shard.node.saves.running().is_some();
     if !cx.shard.node.append_only.want_rewrite() {
         return Err(CommandError::other(
             "ERR Background append only file rewriting already in progress",
         ));
     }
-    reply.simple(match in_transaction {
+    reply.simple(match waits {
         true => "Background append only file rewriting scheduled",
         false => "Background append only file rewriting started",
     });
@@ -413,9 +413,12 @@ fn under_way() -> CommandError {
 
 fn bgsave_now<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
+        let mut is_scheduled = false;
         match args.get(1) {
             None => {}
-            Some(word) if args.len() == 2 && word.eq_ignore_ascii_case(b"schedule") => {}
+            Some(word) if args.len() == 2 && word.eq_ignore_ascii_case(b"schedule") => {
+                is_scheduled = true;
+            }
             Some(_) => return Err(CommandError::Syntax),
         }
         let saves = &cx.node().saves;
@@ -431,7 +434,16 @@ fn bgsave_now<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Ga
         let work = |local: &mut dyn Local| (bgsave::start(local), After::GiveBack);
         match cx.on_all_slots("snapshot", work).await {
             Some(Ok(())) => reply.simple("Background saving started"),
-            Some(Err(Refused::UnderWay)) => return Err(under_way()),
+            Some(Err(Refused::UnderWay)) if is_scheduled => {
+                cx.node().saves.schedule();
+                reply.simple("Background saving scheduled");
+            }
+            Some(Err(Refused::UnderWay)) => {
+                return Err(CommandError::other(
+                    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use \
+                     BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
+                ));
+            }
             Some(Err(Refused::NoThread)) => return Err(CommandError::other("ERR")),
             None => return Err(CommandError::other("ERR the server is ending")),
         }

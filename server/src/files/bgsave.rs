@@ -1,28 +1,15 @@
 //! Writes a snapshot in the background: the shards walk their slots, a thread of its own writes.
 
-use std::cell::Cell;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
-
-use ballast_storage::rdb::file::Writer;
 
 use super::save::{self, Purpose, Unfinished};
-use crate::config::{Config, SavePoint, system_reason};
+use super::take::{Failure, Taking};
+use crate::config::{SavePoint, system_reason};
 use crate::engine::Engine;
 use crate::log::Level;
 use crate::node::Node;
-use crate::node::disk::DiskFile;
 use crate::node::saves::{Ended, Running};
-use crate::node::snapshot::{Counts, Part, Snapshot};
-
-/// A long save says in the log this often how far it is.
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-
-/// The writing thread gets a third of a processor that others want all of.
-const NICENESS: u8 = 5;
 
 /// Why no snapshot has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,31 +18,6 @@ pub(crate) enum Refused {
     UnderWay,
     /// The system refuses a thread.
     NoThread,
-}
-
-/// What the writing thread has.
-struct Job {
-    node: Arc<Node>,
-    config: Arc<Config>,
-    snapshot: Arc<Snapshot>,
-    parts: Receiver<Part>,
-    counts: Vec<Counts>,
-    /// The walk is over.
-    has_all: Cell<bool>,
-}
-
-/// Why there is no new file.
-enum Failure {
-    /// Somebody has stopped it.
-    Stopped,
-    /// The system says so.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Io(error)
-    }
 }
 
 /// Begins to write the data set as it is now; all slots are here. What it comes to is in the log
@@ -82,18 +44,11 @@ pub(crate) fn start(engine: &mut Engine) -> Result<(), Refused> {
         peak_bytes: 0,
     };
     node.saves.begin(running);
-    let job = Job {
-        node: Arc::clone(&node),
-        config,
-        snapshot: begun.snapshot,
-        parts: begun.parts,
-        counts: begun.counts,
-        has_all: Cell::new(false),
-    };
+    let taking = Taking::new(&node, &config, begun);
     let thread = std::thread::Builder::new().name("ballast-bgsave".into());
     let pid = std::process::id();
     say(&node, Level::Notice, &format!("Background saving started by pid {pid}"));
-    if let Err(error) = thread.spawn(move || job.run()) {
+    if let Err(error) = thread.spawn(move || run(&taking)) {
         let text = format!("Can't save in background: {}", system_reason(&error));
         say(&node, Level::Warning, &text);
         end(&node, Ended::Failed);
@@ -153,118 +108,49 @@ fn say(node: &Node, level: Level, text: &str) {
     node.log.line(node.clock.wall_ms(), level, text);
 }
 
-impl Job {
-    fn run(self) {
-        ballast_storage::memory::give_way(NICENESS);
-        let node = Arc::clone(&self.node);
-        match self.write() {
-            Ok(()) => {
-                say(&node, Level::Notice, "DB saved on disk");
-                end(&node, Ended::Saved);
-                say(&node, Level::Notice, "Background saving terminated with success");
-            }
-            Err(Failure::Stopped) => say(&node, Level::Warning, "Background saving stopped"),
-            Err(Failure::Io(error)) => {
-                let path = save::path(&self.config);
-                let reason = system_reason(&error);
-                let text = format!("Failed writing the snapshot '{}': {reason}", path.display());
-                say(&node, Level::Warning, &text);
-                self.drain();
-                end(&node, Ended::Failed);
-                say(&node, Level::Warning, "Background saving error");
-            }
+fn run(taking: &Taking) {
+    let node = Arc::clone(&taking.node);
+    match write(taking) {
+        Ok(()) => {
+            say(&node, Level::Notice, "DB saved on disk");
+            end(&node, Ended::Saved);
+            say(&node, Level::Notice, "Background saving terminated with success");
         }
-    }
-
-    /// Lets the walk come to its end: the next snapshot can begin then.
-    fn drain(&self) {
-        self.snapshot.abandon();
-        while !self.has_all.get() && matches!(self.parts.recv(), Ok(Part::Chunk(_))) {}
-    }
-
-    fn write(&self) -> Result<(), Failure> {
-        let node = &*self.node;
-        let (unfinished, file) = {
-            // Who stops it removes the file, or finds none yet and then there will be none.
-            let _naming = node.saves.lock_naming();
-            let path = node.saves.running().ok_or(Failure::Stopped)?.temporary;
-            let unfinished = Unfinished { disk: &*node.disk, path, is_kept: false };
-            let file = node.disk.create(&unfinished.path)?;
-            (unfinished, file)
-        };
-        let mut writer = save::begin_file(node, &self.config, file, Purpose::Snapshot)?;
-        for (db, counts) in (0..).zip(&self.counts) {
-            if counts.keys > 0 {
-                writer.database(db, counts.keys, counts.expiring)?;
-            }
-        }
-        self.take_parts(&mut writer)?;
-        let (mut file, _) = writer.finish()?;
-        file.sync()?;
-        drop(file);
-        self.name(&unfinished.path)
-    }
-
-    /// Gives the complete file its name.
-    fn name(&self, from: &Path) -> Result<(), Failure> {
-        {
-            let _naming = self.node.saves.lock_naming();
-            self.node.saves.running().ok_or(Failure::Stopped)?;
-            self.node.disk.rename(from, &save::path(&self.config))?;
-        }
-        // The name is on disk when the directory is.
-        Ok(self.node.disk.sync_directory(&self.config.dir)?)
-    }
-
-    fn take_parts(&self, writer: &mut Writer<Box<dyn DiskFile>>) -> Result<(), Failure> {
-        let node = &*self.node;
-        let started = Instant::now();
-        let (mut said, mut keys) = (started, 0);
-        loop {
-            match self.parts.recv() {
-                Ok(Part::Chunk(queued)) => {
-                    node.saves.note_memory(node.snapshot_bytes());
-                    writer.chunk(&queued.chunk)?;
-                    keys += queued.chunk.keys();
-                    node.snapshots.took(queued);
-                }
-                Ok(Part::End) => {
-                    self.has_all.set(true);
-                    return Ok(());
-                }
-                Ok(Part::Stopped) | Err(_) => return Err(Failure::Stopped),
-            }
-            if said.elapsed() >= PROGRESS_EVERY {
-                said = Instant::now();
-                let text = progress(writer.len(), keys, self.snapshot.keys, started.elapsed());
-                say(node, Level::Notice, &text);
-            }
+        Err(Failure::Stopped) => say(&node, Level::Warning, "Background saving stopped"),
+        Err(Failure::Io(error)) => {
+            let path = save::path(&taking.config);
+            let reason = system_reason(&error);
+            let text = format!("Failed writing the snapshot '{}': {reason}", path.display());
+            say(&node, Level::Warning, &text);
+            taking.drain();
+            end(&node, Ended::Failed);
+            say(&node, Level::Warning, "Background saving error");
         }
     }
 }
 
-/// How far a save is.
-fn progress(bytes: u64, keys: u64, all: u64, since: Duration) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "shown without decimals")]
-    let part = keys as f64 / all.max(1) as f64;
-    let left_s = if part > 0.0 { since.as_secs_f64() * (1.0 - part) / part } else { 0.0 };
-    format!(
-        "Background saving: {:.0} % done, {keys} of {all} keys, {} MiB written, {left_s:.0} s left",
-        part * 100.0,
-        bytes >> 20,
-    )
+fn write(taking: &Taking) -> Result<(), Failure> {
+    let node = &*taking.node;
+    let (unfinished, file) = {
+        // Who stops it removes the file, or finds none yet and then there will be none.
+        let _naming = node.saves.lock_naming();
+        let path = node.saves.running().ok_or(Failure::Stopped)?.temporary;
+        let unfinished = Unfinished { disk: &*node.disk, path, is_kept: false };
+        let file = node.disk.create(&unfinished.path)?;
+        (unfinished, file)
+    };
+    taking.write(file, Purpose::Snapshot)?;
+    name(taking, &unfinished.path)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_progress_says_how_much_is_left() {
-        assert_eq!(
-            progress(300 << 20, 250, 1000, Duration::from_secs(10)),
-            "Background saving: 25 % done, 250 of 1000 keys, 300 MiB written, 30 s left"
-        );
-        assert!(progress(0, 0, 0, Duration::ZERO).ends_with(", 0 s left"));
+/// Gives the complete file its name.
+fn name(taking: &Taking, from: &Path) -> Result<(), Failure> {
+    let node = &*taking.node;
+    {
+        let _naming = node.saves.lock_naming();
+        node.saves.running().ok_or(Failure::Stopped)?;
+        node.disk.rename(from, &save::path(&taking.config))?;
     }
+    // The name is on disk when the directory is.
+    Ok(node.disk.sync_directory(&taking.config.dir)?)
 }

@@ -5,3 +5,4 @@ pub(crate) mod append;
 pub(crate) mod bgsave;
 pub(crate) mod load;
 pub(crate) mod save;
+mod take;

@@ -149,7 +149,7 @@ pub(super) struct Unfinished<'a> {
 
 impl Unfinished<'_> {
     /// It is complete under this name.
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.is_kept = true;
     }
 }

@@ -5,6 +5,7 @@ mod encode;
 mod manifest;
 mod place;
 pub(crate) mod read;
+pub(crate) mod rewrite;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
@@ -18,7 +19,7 @@ use std::thread::JoinHandle;
 
 pub use self::manifest::ManifestError;
 use self::manifest::{Manifest, Part, Role};
-use self::place::Place;
+use self::place::{Place, UNFINISHED};
 pub use self::read::ReadError;
 use self::writer::{Writer, open_file};
 use super::load::{LoadError, LoadReason};
@@ -171,7 +172,7 @@ pub(crate) fn temporary_base(config: &Config) -> io::Result<PathBuf> {
     let place = Place::of(config);
     place.make_directory()?;
     let extension = if config.aof_use_rdb_preamble { "rdb" } else { "aof" };
-    Ok(place.directory.join(format!("temp-rewriteaof-{}.{extension}", std::process::id())))
+    Ok(place.directory.join(format!("{UNFINISHED}rewriteaof-{}.{extension}", std::process::id())))
 }
 
 /// Starts the writer. It goes on with the files of `set`, or waits for a base if there are none.

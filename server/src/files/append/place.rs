@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, Part};
 use crate::config::Config;
 
+/// What the names of files begin with that are not complete.
+pub(super) const UNFINISHED: &str = "temp-";
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -41,6 +44,19 @@ impl Place {
         }
     }
 
+    /// Removes what a process has left that was ended while it made a file.
+    pub(super) fn remove_unfinished(&self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_unfinished = name.to_string_lossy().starts_with(UNFINISHED);
+            if is_unfinished {
+                // It is in nobody's way if it stays.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// The manifest, empty if there is none.
     pub(super) fn read_manifest(&self) -> io::Result<Manifest> {
         let file = match File::open(self.manifest_path()) {
@@ -56,7 +72,7 @@ impl Place {
 
     /// Replaces the manifest: whoever looks finds the old one or the new one, also after a crash.
     pub(super) fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
-        let temporary = self.directory.join(format!("temp-{}.manifest", self.stem));
+        let temporary = self.directory.join(format!("{UNFINISHED}{}.manifest", self.stem));
         let mut file = File::create(&temporary)?;
         file.write_all(manifest.render().as_bytes())?;
         file.sync_all()?;

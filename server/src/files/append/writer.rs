@@ -15,7 +15,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::encode::Encoder;
 use super::manifest::{Manifest, Part};
-use super::place::Place;
+use super::place::{Place, UNFINISHED};
 use crate::config::{Config, FlushPolicy, system_reason};
 use crate::log::Level;
 use crate::node::Node;
@@ -142,6 +142,9 @@ impl Writer {
             flusher,
             ends: false,
         };
+        if writer.node.config.load().appendonly {
+            writer.place.remove_unfinished();
+        }
         if let Some(manifest) = manifest {
             writer.manifest = manifest;
             writer.resume()?;
@@ -369,7 +372,7 @@ impl Writer {
     fn begin_apart(&mut self) -> io::Result<Rewrite> {
         self.place.make_directory()?;
         self.manifest = self.place.read_manifest()?;
-        let path = self.place.directory.join(format!("temp-{}.incr", self.place.stem));
+        let path = self.place.directory.join(format!("{UNFINISHED}{}.incr", self.place.stem));
         File::create(&path)?;
         self.current = Some(self.open(&path)?);
         Ok(Rewrite::Apart(path))
