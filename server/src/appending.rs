@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::commands::gather::{After, Local};
-use crate::commands::replay::replay_file;
+use crate::commands::replay::Replay;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::files::append::{self, AppendError, AppendReason, Set, starts_as_snapshot};
@@ -29,15 +29,23 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// # Errors
 /// If not all of them can be loaded: some keys may be in their slots then.
 pub(crate) fn load(shared: &Arc<Shared>, set: &Set) -> Result<(), AppendError> {
+    let mut before_bytes = 0;
     if let Some(base) = set.base() {
         load_base(shared, &base)?;
+        before_bytes += bytes(&base);
     }
     let files = set.incremental();
     for (at, path) in files.iter().enumerate() {
         let is_last = at + 1 == files.len();
-        replay(shared, path, 0, is_last)?;
+        replay(shared, path, 0, before_bytes, is_last)?;
+        before_bytes += bytes(path);
     }
     Ok(())
+}
+
+/// The length of a file, for the progress.
+fn bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |found| found.len())
 }
 
 /// Loads a base: a snapshot, or commands, or a snapshot with commands behind it.
@@ -48,29 +56,40 @@ fn load_base(shared: &Arc<Shared>, path: &Path) -> Result<(), AppendError> {
         let loaded = loading::load_base(shared, path);
         offset = loaded.map_err(|error| failed(AppendReason::Base(Box::new(error))))?;
     }
-    replay(shared, path, offset, false)
+    replay(shared, path, offset, 0, false)
 }
 
-/// Repeats the commands of a file from `offset` on, on the shard where all slots meet.
+/// Repeats the commands of a file from `offset` on, on the shard where all slots meet. Its clients
+/// are answered meanwhile.
 fn replay(
     shared: &Arc<Shared>,
     path: &Path,
     offset: u64,
+    before_bytes: u64,
     is_last: bool,
 ) -> Result<(), AppendError> {
+    let failed = |reason| AppendError { path: path.to_owned(), reason };
+    let mut replay = Replay::open(path, offset, is_last).map_err(failed)?;
     let (sender, receiver) = std::sync::mpsc::channel();
-    let path_there = path.to_owned();
     let work = move |local: &mut dyn Local| {
         let engine = local.engine_mut();
-        let result = replay_file(engine, &path_there, offset, is_last);
-        // Whoever loads may have given up.
-        let _ = sender.send((result, engine.dirty));
-        After::GiveBack
+        let result = match engine.node.stopping.load(Relaxed) {
+            true => Err(AppendReason::Ending),
+            false => replay.go_on(engine),
+        };
+        engine.node.loading.read(before_bytes + replay.offset());
+        let has_more = matches!(result, Ok(true));
+        if !has_more {
+            // Whoever loads may have given up.
+            let _ = sender.send((result, save::changes(engine)));
+        }
+        has_more
     };
-    shared.with_all_slots(MEETING, "loading", Box::new(work));
+    shared.with_all_slots_in_slices(MEETING, "loading", Box::new(work));
     let (result, changes) = receiver.recv().unwrap_or((Err(AppendReason::Ending), 0));
-    shared.saves.loaded(0, 0, changes);
-    result.map_err(|reason| AppendError { path: path.to_owned(), reason })
+    let (keys, expired) = shared.saves.loaded_and_expired();
+    shared.saves.loaded(keys, expired, changes);
+    result.map(drop).map_err(failed)
 }
 
 /// Begins to append to the files of `set`, or to a new one.

@@ -29,6 +29,9 @@ pub(crate) type Work = Box<dyn FnOnce(&mut dyn Local) + Send>;
 /// Work on all slots, and what becomes of them.
 pub(crate) type AllSlotsWork = Box<dyn FnOnce(&mut dyn Local) -> After + Send>;
 
+/// [`AllSlotsWork`] in slices, between which others have their turn: whether there is more to do.
+pub(crate) type SlicedWork = Box<dyn FnMut(&mut dyn Local) -> bool + Send>;
+
 /// What becomes of all slots after work on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {

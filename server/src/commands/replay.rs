@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ballast_protocol::number::parse_i64;
 use ballast_protocol::slot::SLOTS;
-use ballast_protocol::{Args, Protocol, Reply};
+use ballast_protocol::{Args, ArgsBuf, Protocol, Reply};
 
 use super::table::{Command, Run};
 use crate::engine::{Engine, NO_SLOT};
@@ -19,27 +20,105 @@ use crate::node::blocked::Caller;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 256 << 10;
+/// Others have their turn after so much work.
+const MOMENT: Duration = Duration::from_millis(10);
+/// Commands and transactions between two looks at the clock.
+const GROUPS_PER_LOOK: usize = 64;
 
-/// Repeats the commands of a file from `offset` on; all slots are here. No key expires meanwhile,
-/// as the file says which have, and what was admitted once is admitted again.
-///
-/// # Errors
-/// If not all of them can be repeated: some may have been. A command or transaction that is not
-/// complete is cut off at the end of the last file, if the configuration allows that.
-pub(crate) fn replay_file(
-    engine: &mut Engine,
-    path: &Path,
-    offset: u64,
+/// A file of commands that is being repeated, on a shard that has all slots. No key expires
+/// meanwhile, as the file says which have, and what was admitted once is admitted again.
+pub(crate) struct Replay {
+    path: PathBuf,
+    reader: CommandReader<BufReader<File>>,
+    /// The last one: what was being written when the process or the machine died may be cut off.
     is_last: bool,
-) -> Result<(), AppendReason> {
-    let now_ms = std::mem::replace(&mut engine.now_ms, 0);
-    engine.lift_limit();
-    let result = repeat_all(engine, path, offset, is_last);
-    engine.now_ms = now_ms;
-    engine.renew_lease();
-    engine.statistics.reset();
-    engine.reply_when_freed = false;
-    result
+    db: u8,
+    commands: Vec<ArgsBuf>,
+    count: u64,
+}
+
+impl Replay {
+    /// Begins at `offset` of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn open(path: &Path, offset: u64, is_last: bool) -> Result<Replay, AppendReason> {
+        let mut file = File::open(path).map_err(AppendReason::System)?;
+        file.seek(SeekFrom::Start(offset)).map_err(AppendReason::System)?;
+        let reader = CommandReader::new(BufReader::with_capacity(READ_BYTES, file), offset);
+        let path = path.to_owned();
+        Ok(Replay { path, reader, is_last, db: 0, commands: Vec::new(), count: 0 })
+    }
+
+    /// Bytes of the file that are behind it.
+    pub(crate) fn offset(&self) -> u64 {
+        self.reader.offset()
+    }
+
+    /// Repeats commands for a moment. Answers whether there are more.
+    ///
+    /// # Errors
+    /// If one cannot be read or repeated: some may have been. A command or transaction that is not
+    /// complete is cut off at the end of the last file, if the configuration allows that.
+    pub(crate) fn go_on(&mut self, engine: &mut Engine) -> Result<bool, AppendReason> {
+        let now_ms = std::mem::replace(&mut engine.now_ms, 0);
+        engine.lift_limit();
+        let result = self.repeat_some(engine);
+        engine.now_ms = now_ms;
+        engine.renew_lease();
+        engine.reply_when_freed = false;
+        if !matches!(result, Ok(true)) {
+            engine.statistics.reset();
+        }
+        result
+    }
+
+    fn repeat_some(&mut self, engine: &mut Engine) -> Result<bool, AppendReason> {
+        let started = Instant::now();
+        loop {
+            for _ in 0..GROUPS_PER_LOOK {
+                if !self.repeat_group(engine)? {
+                    let text = format!(
+                        "DB loaded from append only file '{}': {} commands",
+                        self.path.display(),
+                        self.count
+                    );
+                    engine.node.log.line(engine.node.clock.wall_ms(), Level::Notice, &text);
+                    return Ok(false);
+                }
+            }
+            engine.free_slice();
+            if started.elapsed() >= MOMENT {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Repeats a command or a transaction. False at the end.
+    fn repeat_group(&mut self, engine: &mut Engine) -> Result<bool, AppendReason> {
+        match self.reader.next_group(&mut self.commands) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(ReadError::Truncated { good_bytes })
+                if self.is_last && engine.node.config.load().aof_load_truncated =>
+            {
+                cut(engine, &self.path, good_bytes, self.reader.offset())?;
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        for command in &self.commands {
+            repeat(engine, command.view(), &mut self.db).map_err(|error| {
+                AppendReason::Refused {
+                    command: String::from_utf8_lossy(command.view().at(0)).into_owned(),
+                    offset: self.reader.offset(),
+                    error,
+                }
+            })?;
+            self.count += 1;
+        }
+        Ok(true)
+    }
 }
 
 /// Replaces all keys by those of an append-only file; all slots are here, and what is done is no
@@ -64,48 +143,17 @@ fn replay_parts(engine: &mut Engine, set: &Set) -> Result<(), (PathBuf, AppendRe
             let loaded = load::load_base(engine, &base);
             end = loaded.map_err(|error| failed(AppendReason::Base(Box::new(error))))?;
         }
-        replay_file(engine, &base, end, false).map_err(failed)?;
+        replay_file(engine, &base, end).map_err(failed)?;
     }
     for path in set.incremental() {
-        replay_file(engine, &path, 0, false).map_err(|reason| (path, reason))?;
+        replay_file(engine, &path, 0).map_err(|reason| (path, reason))?;
     }
     Ok(())
 }
 
-fn repeat_all(
-    engine: &mut Engine,
-    path: &Path,
-    offset: u64,
-    is_last: bool,
-) -> Result<(), AppendReason> {
-    let mut file = File::open(path).map_err(AppendReason::System)?;
-    file.seek(SeekFrom::Start(offset)).map_err(AppendReason::System)?;
-    let mut reader = CommandReader::new(BufReader::with_capacity(READ_BYTES, file), offset);
-    let (mut commands, mut db, mut count) = (Vec::new(), 0, 0_u64);
-    loop {
-        match reader.next_group(&mut commands) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(ReadError::Truncated { good_bytes })
-                if is_last && engine.node.config.load().aof_load_truncated =>
-            {
-                cut(engine, path, good_bytes, reader.offset())?;
-                break;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        for command in &commands {
-            repeat(engine, command.view(), &mut db).map_err(|error| AppendReason::Refused {
-                command: String::from_utf8_lossy(command.view().at(0)).into_owned(),
-                offset: reader.offset(),
-                error,
-            })?;
-            count += 1;
-        }
-        engine.free_slice();
-    }
-    let text = format!("DB loaded from append only file '{}': {count} commands", path.display());
-    engine.node.log.line(engine.node.clock.wall_ms(), Level::Notice, &text);
+fn replay_file(engine: &mut Engine, path: &Path, offset: u64) -> Result<(), AppendReason> {
+    let mut replay = Replay::open(path, offset, false)?;
+    while replay.go_on(engine)? {}
     Ok(())
 }
 

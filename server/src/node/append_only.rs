@@ -26,6 +26,15 @@ pub(crate) enum Told {
     End,
 }
 
+/// What may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Writing to the file.
+    Write = 0,
+    /// Having it on disk.
+    Flush = 1,
+}
+
 /// What `INFO` says of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
@@ -66,8 +75,8 @@ pub(crate) struct AppendOnly {
     holds_replies: AtomicBool,
     /// Wakes whoever waits for one or the other.
     progress: tokio::sync::Notify,
-    /// Why writing has failed, until it succeeds.
-    failure: Mutex<Option<String>>,
+    /// Why writing, and flushing, has failed, until it succeeds.
+    failures: Mutex<[Option<String>; 2]>,
     has_failed: AtomicBool,
     /// Shards that may still send something.
     shards: AtomicUsize,
@@ -91,7 +100,7 @@ impl AppendOnly {
             waiting_bytes: AtomicU64::new(0),
             holds_replies: AtomicBool::new(false),
             progress: tokio::sync::Notify::new(),
-            failure: Mutex::new(None),
+            failures: Mutex::default(),
             has_failed: AtomicBool::new(false),
             shards: AtomicUsize::new(usize::from(shards)),
             wants_rewrite: AtomicBool::new(false),
@@ -195,7 +204,8 @@ impl AppendOnly {
 
     /// Why the file cannot be written.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.failure.lock().clone()
+        let failures = self.failures.lock();
+        failures.iter().flatten().next().cloned()
     }
 }
 
@@ -223,9 +233,16 @@ impl AppendOnly {
         self.progress.notify_waiters();
     }
 
-    /// Writing has failed, or succeeds again.
-    pub(crate) fn set_failure(&self, failure: Option<String>) {
-        self.has_failed.store(failure.is_some(), Ordering::Relaxed);
-        *self.failure.lock() = failure;
+    /// One of both has failed, or succeeds. Answers whether that is new.
+    pub(crate) fn set_failure(&self, of: Effort, failure: Option<String>) -> bool {
+        let mut failures = self.failures.lock();
+        let before = std::mem::replace(&mut failures[of as usize], failure);
+        self.has_failed.store(failures.iter().any(Option::is_some), Ordering::Relaxed);
+        before.is_some() != failures[of as usize].is_some()
+    }
+
+    /// Whether one of both has failed.
+    pub(crate) fn fails(&self, of: Effort) -> bool {
+        self.has_failed() && self.failures.lock()[of as usize].is_some()
     }
 }

@@ -9,7 +9,7 @@ use super::message::{Hold, Purpose};
 pub(crate) use super::places::{Slots, Want};
 use super::waits::Outcome;
 use super::{Shard, ShardState};
-use crate::commands::gather::{After, AllSlotsWork};
+use crate::commands::gather::{After, AllSlotsWork, SlicedWork};
 use crate::ids::ClientId;
 use crate::node::blocked::Token;
 
@@ -81,6 +81,27 @@ impl Shard {
         };
         if after == After::Keep {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Does a slice of `work` when all slots are here, and the next after others have had their
+    /// turn, to its end; then the slots go home.
+    pub(crate) async fn hold_all_in_slices(&self, reason: &'static str, mut work: SlicedWork) {
+        let mut hold = self.hold(Want::All, reason).await;
+        loop {
+            {
+                let mut state = self.state();
+                state.begin_batch(ClientId(0));
+                let loaded = state.load(&mut hold);
+                if !work(&mut *state) {
+                    state.serve_loaded();
+                    state.unload(loaded);
+                    state.serve_ready();
+                    return;
+                }
+                state.stash(loaded, &mut hold);
+            }
+            tokio::task::yield_now().await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::commands::gather::AllSlotsWork;
+use crate::commands::gather::{AllSlotsWork, SlicedWork};
 use crate::config::Config;
 use crate::ids::{ClientId, ShardId};
 use crate::log::Log;
@@ -63,6 +63,20 @@ impl Shared {
     pub(crate) fn with_all_slots(&self, on: ShardId, reason: &'static str, work: AllSlotsWork) {
         let begin = move |shard: Rc<Shard>| {
             let hold = async move { shard.hold_all(reason, work).await };
+            drop(tokio::task::spawn_local(hold));
+        };
+        self.mailboxes[on.index()].push(Message::Task(Box::new(begin)));
+    }
+
+    /// [`Self::with_all_slots`] in slices, between which the shard serves others.
+    pub(crate) fn with_all_slots_in_slices(
+        &self,
+        on: ShardId,
+        reason: &'static str,
+        work: SlicedWork,
+    ) {
+        let begin = move |shard: Rc<Shard>| {
+            let hold = async move { shard.hold_all_in_slices(reason, work).await };
             drop(tokio::task::spawn_local(hold));
         };
         self.mailboxes[on.index()].push(Message::Task(Box::new(begin)));

@@ -5,6 +5,8 @@ mod encode;
 mod manifest;
 mod place;
 pub(crate) mod read;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 mod writer;
 
@@ -18,7 +20,7 @@ pub use self::manifest::ManifestError;
 use self::manifest::{Manifest, Part, Role};
 use self::place::Place;
 pub use self::read::ReadError;
-use self::writer::Writer;
+use self::writer::{Writer, open_file};
 use super::load::{LoadError, LoadReason};
 use crate::config::{Config, system_reason};
 use crate::node::Node;
@@ -178,6 +180,6 @@ pub(crate) fn temporary_base(config: &Config) -> io::Result<PathBuf> {
 /// If a thread cannot be started, or the last file cannot be opened.
 pub(crate) fn spawn(node: &Arc<Node>, set: Option<Set>) -> io::Result<JoinHandle<()>> {
     let receiver = node.append_only.take_receiver().expect("there is one writer");
-    let writer = Writer::new(Arc::clone(node), receiver, set.map(|set| set.manifest))?;
+    let writer = Writer::new(Arc::clone(node), receiver, set.map(|set| set.manifest), open_file)?;
     std::thread::Builder::new().name("ballast-append".into()).spawn(move || writer.run())
 }

@@ -19,13 +19,15 @@ use super::place::Place;
 use crate::config::{Config, FlushPolicy, system_reason};
 use crate::log::Level;
 use crate::node::Node;
-use crate::node::append_only::Told;
+use crate::node::append_only::{Effort, Told};
 use crate::node::effects::FILE;
 
 /// Bytes that are written at once, about.
 const WRITE_BYTES: usize = 1 << 20;
 /// What comes later is looked at no later.
 const TICK: Duration = Duration::from_millis(100);
+/// Between two writes that no reply waits for.
+const REST: Duration = Duration::from_millis(1);
 /// Between two flushes with `everysec`.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// A flush that takes longer counts as delayed, as in Redis.
@@ -56,6 +58,16 @@ impl LogFile for File {
     }
 }
 
+/// Opens a file to append to, and says how long it is.
+pub(super) type Opener = fn(&Path) -> io::Result<(Arc<dyn LogFile>, u64)>;
+
+/// [`Opener`] of real files.
+pub(super) fn open_file(path: &Path) -> io::Result<(Arc<dyn LogFile>, u64)> {
+    let file = OpenOptions::new().append(true).open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((Arc::new(file), bytes))
+}
+
 /// What is written to.
 struct Current {
     file: Arc<dyn LogFile>,
@@ -78,6 +90,7 @@ enum Rewrite {
 /// See the module.
 pub(super) struct Writer {
     node: Arc<Node>,
+    opener: Opener,
     place: Place,
     receiver: Receiver<Told>,
     manifest: Manifest,
@@ -105,6 +118,7 @@ impl Writer {
         node: Arc<Node>,
         receiver: Receiver<Told>,
         manifest: Option<Manifest>,
+        opener: Opener,
     ) -> io::Result<Writer> {
         let place = Place::of(&node.config.load());
         let (flusher, jobs) = bounded(1);
@@ -114,6 +128,7 @@ impl Writer {
             .spawn(move || flush_all(&flushing, &jobs))?;
         let mut writer = Writer {
             node,
+            opener,
             place,
             receiver,
             manifest: Manifest::default(),
@@ -148,10 +163,15 @@ impl Writer {
                 part
             }
         };
-        self.current = Some(open(&self.place.path(&part))?);
+        self.current = Some(self.open(&self.place.path(&part))?);
         self.remove_history();
         self.count_base();
         Ok(())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Current> {
+        let (file, bytes) = (self.opener)(path)?;
+        Ok(Current { file, bytes, encoder: Encoder::new() })
     }
 
     /// Writes until the server ends.
@@ -167,7 +187,16 @@ impl Writer {
                 self.take(told);
             }
             self.settle();
+            if !self.ends && !self.is_strict() {
+                // Nobody waits: what comes meanwhile is written in one go, and no shard has to wake
+                // this thread for it.
+                std::thread::sleep(REST);
+            }
         }
+    }
+
+    fn is_strict(&self) -> bool {
+        self.node.config.load().appendfsync == FlushPolicy::Always
     }
 
     /// Takes a message.
@@ -225,10 +254,10 @@ impl Writer {
             }
             std::thread::sleep(TICK);
         }
-        if self.node.append_only.has_failed() {
-            self.node.append_only.set_failure(None);
+        if self.node.append_only.fails(Effort::Write) {
+            self.node.append_only.set_failure(Effort::Write, None);
             self.node.leases.end_all();
-            self.say(Level::Warning, "AOF write error looks solved, Redis can write again.");
+            self.say(Level::Warning, "AOF write error looks solved, the server can write again.");
         }
         self.node.append_only.written(std::mem::take(&mut self.taken_bytes));
         self.node.append_only.settled(self.received);
@@ -268,10 +297,9 @@ impl Writer {
     /// writes can't be kept, and none may leave.
     fn fail(&mut self, error: &io::Error, is_strict: bool) {
         let reason = system_reason(error);
-        if !self.node.append_only.has_failed() {
+        if self.node.append_only.set_failure(Effort::Write, Some(reason.clone())) {
             self.say(Level::Warning, &format!("Error writing to the AOF file: {reason}"));
         }
-        self.node.append_only.set_failure(Some(reason));
         // Each shard looks before it writes again.
         self.node.leases.end_all();
         if is_strict {
@@ -286,7 +314,7 @@ impl Writer {
 
     fn flush_if_due(&mut self, config: &Config) {
         let rests = config.no_appendfsync_on_rewrite && !matches!(self.rewrite, Rewrite::None);
-        let is_due = self.is_unflushed
+        let is_due = (self.is_unflushed || self.node.append_only.fails(Effort::Flush))
             && config.appendfsync == FlushPolicy::EverySecond
             && self.flushed_at.elapsed() >= FLUSH_INTERVAL
             && !rests;
@@ -331,7 +359,7 @@ impl Writer {
         let part = manifest.add_incremental(&self.place.stem);
         let path = self.place.path(&part);
         File::create(&path)?;
-        let current = open(&path)?;
+        let current = self.open(&path)?;
         self.place.write_manifest(&manifest)?;
         self.manifest = manifest;
         self.current = Some(current);
@@ -343,7 +371,7 @@ impl Writer {
         self.manifest = self.place.read_manifest()?;
         let path = self.place.directory.join(format!("temp-{}.incr", self.place.stem));
         File::create(&path)?;
-        self.current = Some(open(&path)?);
+        self.current = Some(self.open(&path)?);
         Ok(Rewrite::Apart(path))
     }
 
@@ -440,20 +468,19 @@ impl Writer {
     }
 }
 
-/// Opens a file to append to.
-fn open(path: &Path) -> io::Result<Current> {
-    let file = OpenOptions::new().append(true).open(path)?;
-    let bytes = file.metadata()?.len();
-    Ok(Current { file: Arc::new(file), bytes, encoder: Encoder::new() })
-}
-
 /// Flushes files one after the other, aside: the writer goes on meanwhile.
 fn flush_all(node: &Node, jobs: &Receiver<Arc<dyn LogFile>>) {
     for file in jobs {
         let began = Instant::now();
-        if let Err(error) = file.flush() {
-            let text = format!("Fail to fsync the AOF file: {}", system_reason(&error));
+        let failure = file.flush().err().map(|error| system_reason(&error));
+        if node.append_only.set_failure(Effort::Flush, failure.clone()) {
+            let text = match failure {
+                Some(reason) => format!("Fail to fsync the AOF file: {reason}"),
+                None => "The AOF file can be flushed again.".to_owned(),
+            };
             node.log.line(node.clock.wall_ms(), Level::Warning, &text);
+            // Each shard looks before it writes again.
+            node.leases.end_all();
         }
         let figures = &node.append_only.figures;
         let is_slow = began.elapsed() > SLOW_FLUSH;
