@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::node::Node;
 use crate::node::append_only::Told;
+use crate::node::disk::SystemDisk;
 use crate::node::effects::{FILE, Recorder};
 
 /// Bytes that the disk still takes; what is written beyond is not, and a write that crosses the
@@ -76,7 +77,7 @@ fn node(policy: &str) -> (Arc<Node>, Directory) {
     config.preset("shards", "1").unwrap();
     config.preset("appendfsync", policy).unwrap();
     let log = Log::open("", crate::log::Level::Warning).unwrap();
-    (Arc::new(Node::new(config, Clock::system(), log, 1)), Directory(path))
+    (Arc::new(Node::new(config, Clock::system(), log, 1, Arc::new(SystemDisk))), Directory(path))
 }
 
 /// A running writer whose file is there.
