@@ -10,8 +10,8 @@ use super::help::{self, Help};
 use super::slowlog::merge;
 use super::table::{CommandResult, Definition, Group, Run, flag};
 use crate::commands::gather::{Gathered, Gathering};
-use crate::engine::latency::{Event, History, Latency, Sample, is_name};
 use crate::engine::statistics::HISTOGRAM_BUCKETS;
+use crate::node::latency::{Event, History, Latency, Sample, is_name};
 
 /// A subcommand.
 const SUB: Definition = Definition {
@@ -106,9 +106,11 @@ fn write_help(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Com
 }
 
 impl Gathering<'_> {
-    /// The events of all shards.
+    /// The events of all threads.
     async fn latency(&self) -> Vec<(Event, History)> {
-        Latency::merged(&self.each_shard(|state| state.statistics.latency.clone()).await)
+        let mut all = self.each_shard(|state| state.statistics.latency.clone()).await;
+        all.push(self.node().latency.lock().clone());
+        Latency::merged(&all)
     }
 
     async fn latency_of(&self, name: &[u8]) -> Option<(Event, History)> {
@@ -155,7 +157,10 @@ fn history<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathe
 fn reset<'a>(cx: Gathering<'a>, args: Args<'a>, reply: &'a mut Reply) -> Gathered<'a> {
     Box::pin(async move {
         let wanted: Vec<Vec<u8>> = args.from(2).iter().map(<[u8]>::to_vec).collect();
-        let forgotten = cx.each_shard(move |state| state.statistics.latency.reset(&wanted)).await;
+        let of_none = cx.node().latency.lock().reset(&wanted);
+        let mut forgotten =
+            cx.each_shard(move |state| state.statistics.latency.reset(&wanted)).await;
+        forgotten.push(of_none);
         let mut names: Vec<&str> = forgotten.into_iter().flatten().collect();
         names.sort_unstable();
         names.dedup();
@@ -209,6 +214,16 @@ fn describe(event: Event, history: &History, text: &mut String) {
             }
             Event::EvictionCycle => {
                 "A shard is at its share of maxmemory: give it more, or write less at once."
+            }
+            Event::AofFsyncAlways => {
+                "Replies wait for the disk: a faster one helps, or appendfsync everysec."
+            }
+            Event::AofWrite
+            | Event::AofWritePendingFsync
+            | Event::AofWriteActiveChild
+            | Event::AofWriteAlone => {
+                "The disk of the append-only file is slow, which clients do not notice unless \
+                 appendfsync is always. no-appendfsync-on-rewrite yes spares it during rewrites."
             }
         }
     );

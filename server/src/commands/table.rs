@@ -7,8 +7,8 @@ use ballast_protocol::error::CommandError;
 use ballast_protocol::slot::SLOTS;
 use ballast_protocol::{Args, Reply, number};
 
-use crate::engine::latency::Event;
 use crate::ids::CommandId;
+use crate::node::latency::Event;
 
 use super::context::{Data, SessionContext};
 pub(crate) use super::key_spec::{Access, KeySpec, ONE, REST, SECOND, TWO};

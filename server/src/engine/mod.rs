@@ -7,7 +7,6 @@ pub(crate) mod evict;
 pub(crate) mod expiry;
 pub(crate) mod hand_over_times;
 pub(crate) mod hot_keys;
-pub(crate) mod latency;
 pub(crate) mod prefetch;
 pub(crate) mod read;
 pub(crate) mod room;

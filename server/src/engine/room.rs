@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::evict::Step;
-use super::latency::Event;
 use super::slot::Slot;
 use crate::config::MaxmemoryPolicy;
+use crate::node::latency::Event;
 use crate::node::memory::{lease_bytes, lease_bytes_max};
 use crate::node::modes::Mode;
 

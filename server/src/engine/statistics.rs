@@ -8,9 +8,9 @@ use ahash::AHashMap;
 use ballast_protocol::{Args, CommandError};
 
 use super::Engine;
-use super::latency::{Event, Latency};
 use crate::config::Settings;
 use crate::ids::CommandId;
+use crate::node::latency::{Event, Latency};
 
 /// Statistics of one command.
 #[derive(Clone, Debug, Default)]

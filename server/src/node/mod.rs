@@ -10,6 +10,7 @@ pub(crate) mod counters;
 pub(crate) mod descriptors;
 pub(crate) mod disk;
 pub(crate) mod effects;
+pub(crate) mod latency;
 pub(crate) mod listeners;
 pub(crate) mod loading;
 pub(crate) mod memory;
@@ -91,6 +92,8 @@ pub(crate) struct Node {
     pub(crate) snapshots: Snapshots,
     /// What files of the data set are written with.
     pub(crate) disk: Arc<dyn Disk>,
+    /// What has taken long that no shard has done.
+    pub(crate) latency: Mutex<latency::Latency>,
     /// The way to the append-only file.
     pub(crate) append_only: append_only::AppendOnly,
     /// `CLIENT PAUSE`.
@@ -153,6 +156,7 @@ impl Node {
             saves: Saves::new(clock.wall_ms()),
             snapshots: Snapshots::new(shards),
             disk,
+            latency: Mutex::default(),
             append_only: append_only::AppendOnly::new(shards),
             clock,
             log,

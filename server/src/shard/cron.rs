@@ -8,7 +8,7 @@ use ballast_storage::memory;
 
 use super::ShardState;
 use crate::clock::thread_cpu_ns;
-use crate::engine::latency::Event;
+use crate::node::latency::Event;
 use crate::node::places::{Excess, Places};
 
 /// Where the rounds over the slots stand.

@@ -21,6 +21,7 @@ use crate::log::Level;
 use crate::node::Node;
 use crate::node::append_only::{Effort, Told};
 use crate::node::effects::FILE;
+use crate::node::latency::Event;
 
 /// Bytes that are written at once, about.
 const WRITE_BYTES: usize = 1 << 20;
@@ -273,7 +274,10 @@ impl Writer {
             return Ok(());
         };
         if !self.out.is_empty() {
-            if let Err(error) = current.file.append(&self.out) {
+            let began = Instant::now();
+            let appended = current.file.append(&self.out);
+            note_write(&self.node, began.elapsed());
+            if let Err(error) = appended {
                 // A part of a command is worse than none.
                 let _ = current.file.cut(current.bytes);
                 return Err(error);
@@ -289,9 +293,11 @@ impl Writer {
             self.is_unflushed = true;
         }
         if is_strict && self.is_unflushed {
+            let began = Instant::now();
             current.file.flush()?;
             self.is_unflushed = false;
             self.flushed_at = Instant::now();
+            note(&self.node, Event::AofFsyncAlways, self.flushed_at - began);
         }
         Ok(())
     }
@@ -469,6 +475,25 @@ impl Writer {
     fn say(&self, level: Level, text: &str) {
         self.node.log.line(self.node.clock.wall_ms(), level, text);
     }
+}
+
+/// Notes how long writing took, and what the disk had to do meanwhile.
+fn note_write(node: &Node, took: Duration) {
+    note(node, Event::AofWrite, took);
+    let is_flushing = node.append_only.figures.is_flushing.load(Ordering::Relaxed);
+    let event = match node.snapshots.current() {
+        _ if is_flushing => Event::AofWritePendingFsync,
+        Some(_) => Event::AofWriteActiveChild,
+        None => Event::AofWriteAlone,
+    };
+    note(node, event, took);
+}
+
+fn note(node: &Node, event: Event, took: Duration) {
+    let threshold_ms = node.config.load().latency_monitor_threshold_ms;
+    let mut latency = node.latency.lock();
+    latency.configure(threshold_ms);
+    latency.took(event, took, node.clock.wall_ms());
 }
 
 /// Flushes files one after the other, aside: the writer goes on meanwhile.

@@ -15,11 +15,30 @@ pub(crate) enum Event {
     ExpireCycle,
     /// Eviction before a command.
     EvictionCycle,
+    /// Writing to the append-only file.
+    AofWrite,
+    /// The same, while it was flushed.
+    AofWritePendingFsync,
+    /// The same, while a snapshot was written.
+    AofWriteActiveChild,
+    /// The same, while neither was.
+    AofWriteAlone,
+    /// Flushing the append-only file before the replies.
+    AofFsyncAlways,
 }
 
 /// All kinds, in the order in which they are shown.
-const EVENTS: [Event; 4] =
-    [Event::Command, Event::FastCommand, Event::ExpireCycle, Event::EvictionCycle];
+const EVENTS: [Event; 9] = [
+    Event::Command,
+    Event::FastCommand,
+    Event::ExpireCycle,
+    Event::EvictionCycle,
+    Event::AofWrite,
+    Event::AofWritePendingFsync,
+    Event::AofWriteActiveChild,
+    Event::AofWriteAlone,
+    Event::AofFsyncAlways,
+];
 
 /// Samples kept per event, as Redis keeps them.
 const SAMPLES_MAX: usize = 160;
@@ -32,6 +51,11 @@ impl Event {
             Event::FastCommand => "fast-command",
             Event::ExpireCycle => "expire-cycle",
             Event::EvictionCycle => "eviction-cycle",
+            Event::AofWrite => "aof-write",
+            Event::AofWritePendingFsync => "aof-write-pending-fsync",
+            Event::AofWriteActiveChild => "aof-write-active-child",
+            Event::AofWriteAlone => "aof-write-alone",
+            Event::AofFsyncAlways => "aof-fsync-always",
         }
     }
 }
@@ -84,7 +108,7 @@ impl History {
     }
 }
 
-/// The events of a shard.
+/// The events of a shard, or of the threads that are none.
 #[derive(Clone, Debug)]
 pub(crate) struct Latency {
     /// `Duration::MAX`: nothing is kept.
