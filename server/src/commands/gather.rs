@@ -152,7 +152,7 @@ impl Gathering<'_> {
         let visit = move |local: &mut dyn Local| {
             local.tick();
             // Whoever asked may have given up.
-            let _ = sender.send(work(local));
+            let _ = sender.send(done(work, local));
         };
         self.threads.visit(slot, Box::new(visit));
         receiver.await.ok()
@@ -167,7 +167,7 @@ impl Gathering<'_> {
     ) -> Option<T> {
         let (sender, receiver) = oneshot::channel();
         let work = move |local: &mut dyn Local| {
-            let (answer, after) = work(local);
+            let (answer, after) = done(work, local);
             // Whoever asked may have given up.
             let _ = sender.send(answer);
             after
@@ -221,11 +221,18 @@ impl Gathering<'_> {
         let (sender, receiver) = oneshot::channel();
         let call = move |local: &mut dyn Local| {
             // The asking connection may have gone.
-            let _ = sender.send(work(local));
+            let _ = sender.send(done(work, local));
         };
         self.threads.send(shard, Box::new(call));
         Answer::Coming(receiver)
     }
+}
+
+/// Does work whose answer is sent to another thread: the effects of what it has done go first.
+fn done<T>(work: impl FnOnce(&mut dyn Local) -> T, local: &mut dyn Local) -> T {
+    let answer = work(local);
+    local.engine_mut().send_effects();
+    answer
 }
 
 enum Answer<T> {

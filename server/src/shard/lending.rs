@@ -98,15 +98,15 @@ impl ShardState {
     /// Does `visit` where the box of `slot` is: here, when it is back, or on the shard that owns it
     /// by now.
     pub(crate) fn visit_slot(&mut self, slot: u16, visit: Visit) {
-        let forward = |to: ShardId, visit: Visit| {
+        let forward = |visit: Visit| {
             let visit = move |state: &mut ShardState| state.visit_slot(slot, visit);
-            self.send(to, Message::Call(Box::new(visit)));
+            Message::Call(Box::new(visit))
         };
         match self.locate(slot) {
             Place::Here => visit(self),
             Place::Lent => self.park(slot, Parked::Visit(slot, visit)),
-            Place::OnItsWay => forward(self.id, visit),
-            Place::Shard(owner) => forward(owner, visit),
+            Place::OnItsWay => self.send(self.id, forward(visit)),
+            Place::Shard(owner) => self.send(owner, forward(visit)),
         }
     }
 

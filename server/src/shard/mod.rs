@@ -163,8 +163,10 @@ impl ShardState {
         }
     }
 
-    /// Sends to another shard's mailbox, or to the own one.
-    pub(crate) fn send(&self, to: ShardId, message: Message) {
+    /// Sends to another shard's mailbox, or to the own one. The effects of what has been done go
+    /// first: the message may bring an answer.
+    pub(crate) fn send(&mut self, to: ShardId, message: Message) {
+        self.engine.send_effects();
         self.shared.mailboxes[to.index()].push(message);
     }
 
