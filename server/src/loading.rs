@@ -39,7 +39,7 @@ pub(crate) fn load(shared: &Shared, snapshot: Snapshot) -> Result<(), LoadError>
 /// Loads the base of an append-only file. Answers where it ends in the file.
 ///
 /// # Errors
-/// As [`load`], or if it is not there.
+/// As [`load()`], or if it is not there.
 pub(crate) fn load_base(shared: &Shared, path: &Path) -> Result<u64, LoadError> {
     load_keys(shared, Snapshot::open_file(path.to_owned(), None)?, Expired::Kept)
 }

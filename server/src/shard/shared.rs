@@ -37,7 +37,7 @@ impl Shared {
         Shared::with_disk(config, clock, log, seed, Arc::new(SystemDisk))
     }
 
-    /// [`Self::new`], whose files are written with `disk`.
+    /// Of a server whose files are written with `disk`.
     pub(crate) fn with_disk(
         config: Config,
         clock: Clock,
