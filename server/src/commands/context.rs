@@ -10,6 +10,7 @@ use rand::RngExt;
 use super::table::{Command, CommandResult, flag};
 use crate::commands::session::Session;
 use crate::config::Config;
+use crate::engine::effects::Came;
 use crate::engine::write::{Located, Usage, Write};
 
 use crate::commands::gather::Local;
@@ -293,8 +294,8 @@ impl<'a> Data<'a> {
     #[inline(always)]
     pub(crate) fn write_in<'k>(&mut self, db: u8, key: Located<'k>) -> Write<'_, 'k> {
         let usage = if self.caller.no_touch { Usage::Ignored } else { Usage::Counts };
-        let came = (self.args.len() <= self.command.repeats).then_some(&self.args);
-        self.engine.write_for(db, key, usage, came)
+        let came = Came { args: &self.args, repeats: &self.command.repeats };
+        self.engine.write_for(db, key, usage, Some(came))
     }
 
     /// Whether what `key` has is kept for someone who waits for it already, so that the caller,

@@ -229,8 +229,9 @@ pub(crate) struct Definition {
 /// A command of the running process: its definition and its place among all.
 pub(crate) struct Command {
     definition: &'static Definition,
-    /// The definition's, at hand for the hot path, as the four behind it.
+    /// The definition's, at hand for the hot path, as the five behind it.
     pub(crate) flags: u32,
+    pub(crate) repeats: usize,
     pub(crate) constant: u8,
     pub(crate) run: Run,
     pub(crate) keys: KeySpec,
@@ -271,6 +272,7 @@ impl Command {
         Command {
             definition,
             flags: definition.flags,
+            repeats: definition.repeats,
             constant: definition.constant,
             run: definition.run,
             keys: definition.keys,

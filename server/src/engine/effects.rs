@@ -18,8 +18,14 @@ use super::Engine;
 use crate::node::append_only::Told;
 use crate::node::effects::{ALL_SLOTS, Followers, Recorder};
 
-/// A call whose repetition has the same effect.
-pub(crate) type Came<'c> = &'c Args<'c>;
+/// The call that changes a key.
+#[derive(Clone, Copy)]
+pub(crate) struct Came<'c> {
+    /// As it came.
+    pub(crate) args: &'c Args<'c>,
+    /// With up to so many arguments repeating it has the same effect.
+    pub(crate) repeats: &'static usize,
+}
 
 /// What a guard has changed of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +148,7 @@ impl Engine {
     /// Records a call as it came.
     #[cold]
     #[inline(never)]
-    pub(super) fn record_call(&mut self, at: (u16, u8), followers: Followers, call: Came<'_>) {
+    pub(super) fn record_call(&mut self, at: (u16, u8), followers: Followers, call: Args<'_>) {
         let group = self.group();
         let buffer = &mut self.effects.buffer;
         let recorder = Recorder::begin(buffer, at, followers, group, call.len());

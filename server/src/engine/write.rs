@@ -71,7 +71,7 @@ pub(crate) struct Write<'e, 'k> {
     /// Somebody wants to know of new keys, and it would be one.
     is_new: bool,
     changed: Changed,
-    /// The call that changes it, if repeating that does the same.
+    /// The call that changes it.
     came: Option<Came<'e>>,
 }
 
@@ -87,7 +87,7 @@ impl Engine {
         self.write_for(db, at, usage, None)
     }
 
-    /// [`Self::write`] for a call that has the same effect when it is repeated on the same key.
+    /// [`Self::write`] for a call.
     #[inline(always)]
     pub(crate) fn write_for<'e, 'k>(
         &'e mut self,
@@ -278,8 +278,10 @@ impl Write<'_, '_> {
         let at = (self.slot, self.db);
         match (self.changed, self.came) {
             (Changed::Recorded, _) => {}
-            (_, Some(call)) => self.engine.record_call(at, followers, call),
-            (changed, None) => self.engine.record_state(at, followers, self.key.bytes, changed),
+            (_, Some(Came { args, repeats })) if args.len() <= *repeats => {
+                self.engine.record_call(at, followers, *args);
+            }
+            (changed, _) => self.engine.record_state(at, followers, self.key.bytes, changed),
         }
     }
 

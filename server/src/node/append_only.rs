@@ -126,8 +126,14 @@ impl AppendOnly {
     /// Whether a connection has to wait before it goes on.
     #[inline(always)]
     pub(crate) fn is_slow(&self) -> bool {
-        self.waiting_bytes.load(Ordering::Relaxed) > WAITING_BYTES_MAX
-            || self.holds_replies.load(Ordering::Relaxed)
+        self.is_full() || self.holds_replies.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing more is to be sent for now. While the file cannot be written that is seen to
+    /// in another way: writes are refused, and who reads need not wait.
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) > WAITING_BYTES_MAX && !self.has_failed()
     }
 
     /// Waits until all that has been sent is as durable as `appendfsync` asks, if replies wait for
@@ -140,7 +146,7 @@ impl AppendOnly {
             progress.as_mut().enable();
             let holds = self.holds_replies.load(Ordering::SeqCst);
             let is_settled = !holds || self.settled.load(Ordering::SeqCst) >= sent;
-            if is_settled && self.waiting_bytes.load(Ordering::Relaxed) <= WAITING_BYTES_MAX {
+            if is_settled && !self.is_full() {
                 return;
             }
             progress.await;
@@ -224,6 +230,11 @@ impl AppendOnly {
     /// The first so many messages are settled.
     pub(crate) fn settled(&self, messages: u64) {
         self.settled.store(messages, Ordering::SeqCst);
+        self.progress.notify_waiters();
+    }
+
+    /// Has all who wait look again.
+    pub(crate) fn wake_waiting(&self) {
         self.progress.notify_waiters();
     }
 

@@ -27,6 +27,8 @@ use crate::node::latency::Event;
 const WRITE_BYTES: usize = 1 << 20;
 /// What comes later is looked at no later.
 const TICK: Duration = Duration::from_millis(100);
+/// The same without a file.
+const IDLE_TICK: Duration = Duration::from_secs(10);
 /// Between two writes that no reply waits for.
 const REST: Duration = Duration::from_millis(1);
 /// Between two flushes with `everysec`.
@@ -181,7 +183,9 @@ impl Writer {
     /// Writes until the server ends.
     pub(super) fn run(mut self) {
         while !self.ends {
-            match self.receiver.recv_timeout(TICK) {
+            // Without a file there is nothing to look after.
+            let tick = if self.current.is_some() { TICK } else { IDLE_TICK };
+            match self.receiver.recv_timeout(tick) {
                 Ok(told) => self.take(told),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.ends = true,
@@ -309,8 +313,9 @@ impl Writer {
         if self.node.append_only.set_failure(Effort::Write, Some(reason.clone())) {
             self.say(Level::Warning, &format!("Error writing to the AOF file: {reason}"));
         }
-        // Each shard looks before it writes again.
+        // Each shard looks before it writes again, and who waits for room need not any more.
         self.node.leases.end_all();
+        self.node.append_only.wake_waiting();
         if is_strict {
             self.say(
                 Level::Warning,
