@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ballast_server::{Builder, Server};
+use ballast_server::{Builder, Clock, Server};
 use ballast_tests::fuzz::{Signature, check_append_only, everything};
 use ballast_tests::support::{
     Client, InProcess, Kind, Process, Reply, Target, redis_version, seed, steps, wait_until,
@@ -437,6 +437,28 @@ fn it_is_switched_on_and_off_while_the_server_runs() {
     let names =
         ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"];
     assert_eq!(directory.names(), names);
+}
+
+#[test]
+fn a_key_that_expires_within_a_transaction_does_not_part_it() {
+    let directory = Directory::new();
+    let (clock, hands) = Clock::manual(1_700_000_000_000);
+    let server = in_process(&directory, appending().clock(clock));
+    let mut client = server.connect().unwrap();
+    ok(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0");
+    ok(&mut client, "MSET b 0 c 0");
+    ok(&mut client, "SET short 7 PX 10");
+    hands.advance(Duration::from_secs(1));
+    let lines = ["MULTI", "SET a 1", "INCR short", "SET b 2", "EXEC"];
+    client.pipeline(&lines.map(words)).unwrap();
+    ok(&mut client, "DEBUG LOADAOF");
+    let file = fs::read_to_string(directory.file("appendonly.aof.1.incr.aof")).unwrap();
+    let transaction = file.rsplit("MULTI").next().unwrap();
+    let names = ["set", "DEL", "INCR", "set", "EXEC"];
+    let lines =
+        transaction.lines().filter(|line| names.iter().any(|name| name.eq_ignore_ascii_case(line)));
+    let found: Vec<String> = lines.map(str::to_ascii_uppercase).collect();
+    assert_eq!(found, ["SET", "DEL", "INCR", "SET", "EXEC"], "{file}");
 }
 
 #[test]

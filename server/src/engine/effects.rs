@@ -172,11 +172,13 @@ impl Engine {
         arguments.iter().copied().fold(recorder, Recorder::argument).end();
     }
 
-    /// Records that no command has removed `key`.
+    /// Records that no command has removed `key`. Within a transaction that is a part of it: what
+    /// comes before and after belongs together.
     #[cold]
     #[inline(never)]
     pub(super) fn record_end(&mut self, at: (u16, u8), followers: Followers, key: &[u8]) {
-        let recorder = Recorder::begin(&mut self.effects.buffer, at, followers, 0, 2);
+        let group = self.group();
+        let recorder = Recorder::begin(&mut self.effects.buffer, at, followers, group, 2);
         recorder.argument(b"DEL").argument(key).end();
     }
 
