@@ -58,7 +58,7 @@ pub(super) fn is_harmless(name: &str, words: &Words, company: Company) -> bool {
         }
         "config|rewrite" => false,
         // How long it takes decides what the next save is answered.
-        "bgsave" => company != Company::Lockstep,
+        "bgsave" | "bgrewriteaof" => company != Company::Lockstep,
         "debug" => is_harmless_debug(words, company),
         _ => true,
     }
