@@ -356,7 +356,7 @@ fn what_is_acknowledged_outlives_a_kill() {
     let arguments =
         ["--appendonly", "yes", "--appendfsync", "always", "--dir", directory.path()].to_vec();
     let mut acknowledged = [0_i64; 4];
-    for round in 0..steps(12) {
+    for round in 0..steps(8) {
         let mut server = Process::start(&BALLAST, &arguments).unwrap();
         let mut client = server.connect().unwrap();
         let pairs = call(&mut client, "MGET pair:{a} pair:{b}");
@@ -372,7 +372,7 @@ fn what_is_acknowledged_outlives_a_kill() {
         if random.random_bool(0.3) {
             call(&mut client, "BGREWRITEAOF");
         }
-        let last = random.random_range(1..400);
+        let last = random.random_range(1..60);
         let workers: Vec<_> = (0..4)
             .map(|number| {
                 let mut client = server.connect().unwrap();
