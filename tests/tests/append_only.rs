@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ballast_server::{Builder, Clock, Server};
-use ballast_tests::fuzz::{Signature, check_append_only, everything};
+use ballast_tests::fuzz::{Signature, check_append_only, everything, load_append_only};
 use ballast_tests::support::{
     Client, InProcess, Kind, Process, Reply, Target, redis_version, seed, steps, wait_until,
 };
@@ -70,6 +70,12 @@ fn call(client: &mut Client, line: &str) -> Reply {
 
 fn ok(client: &mut Client, line: &str) {
     assert_eq!(call(client, line), Reply::Simple("OK".into()), "{line}");
+}
+
+/// Replaces all keys by those of the file.
+fn load(client: &mut Client) {
+    let loaded = load_append_only(client).expect("an answer");
+    assert_eq!(loaded, Reply::Simple("OK".into()));
 }
 
 /// The texts of an array.
@@ -422,7 +428,7 @@ fn it_is_switched_on_and_off_while_the_server_runs() {
     ok(&mut client, "CONFIG SET appendonly yes");
     wait_until("on", || info(&mut client, "aof_enabled") == "1");
     ok(&mut client, "SET after 2");
-    ok(&mut client, "DEBUG LOADAOF");
+    load(&mut client);
     assert_eq!(texts(&call(&mut client, "MGET before after")), ["1", "2"]);
     ok(&mut client, "CONFIG SET appendonly no");
     wait_until("off", || info(&mut client, "aof_enabled") == "0");
@@ -451,7 +457,7 @@ fn a_key_that_expires_within_a_transaction_does_not_part_it() {
     hands.advance(Duration::from_secs(1));
     let lines = ["MULTI", "SET a 1", "INCR short", "SET b 2", "EXEC"];
     client.pipeline(&lines.map(words)).unwrap();
-    ok(&mut client, "DEBUG LOADAOF");
+    load(&mut client);
     let file = fs::read_to_string(directory.file("appendonly.aof.1.incr.aof")).unwrap();
     let transaction = file.rsplit("MULTI").next().unwrap();
     let names = ["set", "DEL", "INCR", "set", "EXEC"];
@@ -487,7 +493,7 @@ fn a_file_that_has_grown_is_rewritten_by_itself() {
         }
         directory.names().iter().any(|name| name.ends_with(".2.base.rdb"))
     });
-    ok(&mut client, "DEBUG LOADAOF");
+    load(&mut client);
     assert_eq!(call(&mut client, "GET k"), Reply::Bulk("v".into()));
 }
 
@@ -500,7 +506,7 @@ fn some_commands(directory: &Directory) -> Vec<u8> {
     ok(&mut client, "SET a 1");
     ok(&mut client, "MSET b 2 c 3");
     call(&mut client, "RPUSH l 1 2 3");
-    ok(&mut client, "DEBUG LOADAOF");
+    load(&mut client);
     drop(server);
     fs::read(directory.file("appendonly.aof.1.incr.aof")).unwrap()
 }

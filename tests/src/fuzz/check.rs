@@ -9,6 +9,8 @@ use crate::support::{Client, Reply};
 const DATABASES: u32 = 16;
 /// A key that expires before is not compared.
 const SOON_MS: i64 = 60_000;
+/// Looks at a rewrite that is under way.
+const REWRITE_WAITS: usize = 100_000;
 /// Looks at a database in which only expired keys are left.
 const EXPIRY_WAITS: usize = 20_000;
 
@@ -75,7 +77,7 @@ pub fn check_append_only(client: &mut Client) -> io::Result<Option<String>> {
     }
     client.call(&["SELECT", "0"])?;
     let before = everything(client)?;
-    let loaded = client.call(&["DEBUG", "LOADAOF"])?;
+    let loaded = load_append_only(client)?;
     if loaded != Reply::Simple("OK".into()) {
         return Ok(Some(format!("the append-only file is not loaded: {loaded:?}")));
     }
@@ -88,6 +90,24 @@ pub fn check_append_only(client: &mut Client) -> io::Result<Option<String>> {
         }
         None => None,
     })
+}
+
+/// Has the server replace all keys by those of its append-only file, when no rewrite is under way.
+///
+/// # Errors
+/// When the server does not answer.
+pub fn load_append_only(client: &mut Client) -> io::Result<Reply> {
+    let mut tries = 0;
+    loop {
+        let loaded = client.call(&["DEBUG", "LOADAOF"])?;
+        let is_busy = matches!(&loaded, Reply::Error(text)
+            if String::from_utf8_lossy(text).contains("rewriting in progress"));
+        tries += 1;
+        if !is_busy || tries == REWRITE_WAITS {
+            return Ok(loaded);
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// A key with its database, when it expires, and a signature of its value.

@@ -16,7 +16,9 @@ mod stress;
 mod syntax;
 mod words;
 
-pub use check::{Signature, check, check_append_only, delete_all, everything, reset};
+pub use check::{
+    Signature, check, check_append_only, delete_all, everything, load_append_only, reset,
+};
 pub use dangers::Company;
 pub use differential::Differential;
 pub use generator::Generator;

@@ -265,6 +265,12 @@ fn load_aof(engine: &mut Engine) -> CommandResult {
         engine.node.log.line(engine.now_ms, Level::Warning, text);
         CommandError::other("ERR Error trying to load the AOF files, check server logs.")
     };
+    if engine.node.append_only.figures.is_rewriting.load(std::sync::atomic::Ordering::SeqCst) {
+        // Its files are about to be replaced. Another cannot begin while all slots are here.
+        return Err(CommandError::other(
+            "ERR Background append only file rewriting in progress, try again when it is over.",
+        ));
+    }
     let (sender, receiver) = std::sync::mpsc::channel();
     engine.send_effects();
     engine.node.append_only.send(Told::Written(sender));
