@@ -15,6 +15,7 @@ mod mimalloc;
 mod pages;
 #[cfg(not(ballast_system_alloc))]
 mod runs;
+mod scheduling;
 mod sizes;
 #[cfg(ballast_system_alloc)]
 mod system;
@@ -33,7 +34,7 @@ use crate::work;
 
 pub use self::heap::{NAME as ALLOCATOR, purge, return_unused};
 pub(crate) use self::heap::{allocate_segment, release_segment};
-pub use self::pages::give_way;
+pub use self::scheduling::give_way;
 pub use self::sizes::good_size;
 
 /// mimalloc, with every byte it hands out counted per thread.

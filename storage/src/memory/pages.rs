@@ -65,7 +65,7 @@ fn wake() {
 fn start() -> Option<Thread> {
     let spawned = std::thread::Builder::new().name("ballast-pages".into()).spawn(|| {
         // A tenth of a processor if others want all of it.
-        give_way(10);
+        super::scheduling::give_way(10);
         // SAFETY: sets a number that is read before each use. From now on this thread does it.
         unsafe { mi_option_set(PURGE_DELAY, PURGE_NEVER_MS) };
         loop {
@@ -128,21 +128,6 @@ pub(super) unsafe fn discard(start: *mut u8, bytes: usize) {
         unsafe { libc::madvise(at.cast(), len, libc::MADV_DONTNEED) };
         std::thread::yield_now();
     }
-}
-
-/// Puts the calling thread behind all others for good: it does not interrupt them when it wakes,
-/// and of a processor that others want it gets the less, the higher `niceness` is, up to 19. What
-/// the system refuses stays as it is.
-pub fn give_way(niceness: u8) {
-    #[cfg(target_os = "linux")]
-    // SAFETY: changes how this thread is scheduled only.
-    unsafe {
-        let parameters: libc::sched_param = std::mem::zeroed();
-        libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters);
-        libc::setpriority(libc::PRIO_PROCESS, 0, libc::c_int::from(niceness));
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = niceness;
 }
 
 #[cfg(test)]
