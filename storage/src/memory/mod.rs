@@ -95,7 +95,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 }
 
 /// Threads with a counter of their own; later ones share the last counter.
-const COUNTERS: usize = 512;
+const COUNTERS: usize = 8192;
 
 /// One cache line each, so that counting threads do not disturb one another.
 #[repr(align(128))]
@@ -153,7 +153,7 @@ pub fn used_bytes() -> u64 {
 }
 
 /// What this thread allocated minus what it freed; negative when it frees others' blocks. Threads
-/// beyond the 511th share one counter.
+/// beyond the 8,191st share one counter.
 pub fn thread_used_bytes() -> i64 {
     THREADS[assigned_thread()].0.load(Ordering::Relaxed)
 }
