@@ -20,6 +20,9 @@ use crate::shard::shared::Shared;
 
 /// The shard on which all slots meet.
 const MEETING: ShardId = ShardId(0);
+/// Seconds between a rewrite that has failed and the next try, at first and at most.
+const RETRY_S: i64 = 5;
+const RETRY_S_MAX: i64 = 3600;
 /// How often it is looked whether the file has grown enough to be rewritten.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -130,10 +133,8 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
         if rewrite::may_begin(&shared.node) && !shared.is_loading() {
             let config = shared.config.load();
             let is_on = figures.is_on.load(Relaxed);
-            if config.appendonly && !is_on
-                || shared.append_only.wants_rewrite()
-                || is_on && has_grown(&shared, &config)
-            {
+            let wants = config.appendonly && !is_on || is_on && has_grown(&shared, &config);
+            if shared.append_only.wants_rewrite() || wants && may_try(&shared) {
                 carry_out(&shared, rewrite::begin).await;
             } else if is_on && !config.appendonly {
                 carry_out(&shared, |engine| {
@@ -163,6 +164,16 @@ async fn carry_out(shared: &Shared, work: fn(&mut Engine)) {
     shared.with_all_slots(MEETING, "append-only file", Box::new(work));
     // Without an answer the server ends.
     let _ = receiver.await;
+}
+
+/// Whether a rewrite that no command asks for may begin: not soon after one that has failed, and
+/// ever later the more have.
+fn may_try(shared: &Shared) -> bool {
+    let figures = &shared.append_only.figures;
+    let failed = figures.failed_rewrites.load(Relaxed);
+    let rest_s = RETRY_S.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(RETRY_S_MAX);
+    let since_ms = shared.clock.wall_ms() - figures.rewrite_began_ms.load(Relaxed);
+    failed == 0 || since_ms >= rest_s * 1000
 }
 
 /// Whether the file has grown by so much that the configuration wants it rewritten.

@@ -53,7 +53,7 @@ impl Engine {
         reply: &mut Reply,
     ) -> Ran {
         if self.is_lease_over() && !self.admit(command) {
-            self.refuse(command, reply);
+            self.out_of_memory(command, reply);
             return Ran::Done;
         }
         self.execute_admitted(command, routed, args, caller, reply)
@@ -112,30 +112,17 @@ impl Engine {
         command.has(flag::WRITE) && self.must_wait_for_room()
     }
 
-    /// Makes room for a command that writes. False if there is none for one that needs some, or if
-    /// nothing may be written.
+    /// Makes room for a command that writes. False if there is none for one that needs some.
     #[cold]
     fn admit(&mut self, command: &'static Command) -> bool {
-        if !command.has(flag::WRITE) {
-            return true;
-        }
-        let is_kept = !self.node.append_only.has_failed();
-        is_kept && (self.make_room() || !command.has(flag::DENYOOM))
+        !command.has(flag::WRITE) || self.make_room() || !command.has(flag::DENYOOM)
     }
 
-    /// Answers a command that is not admitted.
     #[cold]
-    fn refuse(&mut self, command: &'static Command, reply: &mut Reply) {
-        let error = self.refuses_writes().unwrap_or(CommandError::Oom);
-        reply.command_error(&error);
-        self.count_error(&error);
+    fn out_of_memory(&mut self, command: &'static Command, reply: &mut Reply) {
+        reply.command_error(&CommandError::Oom);
+        self.count_error(&CommandError::Oom);
         self.statistics.rejected(command.id);
-    }
-
-    /// Why nothing may be written, whatever memory there is.
-    pub(crate) fn refuses_writes(&self) -> Option<CommandError> {
-        let reason = self.node.append_only.failure()?;
-        Some(CommandError::other(format!("MISCONF Errors writing to the AOF file: {reason}")))
     }
 
     /// Replaces the reply of a command by the error that it ended in.
@@ -179,7 +166,7 @@ impl Engine {
             return self.blocked.take();
         }
         if self.is_lease_over() && !self.admit(command) {
-            self.refuse(command, reply);
+            self.out_of_memory(command, reply);
             return None;
         }
         let start = reply.len();

@@ -139,7 +139,7 @@ pub(crate) static COMMANDS: &[Definition] = &[
         name: "bgsave",
         syntax: "[SCHEDULE]",
         arity: -1,
-        flags: flag::ADMIN | flag::NOSCRIPT,
+        flags: flag::ADMIN | flag::NOSCRIPT | flag::NO_ASYNC_LOADING,
         run: Run::Gather(bgsave_now),
         group: Group::Server,
         complexity: "O(1)",

@@ -43,13 +43,16 @@ pub(super) fn check(
     if command.has(flag::PROTECTED) {
         debug::check_allowed(&state.shared, session)?;
     }
-    if state.modes.has(Mode::Unsaved) && wants_saves(session, command) {
-        return Err(CommandError::other(UNSAVED));
+    if state.modes.has(Mode::Unsaved)
+        && wants_saves(session, command)
+        && let Some(why) = state.shared.refuses_writes()
+    {
+        return Err(CommandError::other(why));
     }
     Ok(())
 }
 
-/// Whether a command does not run as long as the data set cannot be saved: who writes, `EXEC` of
+/// Whether a command does not run as long as nothing may be written: who writes, `EXEC` of
 /// who writes, and `PING`, by which others see that something is wrong.
 #[cold]
 fn wants_saves(session: &Session, command: &'static Command) -> bool {
@@ -58,12 +61,6 @@ fn wants_saves(session: &Session, command: &'static Command) -> bool {
     let queued = queued.is_some_and(|of| of.commands.iter().any(|of| writes(of.command)));
     writes(command) || command.name == "ping" || queued
 }
-
-/// As Redis says it.
-const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently \
-unable to persist to disk. Commands that may modify the data set are disabled, because this \
-instance is configured to report errors during writes if RDB snapshotting fails \
-(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// Whether `CLIENT PAUSE` holds the command up: also one that would be queued, as in Redis, and
 /// `EXEC` for what is queued. `QUIT` never waits, nor does a monitor, as Redis's replicas.

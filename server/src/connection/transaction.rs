@@ -182,7 +182,6 @@ impl Connection {
                 holding.with(|state| {
                     state.begin_batch(client);
                     run_queued(state, &mut self.session, queued, &mut self.reply);
-                    state.serve_loaded();
                 });
             }
         }
@@ -235,14 +234,6 @@ fn expire_watched(state: &mut ShardState, session: &Session) {
 /// All of a transaction or nothing: it is refused as a whole when there is no memory for a command
 /// of it that may need some.
 fn check_room(state: &mut ShardState, transaction: &Transaction) -> CommandResult {
-    let writes = |queued: &Queued| queued.command.has(flag::WRITE);
-    if let Some(why) = state.refuses_writes()
-        && transaction.commands.iter().any(writes)
-    {
-        return Err(CommandError::other(format!(
-            "EXECABORT Transaction discarded because of: {why}"
-        )));
-    }
     let takes_memory = |queued: &Queued| queued.command.has(flag::DENYOOM);
     if !transaction.commands.iter().any(takes_memory) || state.make_room() {
         return Ok(());

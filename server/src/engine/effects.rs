@@ -12,11 +12,14 @@
 //! so that whoever repeats them needs no clock.
 
 use ballast_protocol::Args;
-use ballast_storage::{Value, rdb};
+use ballast_storage::{Key, Value, rdb};
 
 use super::Engine;
 use crate::node::append_only::Told;
-use crate::node::effects::{ALL_SLOTS, Followers, Recorder};
+use crate::node::effects::{ALL_SLOTS, Followers, record};
+
+/// A buffer begins with room for as much as the last had, up to this.
+const RECORDED_BYTES: usize = 16 << 10;
 
 /// The call that changes a key.
 #[derive(Clone, Copy)]
@@ -46,22 +49,6 @@ pub(crate) struct Effects {
     transaction: u64,
 }
 
-/// Where an effect belongs.
-#[derive(Clone, Copy)]
-struct To {
-    slot: u16,
-    db: u8,
-    followers: Followers,
-    group: u64,
-}
-
-impl Effects {
-    /// Begins a record of so many words.
-    fn begin(&mut self, to: To, words: usize) -> Recorder<'_> {
-        Recorder::begin(&mut self.buffer, (to.slot, to.db), to.followers, to.group, words)
-    }
-}
-
 /// A group of effects that is not complete.
 #[derive(Debug, Default)]
 pub(crate) struct Suspended {
@@ -70,7 +57,7 @@ pub(crate) struct Suspended {
 }
 
 impl Engine {
-    /// Lets these follow the slots that are here, and nobody else. Answers who has.
+    /// Lets these follow the slots that are here, and nobody else. Answers who did before.
     pub(crate) fn follow_all(&mut self, followers: Followers) -> Followers {
         let mut before = 0;
         for boxed in self.slots.iter_mut().flatten() {
@@ -84,7 +71,8 @@ impl Engine {
         self.boxes().any(|(_, boxed)| boxed.followers != 0)
     }
 
-    /// What is done until [`Self::end_group`] belongs together.
+    /// Begins a group: whoever repeats what is done until [`Self::end_group`] does all of it or
+    /// nothing.
     pub(crate) fn begin_group(&mut self) {
         self.effects.transaction = self.command_number();
     }
@@ -110,11 +98,12 @@ impl Engine {
         Suspended { group: std::mem::take(&mut self.effects.transaction), recorded }
     }
 
-    /// Sends what has been recorded to those who follow: before the state is let go, and before a
-    /// box leaves.
+    /// Sends what has been recorded to those who follow: before the state is let go, before a box
+    /// leaves, and before another thread is sent something. A group goes as a whole, when it has
+    /// ended.
     #[inline(always)]
     pub(crate) fn send_effects(&mut self) {
-        if !self.effects.buffer.is_empty() {
+        if !self.effects.buffer.is_empty() && self.effects.transaction == 0 {
             self.send_recorded();
         }
     }
@@ -145,41 +134,23 @@ impl Engine {
         }
     }
 
-    /// Records a call as it came.
+    /// Records a command.
     #[cold]
     #[inline(never)]
-    pub(super) fn record_call(&mut self, at: (u16, u8), followers: Followers, call: Args<'_>) {
-        let group = self.group();
-        let buffer = &mut self.effects.buffer;
-        let recorder = Recorder::begin(buffer, at, followers, group, call.len());
-        call.iter().fold(recorder, Recorder::argument).end();
-    }
-
-    /// Records a command on `key`.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn record_command(
+    pub(super) fn record<'w>(
         &mut self,
         at: (u16, u8),
         followers: Followers,
-        command: &str,
-        key: &[u8],
-        arguments: &[&[u8]],
+        words: impl ExactSizeIterator<Item = &'w [u8]>,
     ) {
-        let (group, count) = (self.group(), 2 + arguments.len());
-        let recorder = Recorder::begin(&mut self.effects.buffer, at, followers, group, count);
-        let recorder = recorder.argument(command.as_bytes()).argument(key);
-        arguments.iter().copied().fold(recorder, Recorder::argument).end();
+        let group = self.group();
+        record(&mut self.effects.buffer, at, followers, group, words);
     }
 
     /// Records that no command has removed `key`. Within a transaction that is a part of it: what
     /// comes before and after belongs together.
-    #[cold]
-    #[inline(never)]
     pub(super) fn record_end(&mut self, at: (u16, u8), followers: Followers, key: &[u8]) {
-        let group = self.group();
-        let recorder = Recorder::begin(&mut self.effects.buffer, at, followers, group, 2);
-        recorder.argument(b"DEL").argument(key).end();
+        self.record(at, followers, [&b"DEL"[..], key].into_iter());
     }
 
     /// Records what `key` holds now, of which so much has changed.
@@ -187,79 +158,50 @@ impl Engine {
     #[inline(never)]
     pub(super) fn record_state(
         &mut self,
-        (slot, db): (u16, u8),
+        at: (u16, u8),
         followers: Followers,
         key: &[u8],
         changed: Changed,
     ) {
         let group = self.group();
         let Engine { slots, effects, .. } = self;
-        let keyspace = slots[usize::from(slot)].as_deref().and_then(|it| it.data.keyspace(db));
-        let hashed = ballast_storage::Key::new(key);
-        let found = keyspace.and_then(|keys| Some((keys.find(&hashed)?, keys.meta(&hashed)?)));
-        let to = To { slot, db, followers, group };
-        let Some((value, meta)) = found else {
-            return effects.begin(to, 2).argument(b"DEL").argument(key).end();
+        let boxed = slots[usize::from(at.0)].as_deref();
+        let hashed = Key::new(key);
+        let found = boxed.and_then(|boxed| {
+            let keys = boxed.data.keyspace(at.1)?;
+            Some((keys.find(&hashed)?, keys.meta(&hashed)?.expiry))
+        });
+        let mut record = |words: &[&[u8]]| {
+            record(&mut effects.buffer, at, followers, group, words.iter().copied());
         };
-        match (changed, meta.expiry, value) {
-            (Changed::Expiry, None, _) => {
-                effects.begin(to, 2).argument(b"PERSIST").argument(key).end();
+        let Some((value, expiry)) = found else { return record(&[b"DEL", key]) };
+        let mut digits = itoa::Buffer::new();
+        let at_ms = expiry.map(|at_ms| digits.format(at_ms).as_bytes());
+        match (changed, at_ms) {
+            (Changed::Expiry, None) => return record(&[b"PERSIST", key]),
+            (Changed::Expiry, Some(at_ms)) => return record(&[b"PEXPIREAT", key, at_ms]),
+            _ => {}
+        }
+        let mut number = itoa::Buffer::new();
+        let text = match value {
+            Value::Str(text) => text,
+            Value::Int(int) => number.format(int).as_bytes(),
+            value => {
+                let (at_ms, value) = (at_ms.unwrap_or(b"0"), rdb::dump(value));
+                return record(&[b"RESTORE", key, at_ms, &value, b"REPLACE", b"ABSTTL"]);
             }
-            (Changed::Expiry, Some(at_ms), _) => {
-                effects.begin(to, 3).argument(b"PEXPIREAT").argument(key).number(at_ms).end();
-            }
-            (_, expiry, Value::Str(text)) => {
-                with_expiry(
-                    effects
-                        .begin(to, words(3, expiry))
-                        .argument(b"SET")
-                        .argument(key)
-                        .argument(text),
-                    expiry,
-                );
-            }
-            (_, expiry, Value::Int(number)) => {
-                with_expiry(
-                    effects
-                        .begin(to, words(3, expiry))
-                        .argument(b"SET")
-                        .argument(key)
-                        .number(number),
-                    expiry,
-                );
-            }
-            (_, expiry, value) => {
-                let recorder = effects.begin(to, 6).argument(b"RESTORE").argument(key);
-                let recorder = recorder.number(expiry.unwrap_or(0)).argument(&rdb::dump(value));
-                recorder.argument(b"REPLACE").argument(b"ABSTTL").end();
-            }
+        };
+        match at_ms {
+            Some(at_ms) => record(&[b"SET", key, text, b"PXAT", at_ms]),
+            None => record(&[b"SET", key, text]),
         }
     }
 
     /// Records a command on all slots, which are here.
     pub(crate) fn record_on_all(&mut self, db: u8, words: &[&[u8]]) {
         let followers = self.boxes().fold(0, |all, (_, boxed)| all | boxed.followers);
-        if followers == 0 {
-            return;
+        if followers != 0 {
+            self.record((ALL_SLOTS, db), followers, words.iter().copied());
         }
-        let (group, at) = (self.group(), (ALL_SLOTS, db));
-        let recorder = Recorder::begin(&mut self.effects.buffer, at, followers, group, words.len());
-        words.iter().copied().fold(recorder, Recorder::argument).end();
     }
 }
-
-/// How many words a `SET` of so many has with the key's expiry.
-fn words(plain: usize, expiry: Option<i64>) -> usize {
-    if expiry.is_some() { plain + 2 } else { plain }
-}
-
-/// Ends a `SET`.
-fn with_expiry(recorder: Recorder<'_>, expiry: Option<i64>) {
-    match expiry {
-        Some(at_ms) => recorder.argument(b"PXAT").number(at_ms).end(),
-        None => recorder.end(),
-    }
-}
-
-/// A buffer begins with room for as much as the last had, up to this.
-const RECORDED_BYTES: usize = 16 << 10;

@@ -31,7 +31,7 @@ use self::hand_over_times::HandOverTimes;
 use self::slot::Slot;
 use self::statistics::Statistics;
 use self::waiters::BlockOn;
-use crate::config::{Config, FlushPolicy, KeyspaceEvents};
+use crate::config::{Config, KeyspaceEvents};
 use crate::ids::{ClientId, ShardId};
 use crate::log::Level;
 use crate::node::Node;
@@ -266,7 +266,8 @@ impl Engine {
     /// Takes over the configuration that `CONFIG SET` has changed.
     pub(crate) fn take_config(&mut self, version: u64) {
         self.config_version = version;
-        self.node.look_at_saves();
+        // Before the first command that goes by it.
+        self.node.look_at_files();
         self.modes = self.node.modes.load();
         let before = std::mem::replace(&mut self.config, self.node.config.load());
         if before.client_output_buffer_limits != self.config.client_output_buffer_limits {
@@ -274,10 +275,6 @@ impl Engine {
         }
         if self.node.clients.set_limit(self.config.maxmemory_clients.bytes(self.config.maxmemory)) {
             self.node.limit_clients();
-        }
-        if self.config.appendonly && self.config.appendfsync == FlushPolicy::Always {
-            // From the reply to CONFIG SET on.
-            self.node.append_only.hold_replies(true);
         }
         self.statistics.configure(&self.config);
         self.limits = limits(&self.config);

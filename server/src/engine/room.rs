@@ -127,11 +127,8 @@ impl Engine {
     /// Begins anew with the present configuration: the next write looks at the node's sum.
     pub(crate) fn renew_lease(&mut self) {
         let maxmemory = self.config.maxmemory;
-        // Each write looks whether it is kept.
-        let is_kept = !self.node.append_only.has_failed();
         let (limit, most) = match maxmemory {
-            0 if is_kept => (u64::MAX, u64::MAX),
-            0 => (0, u64::MAX),
+            0 => (u64::MAX, u64::MAX),
             _ => (0, lease_bytes_max(maxmemory, self.node.shards())),
         };
         self.lease.limit_bytes = limit;

@@ -265,7 +265,8 @@ impl Write<'_, '_> {
         let followers = self.engine.slot(self.slot).map_or(0, |boxed| boxed.followers);
         if followers != 0 {
             let at = (self.slot, self.db);
-            self.engine.record_command(at, followers, command, self.key.bytes, arguments);
+            let words = [&[command.as_bytes(), self.key.bytes][..], arguments].concat();
+            self.engine.record(at, followers, words.into_iter());
             self.changed = Changed::Recorded;
         }
         self.changed(event);
@@ -279,7 +280,7 @@ impl Write<'_, '_> {
         match (self.changed, self.came) {
             (Changed::Recorded, _) => {}
             (_, Some(Came { args, repeats })) if args.len() <= *repeats => {
-                self.engine.record_call(at, followers, *args);
+                self.engine.record(at, followers, args.iter());
             }
             (changed, _) => self.engine.record_state(at, followers, self.key.bytes, changed),
         }

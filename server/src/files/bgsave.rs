@@ -100,7 +100,7 @@ fn end(node: &Node, ended: Ended) {
         running.snapshot.abandon();
     }
     if node.saves.ended(&running, node.clock.wall_ms(), ended) {
-        node.look_at_saves();
+        node.look_at_files();
     }
 }
 

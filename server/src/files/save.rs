@@ -50,7 +50,7 @@ pub(crate) fn save(engine: &Engine) -> Result<(), SaveError> {
     match write(engine, &config, &path) {
         Ok(()) => {
             if node.saves.saved(node.clock.wall_ms(), changes(engine)) {
-                node.look_at_saves();
+                node.look_at_files();
             }
             say(Level::Notice, "DB saved on disk");
             Ok(())

@@ -123,6 +123,13 @@ impl AppendOnly {
         let _ = self.sender.send(told);
     }
 
+    /// Replies wait from now on, or do so no more.
+    pub(super) fn hold_replies(&self, holds: bool) {
+        if self.holds_replies.swap(holds, Ordering::SeqCst) != holds {
+            self.progress.notify_waiters();
+        }
+    }
+
     /// Whether a connection has to wait before it goes on.
     #[inline(always)]
     pub(crate) fn is_slow(&self) -> bool {
@@ -233,22 +240,13 @@ impl AppendOnly {
         self.progress.notify_waiters();
     }
 
-    /// Has all who wait look again.
-    pub(crate) fn wake_waiting(&self) {
-        self.progress.notify_waiters();
-    }
-
-    /// Replies wait from now on, or do so no more.
-    pub(crate) fn hold_replies(&self, holds: bool) {
-        self.holds_replies.store(holds, Ordering::SeqCst);
-        self.progress.notify_waiters();
-    }
-
     /// One of both has failed, or succeeds. Answers whether that is new.
     pub(crate) fn set_failure(&self, of: Effort, failure: Option<String>) -> bool {
         let mut failures = self.failures.lock();
         let before = std::mem::replace(&mut failures[of as usize], failure);
         self.has_failed.store(failures.iter().any(Option::is_some), Ordering::Relaxed);
+        // Who waits for room need not any more.
+        self.progress.notify_waiters();
         before.is_some() != failures[of as usize].is_some()
     }
 

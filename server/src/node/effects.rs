@@ -32,54 +32,32 @@ pub(crate) struct Record<'a> {
     pub(crate) command: &'a [u8],
 }
 
-/// Appends a record to a shard's buffer.
-pub(crate) struct Recorder<'b> {
-    buffer: &'b mut Vec<u8>,
-    start: usize,
+/// Appends a record to a shard's buffer: of a command that has these words.
+pub(crate) fn record<'w>(
+    buffer: &mut Vec<u8>,
+    (slot, db): (u16, u8),
+    followers: Followers,
+    group: u64,
+    words: impl ExactSizeIterator<Item = &'w [u8]>,
+) {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; 8]);
+    buffer.extend_from_slice(&group.to_le_bytes());
+    buffer.extend_from_slice(&slot.to_le_bytes());
+    buffer.extend_from_slice(&[db, followers]);
+    put_command(words, buffer);
+    let len = (buffer.len() - start - HEADER_BYTES) as u64;
+    buffer[start..start + 8].copy_from_slice(&len.to_le_bytes());
 }
 
-impl<'b> Recorder<'b> {
-    /// Begins a record with this many arguments, the command's name among them.
-    pub(crate) fn begin(
-        buffer: &'b mut Vec<u8>,
-        (slot, db): (u16, u8),
-        followers: Followers,
-        group: u64,
-        arguments: usize,
-    ) -> Recorder<'b> {
-        let start = buffer.len();
-        buffer.extend_from_slice(&[0; 8]);
-        buffer.extend_from_slice(&group.to_le_bytes());
-        buffer.extend_from_slice(&slot.to_le_bytes());
-        buffer.extend_from_slice(&[db, followers]);
-        put_number(b'*', arguments, buffer);
-        Recorder { buffer, start }
+/// Appends a command, as clients send it.
+pub(crate) fn put_command<'w>(words: impl ExactSizeIterator<Item = &'w [u8]>, to: &mut Vec<u8>) {
+    put_number(b'*', words.len(), to);
+    for word in words {
+        put_number(b'$', word.len(), to);
+        to.extend_from_slice(word);
+        to.extend_from_slice(b"\r\n");
     }
-
-    /// The next argument.
-    pub(crate) fn argument(self, bytes: &[u8]) -> Recorder<'b> {
-        put_argument(bytes, self.buffer);
-        self
-    }
-
-    /// The next argument, a number.
-    pub(crate) fn number(self, number: i64) -> Recorder<'b> {
-        self.argument(itoa::Buffer::new().format(number).as_bytes())
-    }
-
-    /// Ends the record.
-    pub(crate) fn end(self) {
-        let len = self.buffer.len() - self.start - HEADER_BYTES;
-        let len = (len as u64).to_le_bytes();
-        self.buffer[self.start..self.start + 8].copy_from_slice(&len);
-    }
-}
-
-/// Appends an argument of a command, as clients send it.
-pub(crate) fn put_argument(bytes: &[u8], to: &mut Vec<u8>) {
-    put_number(b'$', bytes.len(), to);
-    to.extend_from_slice(bytes);
-    to.extend_from_slice(b"\r\n");
 }
 
 fn put_number(kind: u8, number: usize, to: &mut Vec<u8>) {
@@ -115,12 +93,9 @@ mod tests {
     #[test]
     fn records_come_back_as_they_were_made() {
         let mut buffer = Vec::new();
-        Recorder::begin(&mut buffer, (7, 2), FILE, 5, 3)
-            .argument(b"SET")
-            .argument(b"key")
-            .number(-12)
-            .end();
-        Recorder::begin(&mut buffer, (ALL_SLOTS, 0), FILE, 0, 1).argument(b"FLUSHALL").end();
+        let set: [&[u8]; 3] = [b"SET", b"key", b"-12"];
+        record(&mut buffer, (7, 2), FILE, 5, set.into_iter());
+        record(&mut buffer, (ALL_SLOTS, 0), FILE, 0, [&b"FLUSHALL"[..]].into_iter());
         let all: Vec<Record<'_>> = records(&buffer).collect();
         let set = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$3\r\n-12\r\n";
         let flush = b"*1\r\n$8\r\nFLUSHALL\r\n";

@@ -50,7 +50,7 @@ use self::siblings::Siblings;
 use self::snapshot::Snapshots;
 use self::versioned::Versioned;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, FlushPolicy};
 use crate::ids::ClientId;
 use crate::log::{Level, Log};
 
@@ -94,6 +94,8 @@ pub(crate) struct Node {
     pub(crate) disk: Arc<dyn Disk>,
     /// What has taken long that no shard has done.
     pub(crate) latency: Mutex<latency::Latency>,
+    /// Held by who looks at the files.
+    looking: Mutex<()>,
     /// The way to the append-only file.
     pub(crate) append_only: append_only::AppendOnly,
     /// `CLIENT PAUSE`.
@@ -157,6 +159,7 @@ impl Node {
             snapshots: Snapshots::new(shards),
             disk,
             latency: Mutex::default(),
+            looking: Mutex::default(),
             append_only: append_only::AppendOnly::new(shards),
             clock,
             log,
@@ -242,14 +245,29 @@ impl Node {
         }
     }
 
-    /// Has writes refused if the configuration wants that after a snapshot that failed.
-    pub(crate) fn look_at_saves(&self) {
+    /// Has replies held and writes refused as the configuration wants it after what has become of
+    /// the files: to be called when one or the other has changed.
+    pub(crate) fn look_at_files(&self) {
+        // One at a time: who comes last goes by the latest.
+        let _alone = self.looking.lock();
         let config = self.config.load();
-        let wants = config.stop_writes_on_bgsave_error && !config.save_points.is_empty();
-        let refuses = wants && self.saves.has_failed();
+        let is_strict = config.appendonly && config.appendfsync == FlushPolicy::Always;
+        self.append_only.hold_replies(is_strict);
+        let refuses = self.refuses_writes().is_some();
         if refuses != self.modes.load().has(Mode::Unsaved) {
             self.switch(Mode::Unsaved, refuses);
         }
+    }
+
+    /// Why nothing may be written, in Redis's words.
+    pub(crate) fn refuses_writes(&self) -> Option<String> {
+        let config = self.config.load();
+        let wants_saves = config.stop_writes_on_bgsave_error && !config.save_points.is_empty();
+        if wants_saves && self.saves.has_failed() {
+            return Some(UNSAVED.to_owned());
+        }
+        let reason = self.append_only.failure()?;
+        Some(format!("MISCONF Errors writing to the AOF file: {reason}"))
     }
 
     /// Asks the process to end, which has failed.
@@ -265,6 +283,12 @@ impl Node {
         self.stop.notify_one();
     }
 }
+
+/// As Redis says it.
+const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently \
+unable to persist to disk. Commands that may modify the data set are disabled, because this \
+instance is configured to report errors during writes if RDB snapshotting fails \
+(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// What a shard has of the processors that the process may use.
 fn core_share(shards: u16) -> f64 {

@@ -18,7 +18,8 @@ pub(crate) enum Mode {
     Monitored = 1,
     /// The data set is being loaded at the start.
     Loading = 2,
-    /// Nothing may be written, as the last snapshot has failed (`stop-writes-on-bgsave-error`).
+    /// Nothing may be written, as it would not be kept: see
+    /// [`Node::refuses_writes`](super::Node::refuses_writes).
     Unsaved = 4,
 }
 

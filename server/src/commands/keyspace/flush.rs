@@ -8,6 +8,7 @@ use crate::commands::arguments::existing_database;
 use crate::commands::context::Data;
 use crate::commands::table::CommandResult;
 use crate::files::save;
+use crate::ids::ClientId;
 
 pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     wait_if_sync(cx, args)?;
@@ -20,8 +21,8 @@ pub(super) fn flushdb(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> C
 pub(super) fn flushall(cx: &mut Data<'_>, args: Args<'_>, reply: &mut Reply) -> CommandResult {
     wait_if_sync(cx, args)?;
     flush(cx, None);
-    let engine = &mut *cx.engine;
-    if !engine.config.save_points.is_empty() && !engine.node.is_loading() {
+    let (engine, is_asked_for) = (&mut *cx.engine, cx.caller.client != ClientId(0));
+    if is_asked_for && !engine.config.save_points.is_empty() {
         // The file is what a restart begins with: it must not bring back what is gone.
         // A failure is in the log.
         let _ = save::save(engine);

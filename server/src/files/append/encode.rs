@@ -64,7 +64,7 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::effects::{FILE, Recorder};
+    use crate::node::effects::{FILE, record};
 
     #[test]
     fn groups_are_transactions_and_databases_are_selected() {
@@ -77,9 +77,7 @@ mod tests {
             (3, FILE, 0, "D"),
             (3, FILE, 0, "E"),
         ] {
-            Recorder::begin(&mut buffer, (1, db), followers, group, 1)
-                .argument(word.as_bytes())
-                .end();
+            record(&mut buffer, (1, db), followers, group, [word.as_bytes()].into_iter());
         }
         let mut out = Vec::new();
         let mut encoder = Encoder::new();

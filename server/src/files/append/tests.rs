@@ -15,7 +15,7 @@ use crate::log::Log;
 use crate::node::Node;
 use crate::node::append_only::Told;
 use crate::node::disk::SystemDisk;
-use crate::node::effects::{FILE, Recorder};
+use crate::node::effects::{FILE, record};
 
 /// Bytes that the disk still takes; what is written beyond is not, and a write that crosses the
 /// end is done in part.
@@ -23,6 +23,8 @@ static ROOM: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// One test at a time has the disk.
 static DISK: Mutex<()> = Mutex::new(());
 static CUTS: AtomicU32 = AtomicU32::new(0);
+/// So many cuts fail.
+static UNCUT: AtomicU32 = AtomicU32::new(0);
 static FLUSHES: AtomicBool = AtomicBool::new(true);
 
 struct Faulty(Arc<dyn LogFile>);
@@ -47,6 +49,12 @@ impl LogFile for Faulty {
     }
 
     fn cut(&self, len: u64) -> io::Result<()> {
+        if UNCUT
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .is_ok()
+        {
+            return Err(io::Error::other("worn out"));
+        }
         CUTS.fetch_add(1, Ordering::SeqCst);
         self.0.cut(len)
     }
@@ -75,6 +83,7 @@ fn node(policy: &str) -> (Arc<Node>, Directory) {
     let mut config = Config::default();
     config.preset("dir", path.to_str().unwrap()).unwrap();
     config.preset("shards", "1").unwrap();
+    config.preset("appendonly", "yes").unwrap();
     config.preset("appendfsync", policy).unwrap();
     let log = Log::open("", crate::log::Level::Warning).unwrap();
     let disk = Arc::new(SystemDisk);
@@ -104,10 +113,7 @@ fn written(node: &Node) {
 
 fn send(node: &Node, value: &str) {
     let mut buffer = Vec::new();
-    Recorder::begin(&mut buffer, (1, 0), FILE, 0, 2)
-        .argument(b"DEL")
-        .argument(value.as_bytes())
-        .end();
+    record(&mut buffer, (1, 0), FILE, 0, [b"DEL", value.as_bytes()].into_iter());
     node.append_only.send(Told::Effects(buffer));
 }
 
@@ -132,11 +138,13 @@ fn what_a_full_disk_refuses_is_written_whole_when_there_is_room() {
     let before = file(&node);
     ROOM.store(5, Ordering::SeqCst);
     let cuts = CUTS.load(Ordering::SeqCst);
+    UNCUT.store(2, Ordering::SeqCst);
     send(&node, "second");
     wait_until(|| node.append_only.has_failed());
     // A part of the command was written, and is gone again.
-    wait_until(|| CUTS.load(Ordering::SeqCst) > cuts);
-    assert_eq!(node.append_only.failure().unwrap(), "No space left on device");
+    wait_until(|| CUTS.load(Ordering::SeqCst) > cuts + 1);
+    let is_full = |why: String| why == "No space left on device";
+    wait_until(|| node.append_only.failure().is_some_and(is_full));
     ROOM.store(usize::MAX, Ordering::SeqCst);
     wait_until(|| !node.append_only.has_failed());
     written(&node);
@@ -147,9 +155,28 @@ fn what_a_full_disk_refuses_is_written_whole_when_there_is_room() {
 }
 
 #[test]
+fn who_switches_it_off_goes_on_without() {
+    let _disk = DISK.lock();
+    let (node, _directory) = node("no");
+    let thread = start(&node);
+    ROOM.store(5, Ordering::SeqCst);
+    send(&node, "first");
+    wait_until(|| node.append_only.has_failed());
+    assert!(node.refuses_writes().unwrap().starts_with("MISCONF Errors writing to the AOF file"));
+    node.config.update(|config| config.preset("appendonly", "no")).unwrap();
+    wait_until(|| !node.append_only.has_failed());
+    assert_eq!(node.refuses_writes(), None);
+    ROOM.store(usize::MAX, Ordering::SeqCst);
+    node.append_only.shard_ended();
+    thread.join().unwrap();
+}
+
+#[test]
 fn with_always_the_server_ends_before_it_lets_a_reply_go() {
     let _disk = DISK.lock();
     let (node, _directory) = node("always");
+    // As a shard does that takes over the configuration.
+    node.look_at_files();
     let thread = start(&node);
     send(&node, "first");
     written(&node);

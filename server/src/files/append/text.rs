@@ -7,7 +7,7 @@ use ballast_storage::types::Element;
 use ballast_storage::{DATABASES, Keyspace, Value};
 
 use crate::engine::Engine;
-use crate::node::effects::put_argument;
+use crate::node::effects::put_command;
 
 /// Elements that a command adds at most.
 const ELEMENTS_MAX: usize = 64;
@@ -78,7 +78,7 @@ fn bytes(element: Element<'_>) -> Vec<u8> {
 }
 
 fn put(to: &mut impl Write, words: &[&[u8]]) -> io::Result<()> {
-    let mut command = format!("*{}\r\n", words.len()).into_bytes();
-    words.iter().for_each(|word| put_argument(word, &mut command));
+    let mut command = Vec::new();
+    put_command(words.iter().copied(), &mut command);
     to.write_all(&command)
 }

@@ -74,7 +74,10 @@ pub(super) fn open_file(path: &Path) -> io::Result<(Arc<dyn LogFile>, u64)> {
 /// What is written to.
 struct Current {
     file: Arc<dyn LogFile>,
+    /// Bytes of whole commands.
     bytes: u64,
+    /// There may be a part of a command behind them.
+    is_torn: bool,
     encoder: Encoder,
 }
 
@@ -177,7 +180,7 @@ impl Writer {
 
     fn open(&self, path: &Path) -> io::Result<Current> {
         let (file, bytes) = (self.opener)(path)?;
-        Ok(Current { file, bytes, encoder: Encoder::new() })
+        Ok(Current { file, bytes, is_torn: false, encoder: Encoder::new() })
     }
 
     /// Writes until the server ends.
@@ -251,20 +254,26 @@ impl Writer {
     fn settle(&mut self) {
         let config = self.node.config.load();
         let is_strict = config.appendfsync == FlushPolicy::Always;
-        self.node.append_only.hold_replies(self.current.is_some() && is_strict);
         while let Err(error) = self.write(is_strict) {
             self.fail(&error, is_strict);
             if self.node.stopping.load(Ordering::Acquire) {
-                // What waits is lost, and nobody has been told that it is not.
-                self.out.clear();
+                let lost = self.out.len();
+                self.say(
+                    Level::Warning,
+                    &format!("{lost} bytes of commands could not be written to the AOF file."),
+                );
                 self.ends = true;
                 return;
+            }
+            if !self.node.config.load().appendonly {
+                // Whoever has switched it off wants to go on without.
+                self.current = None;
             }
             std::thread::sleep(TICK);
         }
         if self.node.append_only.fails(Effort::Write) {
             self.node.append_only.set_failure(Effort::Write, None);
-            self.node.leases.end_all();
+            self.node.look_at_files();
             self.say(Level::Warning, "AOF write error looks solved, the server can write again.");
         }
         self.node.append_only.written(std::mem::take(&mut self.taken_bytes));
@@ -277,13 +286,17 @@ impl Writer {
             self.out.clear();
             return Ok(());
         };
+        if current.is_torn {
+            // Nothing may come behind a part of a command.
+            current.file.cut(current.bytes)?;
+            current.is_torn = false;
+        }
         if !self.out.is_empty() {
             let began = Instant::now();
             let appended = current.file.append(&self.out);
             note_write(&self.node, began.elapsed());
             if let Err(error) = appended {
-                // A part of a command is worse than none.
-                let _ = current.file.cut(current.bytes);
+                current.is_torn = current.file.cut(current.bytes).is_err();
                 return Err(error);
             }
             current.bytes += self.out.len() as u64;
@@ -312,10 +325,8 @@ impl Writer {
         let reason = system_reason(error);
         if self.node.append_only.set_failure(Effort::Write, Some(reason.clone())) {
             self.say(Level::Warning, &format!("Error writing to the AOF file: {reason}"));
+            self.node.look_at_files();
         }
-        // Each shard looks before it writes again, and who waits for room need not any more.
-        self.node.leases.end_all();
-        self.node.append_only.wake_waiting();
         if is_strict {
             self.say(
                 Level::Warning,
@@ -469,12 +480,14 @@ impl Writer {
 
     fn turn_off(&mut self) {
         self.flush_now();
+        if self.node.append_only.set_failure(Effort::Flush, None) {
+            self.node.look_at_files();
+        }
         if let Rewrite::Apart(apart) = std::mem::replace(&mut self.rewrite, Rewrite::None) {
             let _ = fs::remove_file(apart);
         }
         self.current = None;
         self.node.append_only.figures.is_on.store(false, Ordering::SeqCst);
-        self.node.append_only.hold_replies(false);
     }
 
     fn say(&self, level: Level, text: &str) {
@@ -512,8 +525,7 @@ fn flush_all(node: &Node, jobs: &Receiver<Arc<dyn LogFile>>) {
                 None => "The AOF file can be flushed again.".to_owned(),
             };
             node.log.line(node.clock.wall_ms(), Level::Warning, &text);
-            // Each shard looks before it writes again.
-            node.leases.end_all();
+            node.look_at_files();
         }
         let figures = &node.append_only.figures;
         let is_slow = began.elapsed() > SLOW_FLUSH;
