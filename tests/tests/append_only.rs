@@ -5,13 +5,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ballast_server::{Builder, Clock, Server};
 use ballast_tests::fuzz::{Signature, check_append_only, everything, load_append_only};
 use ballast_tests::support::{
-    Client, InProcess, Kind, Process, Reply, Target, redis_version, seed, steps, wait_until,
+    Client, Directory, InProcess, Kind, Process, Reply, Target, redis_version, seed, steps,
+    wait_until,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -22,42 +22,9 @@ const BALLAST: Kind = Kind::Ballast { shards: SHARDS };
 const APPENDING: &[&str] =
     &["--appendonly", "yes", "--appendfsync", "no", "--enable-debug-command", "yes"];
 
-/// A directory that goes with the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ballast-append-only-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a directory");
-        Directory(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a path of text")
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join("appendonlydir").join(name)
-    }
-
-    /// The names of the append-only file's files.
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.join("appendonlydir")).expect("a directory");
-        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
-        let mut names: Vec<String> =
-            entries.map(|entry| name(entry).into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Where a file of the append-only file is.
+fn appended(directory: &Directory, name: &str) -> PathBuf {
+    directory.file("appendonlydir").join(name)
 }
 
 fn words(line: &str) -> Vec<&str> {
@@ -442,29 +409,35 @@ fn it_is_switched_on_and_off_while_the_server_runs() {
     assert_eq!(kept, ["1", "2", "3"], "all that there was when it was switched on again");
     let names =
         ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"];
-    assert_eq!(directory.names(), names);
+    assert_eq!(directory.names("appendonlydir"), names);
 }
 
 #[test]
-fn a_key_that_expires_within_a_transaction_does_not_part_it() {
-    let directory = Directory::new();
-    let (clock, hands) = Clock::manual(1_700_000_000_000);
-    let server = in_process(&directory, appending().clock(clock));
-    let mut client = server.connect().unwrap();
-    ok(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0");
-    ok(&mut client, "MSET b 0 c 0");
-    ok(&mut client, "SET short 7 PX 10");
-    hands.advance(Duration::from_secs(1));
-    let lines = ["MULTI", "SET a 1", "INCR short", "SET b 2", "EXEC"];
-    client.pipeline(&lines.map(words)).unwrap();
-    load(&mut client);
-    let file = fs::read_to_string(directory.file("appendonly.aof.1.incr.aof")).unwrap();
-    let transaction = file.rsplit("MULTI").next().unwrap();
-    let names = ["set", "DEL", "INCR", "set", "EXEC"];
-    let lines =
-        transaction.lines().filter(|line| names.iter().any(|name| name.eq_ignore_ascii_case(line)));
-    let found: Vec<String> = lines.map(str::to_ascii_uppercase).collect();
-    assert_eq!(found, ["SET", "DEL", "INCR", "SET", "EXEC"], "{file}");
+fn a_transaction_stays_in_one_piece() {
+    // One in which a key expires, and one that asks all threads in between.
+    let cases = [
+        (["SET a 1", "INCR short", "SET b 2"], &["SET", "DEL", "INCR", "SET", "EXEC"][..]),
+        (["SET a 3", "INFO", "SET b 4"], &["SET", "SET", "EXEC"]),
+        (["SET a 5", "DBSIZE", "SET b 6"], &["SET", "SET", "EXEC"]),
+    ];
+    for (lines, wanted) in cases {
+        let directory = Directory::new();
+        let (clock, hands) = Clock::manual(1_700_000_000_000);
+        let server = in_process(&directory, appending().clock(clock));
+        let mut client = server.connect().unwrap();
+        ok(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0");
+        ok(&mut client, "SET short 7 PX 10");
+        hands.advance(Duration::from_secs(1));
+        let lines = [&["MULTI"][..], &lines, &["EXEC"]].concat();
+        client.pipeline(&lines.into_iter().map(words).collect::<Vec<_>>()).unwrap();
+        load(&mut client);
+        let path = appended(&directory, "appendonly.aof.1.incr.aof");
+        let file = fs::read_to_string(path).unwrap();
+        let transaction = file.split("MULTI").nth(1).unwrap_or_else(|| panic!("{file}"));
+        let lines = transaction.lines().map(str::to_ascii_uppercase);
+        let found: Vec<String> = lines.filter(|line| wanted.contains(&&line[..])).collect();
+        assert_eq!(found, wanted, "{file}");
+    }
 }
 
 #[test]
@@ -478,7 +451,7 @@ fn a_snapshot_is_loaded_where_there_is_no_append_only_file_yet() {
     for _ in 0..2 {
         let server = in_process(&directory, appending());
         assert_eq!(call(&mut server.connect().unwrap(), "GET k"), Reply::Bulk("v".into()));
-        fs::remove_file(directory.0.join("dump.rdb")).ok();
+        fs::remove_file(directory.file("dump.rdb")).ok();
     }
 }
 
@@ -491,7 +464,7 @@ fn a_file_that_has_grown_is_rewritten_by_itself() {
         for _ in 0..100 {
             ok(&mut client, "SET k v");
         }
-        directory.names().iter().any(|name| name.ends_with(".2.base.rdb"))
+        directory.names("appendonlydir").iter().any(|name| name.ends_with(".2.base.rdb"))
     });
     load(&mut client);
     assert_eq!(call(&mut client, "GET k"), Reply::Bulk("v".into()));
@@ -508,11 +481,11 @@ fn some_commands(directory: &Directory) -> Vec<u8> {
     call(&mut client, "RPUSH l 1 2 3");
     load(&mut client);
     drop(server);
-    fs::read(directory.file("appendonly.aof.1.incr.aof")).unwrap()
+    fs::read(appended(directory, "appendonly.aof.1.incr.aof")).unwrap()
 }
 
 fn start_with(directory: &Directory, file: &[u8], builder: Builder) -> Result<Server, String> {
-    fs::write(directory.file("appendonly.aof.1.incr.aof"), file).unwrap();
+    fs::write(appended(directory, "appendonly.aof.1.incr.aof"), file).unwrap();
     let builder = builder.directive("dir", directory.path()).directive("shards", "2");
     builder.any_port().start_now().map_err(|error| error.to_string())
 }
@@ -521,7 +494,7 @@ fn start_with(directory: &Directory, file: &[u8], builder: Builder) -> Result<Se
 fn an_end_that_is_missing_is_cut_off_or_refused() {
     let directory = Directory::new();
     let file = some_commands(&directory);
-    let path = directory.file("appendonly.aof.1.incr.aof");
+    let path = appended(&directory, "appendonly.aof.1.incr.aof");
     for len in (0..file.len()).step_by(3) {
         let kept = &file[..len];
         let strict = appending().directive("aof-load-truncated", "no");
@@ -543,7 +516,7 @@ fn an_end_that_is_missing_is_cut_off_or_refused() {
 fn damage_is_refused_and_left_alone() {
     let directory = Directory::new();
     let file = some_commands(&directory);
-    let path = directory.file("appendonly.aof.1.incr.aof");
+    let path = appended(&directory, "appendonly.aof.1.incr.aof");
     let mut refused = 0;
     for at in (0..file.len()).step_by(2) {
         let mut damaged = file.clone();
@@ -563,7 +536,7 @@ fn damage_is_refused_and_left_alone() {
 fn a_manifest_that_means_nothing_is_refused() {
     let directory = Directory::new();
     let file = some_commands(&directory);
-    let manifest = directory.file("appendonly.aof.manifest");
+    let manifest = appended(&directory, "appendonly.aof.manifest");
     for (text, why) in [
         ("file x", "line 1 is not"),
         ("file gone.aof seq 1 type i", "it is not there"),
@@ -581,11 +554,11 @@ fn a_manifest_that_means_nothing_is_refused() {
 fn the_one_file_of_an_older_redis_becomes_a_base() {
     let directory = Directory::new();
     let file = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*2\r\n$4\r\nINCR\r\n$1\r\na\r\n";
-    fs::write(directory.0.join("appendonly.aof"), file).unwrap();
+    fs::write(directory.file("appendonly.aof"), file).unwrap();
     for _ in 0..2 {
         let server = in_process(&directory, appending());
         assert_eq!(call(&mut server.connect().unwrap(), "GET a"), Reply::Bulk("2".into()));
     }
     let names = ["appendonly.aof", "appendonly.aof.1.incr.aof", "appendonly.aof.manifest"];
-    assert_eq!(directory.names(), names);
+    assert_eq!(directory.names("appendonlydir"), names);
 }

@@ -5,14 +5,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use ballast_server::{Builder, Clock, Disk, DiskFile, Server, SystemDisk};
 use ballast_tests::support::{
-    Client, InProcess, Kind, Process, Reply, Target, redis_version, seed, wait_until,
+    Client, Directory, InProcess, Kind, Process, Reply, Target, redis_version, seed, wait_until,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -20,39 +20,10 @@ use rand::{RngExt, SeedableRng};
 const SHARDS: u16 = 3;
 const START_MS: i64 = 1_700_000_000_000;
 
-/// A directory that goes with the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ballast-bgsave-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a directory");
-        Directory(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a path of text")
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("a directory");
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    fn server(&self, builder: Builder) -> InProcess {
-        let builder = builder.directive("dir", self.path());
-        let builder = builder.directive("enable-debug-command", "yes");
-        InProcess::start(builder.directive("shards", &SHARDS.to_string()))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn start_in(directory: &Directory, builder: Builder) -> InProcess {
+    let builder = builder.directive("dir", directory.path());
+    let builder = builder.directive("enable-debug-command", "yes");
+    InProcess::start(builder.directive("shards", &SHARDS.to_string()))
 }
 
 trait Calls {
@@ -203,7 +174,7 @@ fn a_file_is_the_data_set_at_one_instant() {
     let seed = seed();
     for round in 0..3 {
         let directory = Directory::new();
-        let server = directory.server(Server::builder());
+        let server = start_in(&directory, Server::builder());
         let mut client = server.connect().unwrap();
         fill(&mut client);
         let stop = AtomicBool::new(false);
@@ -220,11 +191,11 @@ fn a_file_is_the_data_set_at_one_instant() {
             stop.store(true, Ordering::Relaxed);
         });
         assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
-        assert_eq!(directory.names(), ["dump.rdb"]);
+        assert_eq!(directory.names(""), ["dump.rdb"]);
         wait_until("given back", || client.info("used_memory_snapshot") == "0");
         client.ok("FLUSHALL SYNC");
         drop(server);
-        check(&mut directory.server(Server::builder()).connect().unwrap());
+        check(&mut start_in(&directory, Server::builder()).connect().unwrap());
         if redis_version().is_some_and(|version| version.starts_with("7.0.")) {
             let redis = Process::start(&Kind::Redis, &["--dir", directory.path()]).unwrap();
             check(&mut redis.connect().unwrap());
@@ -235,7 +206,7 @@ fn a_file_is_the_data_set_at_one_instant() {
 #[test]
 fn one_save_follows_another() {
     let directory = Directory::new();
-    let server = directory.server(Server::builder());
+    let server = start_in(&directory, Server::builder());
     let mut client = server.connect().unwrap();
     for round in 1..20 {
         client.ok(&format!("MSET a {round} b {round} c {round}"));
@@ -243,7 +214,7 @@ fn one_save_follows_another() {
         client.ok("MSET a 0 b 0");
         wait_for_end(&mut client);
         assert_eq!(client.info("rdb_saves"), round.to_string());
-        let loaded = directory.server(Server::builder());
+        let loaded = start_in(&directory, Server::builder());
         let values = loaded.connect().unwrap().answer("MGET a b c");
         assert_eq!(values, Reply::Array(vec![Reply::Bulk(round.to_string().into()); 3]));
     }
@@ -262,7 +233,7 @@ fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
     ] {
         let directory = Directory::new();
         let disk = Faulty::default();
-        let server = directory.server(Server::builder().disk(disk.clone()));
+        let server = start_in(&directory, Server::builder().disk(disk.clone()));
         let mut client = server.connect().unwrap();
         fill(&mut client);
         client.save_in_background();
@@ -289,7 +260,7 @@ fn what_is_evicted_or_flushed_meanwhile_is_in_the_file() {
         assert!(client.info("rdb_last_cow_size").parse::<u64>().unwrap() > 4 << 20);
         wait_until("given back", || client.info("used_memory_snapshot") == "0");
         drop(server);
-        let loaded = directory.server(Server::builder());
+        let loaded = start_in(&directory, Server::builder());
         let mut client = loaded.connect().unwrap();
         for (db, keys) in [(0, FILLERS + 1 + LARGE), (5, FILLERS), (6, FILLERS), (7, 1)] {
             client.ok(&format!("SELECT {db}"));
@@ -304,7 +275,7 @@ fn an_older_file_does_not_replace_a_newer() {
         let directory = Directory::new();
         let disk = Faulty::default();
         let builder = Server::builder().disk(disk.clone()).directive("save", "3600 1000000");
-        let server = directory.server(builder);
+        let server = start_in(&directory, builder);
         let mut client = server.connect().unwrap();
         fill(&mut client);
         disk.0.blocks.store(1, Ordering::Relaxed);
@@ -314,10 +285,10 @@ fn an_older_file_does_not_replace_a_newer() {
         client.ok(save);
         assert_eq!(client.info("rdb_bgsave_in_progress"), "0");
         assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
-        assert_eq!(directory.names(), ["dump.rdb"]);
+        assert_eq!(directory.names(""), ["dump.rdb"]);
         disk.0.blocks.store(0, Ordering::Relaxed);
         drop(server);
-        let loaded = directory.server(Server::builder());
+        let loaded = start_in(&directory, Server::builder());
         assert_eq!(loaded.connect().unwrap().number("DBSIZE"), keys, "{save}");
     }
 }
@@ -390,12 +361,12 @@ impl DiskFile for FaultyFile {
 fn a_failure_leaves_the_old_file_and_the_next_save_is_right() {
     let directory = Directory::new();
     let disk = Faulty::default();
-    let server = directory.server(Server::builder().disk(disk.clone()));
+    let server = start_in(&directory, Server::builder().disk(disk.clone()));
     let mut client = server.connect().unwrap();
     fill(&mut client);
     client.save_in_background();
     wait_for_end(&mut client);
-    let file = directory.0.join("dump.rdb");
+    let file = directory.file("dump.rdb");
     let before = fs::read(&file).unwrap();
     let faults = &disk.0;
     for fault in [&faults.create, &faults.write, &faults.sync, &faults.rename] {
@@ -403,7 +374,7 @@ fn a_failure_leaves_the_old_file_and_the_next_save_is_right() {
         client.save_in_background();
         change(&mut client);
         wait_until("failed", || client.info("rdb_last_bgsave_status") == "err");
-        assert_eq!(directory.names(), ["dump.rdb"]);
+        assert_eq!(directory.names(""), ["dump.rdb"]);
         assert!(fs::read(&file).unwrap() == before);
         // Without save points nothing is refused.
         client.ok("SET a 1");
@@ -415,7 +386,7 @@ fn a_failure_leaves_the_old_file_and_the_next_save_is_right() {
     wait_for_end(&mut client);
     assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
     drop(server);
-    let loaded = directory.server(Server::builder());
+    let loaded = start_in(&directory, Server::builder());
     let mut client = loaded.connect().unwrap();
     assert_eq!(client.number("DBSIZE"), FILLERS as i64 + 1);
     assert_eq!(client.number("SCARD big"), 2000);
@@ -426,7 +397,7 @@ fn writes_are_refused_after_a_failure_until_a_save_succeeds() {
     let directory = Directory::new();
     let disk = Faulty::default();
     let builder = Server::builder().disk(disk.clone()).directive("save", "3600 1");
-    let server = directory.server(builder);
+    let server = start_in(&directory, builder);
     let mut client = server.connect().unwrap();
     client.ok("SET a 1");
     disk.0.write.store(true, Ordering::Relaxed);
@@ -464,7 +435,7 @@ fn save_points_begin_saves() {
     let disk = Faulty::default();
     let (clock, hands) = Clock::manual(START_MS);
     let builder = Server::builder().disk(disk.clone()).clock(clock).directive("save", "60 2");
-    let server = directory.server(builder);
+    let server = start_in(&directory, builder);
     let mut client = server.connect().unwrap();
     client.ok("SET a 1");
     hands.advance(Duration::from_secs(61));
@@ -489,7 +460,7 @@ fn save_points_begin_saves() {
     until(&mut client, "rdb_last_bgsave_status", "ok");
     client.ok("FLUSHALL");
     drop(server);
-    let loaded = directory.server(Server::builder());
+    let loaded = start_in(&directory, Server::builder());
     assert_eq!(loaded.connect().unwrap().number("DBSIZE"), 0, "FLUSHALL has rewritten the file");
 }
 
@@ -506,7 +477,7 @@ fn a_shutdown_ends_a_save_and_leaves_no_file_of_it() {
         client.send(&end.split(' ').collect::<Vec<_>>()).unwrap();
         client.read_to_close().unwrap();
         assert!(server.wait().unwrap().success(), "{}", server.log());
-        let names = directory.names();
+        let names = directory.names("");
         assert!(names.iter().all(|name| name == "dump.rdb"), "{names:?}");
         let server = Process::start(&Kind::Ballast { shards: 2 }, &arguments).unwrap();
         let found = server.connect().unwrap().number("DBSIZE");

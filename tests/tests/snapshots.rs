@@ -4,53 +4,18 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ballast_server::{Builder, Clock, Server};
 use ballast_tests::support::{
-    Client, InProcess, Kind, Process, Reply, Target, redis_version, seed, wait_until,
+    Client, Directory, InProcess, Kind, Process, Reply, Target, redis_version, seed, wait_until,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 const BALLAST: Kind = Kind::Ballast { shards: 2 };
 const START_MS: i64 = 1_700_000_000_000;
-
-/// A directory that goes with the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ballast-snapshots-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a directory");
-        Directory(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a path of text")
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("dump.rdb")
-    }
-
-    /// The names of the files in it.
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("a directory");
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// What the tests want of a connection.
 trait Calls {
@@ -126,12 +91,12 @@ fn a_snapshot_goes_from_redis_to_ballast_and_back() {
         let mut client = ballast.connect().unwrap();
         assert_eq!(content(&mut client), original, "{args:?} in Ballast");
         assert_eq!(client.info("rdb_changes_since_last_save"), "0");
-        fs::remove_file(directory.file()).unwrap();
+        fs::remove_file(directory.file("dump.rdb")).unwrap();
         client.ok("SAVE");
         client.ok("DEBUG RELOAD");
         assert_eq!(content(&mut client), original, "{args:?} reloaded");
         drop(ballast);
-        assert_eq!(directory.names(), ["dump.rdb"]);
+        assert_eq!(directory.names(""), ["dump.rdb"]);
 
         let redis = Process::start(&Kind::Redis, &of_both).unwrap();
         let mut client = redis.connect().unwrap();
@@ -281,14 +246,14 @@ fn a_file_is_compressed_and_has_a_checksum_unless_told_otherwise() {
         let mut client = server.connect().unwrap();
         client.call(&["SET", "k", &value]).unwrap();
         client.ok("SAVE");
-        let bytes = fs::read(directory.file()).unwrap();
+        let bytes = fs::read(directory.file("dump.rdb")).unwrap();
         assert_eq!(bytes.len() < 1000, compresses, "{} bytes", bytes.len());
         assert_eq!(!bytes.ends_with(&[0; 8]), has_checksum, "{:?}", bytes.last_chunk::<8>());
     }
     // A wrong checksum is no reason not to load if none are looked at.
-    let mut bytes = fs::read(directory.file()).unwrap();
+    let mut bytes = fs::read(directory.file("dump.rdb")).unwrap();
     *bytes.last_mut().unwrap() = 1;
-    fs::write(directory.file(), bytes).unwrap();
+    fs::write(directory.file("dump.rdb"), bytes).unwrap();
     let builder = Server::builder().directive("rdbchecksum", "no");
     let server = in_process(&directory, builder);
     assert_eq!(server.connect().unwrap().answer("DBSIZE"), Reply::Integer(1));
@@ -406,7 +371,12 @@ fn a_shutdown_saves_if_it_is_told_to_or_there_are_save_points() {
         }
         let status = server.wait().unwrap();
         assert!(status.success(), "{end} {arguments:?}: {status} {}", server.log());
-        assert_eq!(directory.file().exists(), saves, "{end} {arguments:?}: {}", server.log());
+        assert_eq!(
+            directory.file("dump.rdb").exists(),
+            saves,
+            "{end} {arguments:?}: {}",
+            server.log()
+        );
         let server = Process::start(&BALLAST, &arguments).unwrap();
         let keys = if saves { 3 } else { 0 };
         assert_eq!(server.connect().unwrap().answer("DBSIZE"), Reply::Integer(keys));
@@ -419,7 +389,7 @@ fn a_server_that_cannot_save_goes_on_unless_it_is_forced() {
     let mut server = Process::start(&BALLAST, &["--dir", directory.path()]).unwrap();
     let mut client = server.connect().unwrap();
     client.ok("SET a 1");
-    fs::remove_dir(&directory.0).unwrap();
+    fs::remove_dir(directory.path()).unwrap();
     let Reply::Error(text) = client.answer("SAVE") else { panic!("it saves") };
     let text = String::from_utf8(text).unwrap();
     assert!(text.starts_with("ERR Failed writing the snapshot '"), "{text}");
@@ -476,7 +446,7 @@ fn a_damaged_file_stops_the_start_and_stays_as_it_is() {
     let mut client = server.connect().unwrap();
     client.ok("MSET a 1 b 2 c 3");
     client.ok("SAVE");
-    let whole = fs::read(directory.file()).unwrap();
+    let whole = fs::read(directory.file("dump.rdb")).unwrap();
     let mut changed = whole.clone();
     let middle = whole.len() / 2;
     changed[middle] ^= 0x40;
@@ -490,12 +460,13 @@ fn a_damaged_file_stops_the_start_and_stays_as_it_is() {
         (b"REDIS0010\x0f\x01s".to_vec(), "a stream (type 15) is not supported, at byte 9"),
         (twice, "key 'k' of database 2 is there twice, at byte 16"),
     ] {
-        fs::write(directory.file(), &bytes).unwrap();
+        fs::write(directory.file("dump.rdb"), &bytes).unwrap();
         let arguments = ["--dir", directory.path()];
         let error = Process::start(&BALLAST, &arguments).unwrap_err().to_string();
-        let beginning = format!("Can't load the snapshot '{}': ", directory.file().display());
+        let beginning =
+            format!("Can't load the snapshot '{}': ", directory.file("dump.rdb").display());
         assert!(error.contains(&beginning) && error.contains(text), "{error}");
-        assert_eq!(fs::read(directory.file()).unwrap(), bytes);
+        assert_eq!(fs::read(directory.file("dump.rdb")).unwrap(), bytes);
         // One that runs goes on with what it has.
         if text.contains("twice") {
             continue;
@@ -504,7 +475,7 @@ fn a_damaged_file_stops_the_start_and_stays_as_it_is() {
         assert_eq!(client.answer("DEBUG RELOAD NOSAVE"), Reply::Error(refused));
         assert_eq!(client.answer("MGET a b c").text_of_items(), ["1", "2", "3"]);
     }
-    fs::remove_file(directory.file()).unwrap();
+    fs::remove_file(directory.file("dump.rdb")).unwrap();
     assert!(matches!(client.answer("DEBUG RELOAD NOSAVE"), Reply::Error(_)));
     assert_eq!(client.answer("DBSIZE"), Reply::Integer(3));
 }
@@ -513,7 +484,7 @@ fn a_damaged_file_stops_the_start_and_stays_as_it_is() {
 fn what_is_passed_over_is_in_the_log() {
     let directory = Directory::new();
     let body = b"REDIS0011\xf5\x0c#!lua name=x\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
-    fs::write(directory.file(), body).unwrap();
+    fs::write(directory.file("dump.rdb"), body).unwrap();
     let server = Process::start(&BALLAST, &["--dir", directory.path()]).unwrap();
     let log = server.log();
     assert!(

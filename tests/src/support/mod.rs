@@ -1,6 +1,7 @@
 //! A blocking client, and servers (child processes or in-process) that it can talk to.
 
 mod client;
+mod directory;
 mod in_process;
 mod process;
 mod reply;
@@ -10,6 +11,7 @@ mod wait;
 use std::io;
 
 pub use client::{Client, encode_command};
+pub use directory::Directory;
 pub use in_process::InProcess;
 pub use process::{Kind, Process, ballast_binary, redis_version};
 pub use reply::{Decoded, Reply, decode};

@@ -7,11 +7,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Client, Reply, Target};
+use super::{Client, Directory, Reply, Target};
 
 const START_WAIT_MAX: Duration = Duration::from_secs(20);
 const END_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -45,7 +44,7 @@ pub enum Kind {
 pub struct Process {
     child: Child,
     address: SocketAddr,
-    directory: PathBuf,
+    directory: Directory,
 }
 
 impl Process {
@@ -78,7 +77,7 @@ impl Process {
 
     fn start_once(wrapper: &[&str], kind: &Kind, args: &[&str]) -> io::Result<Process> {
         let port = free_port()?;
-        let directory = fresh_directory()?;
+        let directory = Directory::new();
         let mut words: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
         match kind {
             Kind::Redis => {
@@ -100,9 +99,9 @@ impl Process {
         }
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        let log = File::create(directory.join("log"))?;
+        let log = File::create(directory.file("log"))?;
         command.args(["--port", &port.to_string()]).args(args);
-        command.current_dir(&directory).stdin(Stdio::null());
+        command.current_dir(directory.path()).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))
@@ -177,12 +176,12 @@ impl Process {
 
     /// Its working directory, removed when it is dropped.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        Path::new(self.directory.path())
     }
 
     /// What it has written to its standard output and error.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+        fs::read_to_string(self.directory.file("log")).unwrap_or_default()
     }
 
     /// Whether the process still runs.
@@ -202,7 +201,6 @@ impl Drop for Process {
         // Both fail only when the process has gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -271,13 +269,4 @@ fn is_ready(reply: Reply) -> bool {
 
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-fn fresh_directory() -> io::Result<PathBuf> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name =
-        format!("ballast-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let directory = std::env::temp_dir().join(name);
-    fs::create_dir_all(&directory)?;
-    Ok(directory)
 }
